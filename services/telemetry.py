@@ -1,0 +1,49 @@
+"""The log's format, every metric's name, and the place where Prometheus reads them."""
+
+import logging
+import sys
+
+import structlog
+from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+log = structlog.stdlib.get_logger("tutelage")
+
+LATENCY_BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2.5, 5, 10, 30, 60)
+
+EXCHANGES = Counter("tutelage_exchanges_total", "Exchanges finished.", ("task", "answered_by", "outcome"))
+LATENCY = Histogram(
+    "tutelage_latency_seconds", "Arrival to whole answer.", ("task", "answered_by"), buckets=LATENCY_BUCKETS_S
+)
+COST = Counter("tutelage_cost_usd_total", "Dollars spent.", ("task", "backend"))
+REFUSALS = Counter("tutelage_student_refusals_total", "Student answers not kept.", ("task", "reason"))
+OPEN_CALLS = Gauge("tutelage_open_calls", "Calls being answered.")
+SPOOL_BYTES = Gauge("tutelage_spool_bytes", "Bytes on disk that Kafka has not acknowledged.")
+SPOOL_FAILED = Gauge("tutelage_spool_failed", "1 while the spool cannot be written and calls are refused.")
+PROMOTED_VERSION = Gauge("tutelage_promoted_student_version", "The student version that serves; 0 for none.", ("task",))
+CONSUMED = Counter("tutelage_consumed_total", "Messages consumed.", ("topic",))
+INSERTED = Counter("tutelage_inserted_rows_total", "Rows inserted into ClickHouse.", ("table",))
+DEAD = Counter("tutelage_dead_letters_total", "Messages sent to the dead letters.", ("topic",))
+PAUSED = Gauge(
+    "tutelage_paused", "1 while consumption is paused because an outside system is overloaded.", ("service",)
+)
+CANDIDATES = Counter("tutelage_candidates_total", "What the sampler decided.", ("task", "decision"))
+RUNS = Counter("tutelage_runs_total", "Runs ended.", ("task", "result"))
+
+
+def start(service: str, level: str, metrics_listen: str) -> None:
+    """Log JSON lines to stderr at `level`, tagged with the service, and serve metrics at host:port ('' for none)."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+    )
+    structlog.contextvars.bind_contextvars(service=service)
+    if metrics_listen:
+        host, _, port = metrics_listen.rpartition(":")
+        start_http_server(int(port), addr=host)

@@ -1,0 +1,138 @@
+"""What an answer must satisfy to be kept; pure.
+
+The gateway applies these to a student's answer before a caller sees it, and the evaluation applies the same code
+to the golden set, so that what is proven is what is served. Imports nothing of ours.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Annotated, Any, Literal
+
+import jsonschema_rs
+from pydantic import BaseModel, ConfigDict, Field
+
+WORD = re.compile(r"[^\W_]+(?:['\u2019\-/.&][^\W_]+)*")
+
+
+class _Spec(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class JsonSchema(_Spec):
+    """The answer is JSON and satisfies the schema."""
+
+    kind: Literal["json_schema"]
+    json_schema: dict[str, Any] = Field(alias="schema")
+
+    def refusal(self, question: str, answer: str) -> str:  # noqa: ARG002
+        return schema_refusal(json.dumps(self.json_schema, sort_keys=True), answer)
+
+
+class OneOf(_Spec):
+    """The answer is one of a closed set of texts."""
+
+    kind: Literal["one_of"]
+    values: tuple[str, ...] = Field(min_length=1)
+
+    def refusal(self, question: str, answer: str) -> str:  # noqa: ARG002
+        return (
+            ""
+            if answer.strip() in self.values
+            else f"one_of: {answer.strip()[:40]!r} is none of the {len(self.values)} values"
+        )
+
+
+class Regex(_Spec):
+    """The whole answer matches a pattern."""
+
+    kind: Literal["regex"]
+    pattern: str
+
+    def refusal(self, question: str, answer: str) -> str:  # noqa: ARG002
+        return "" if re.fullmatch(self.pattern, answer) else f"regex: does not match {self.pattern}"
+
+
+class Grounded(_Spec):
+    """Every value of the JSON answer stands in the question, word for word and in one piece."""
+
+    kind: Literal["grounded"]
+
+    def refusal(self, question: str, answer: str) -> str:
+        text = f" {' '.join(words(question))} "
+        strange = [value for value in _values(answer) if f" {' '.join(words(value))} " not in text]
+        return f"grounded: {strange[0][:60]!r} does not stand in the input" if strange else ""
+
+
+class Covers(_Spec):
+    """The values of the JSON answer use up the question's words, each as often as it stands there."""
+
+    kind: Literal["covers"]
+    ignore: frozenset[str] = frozenset()  # Words that need no field, in lower case.
+
+    def refusal(self, question: str, answer: str) -> str:
+        asked = Counter(word for word in words(question) if word not in self.ignore)
+        used = Counter(word for value in _values(answer) for word in words(value) if word not in self.ignore)
+        if left := sorted((asked - used).elements()):
+            return f"covers: {' '.join(left)[:60]!r} is in no field"
+        if extra := sorted((used - asked).elements()):
+            return f"covers: {' '.join(extra)[:60]!r} is used too often"
+        return ""
+
+
+Validator = Annotated[JsonSchema | OneOf | Regex | Grounded | Covers, Field(discriminator="kind")]
+
+
+def refusal(validators: Sequence[Validator], question: str, answer: str) -> str:
+    """Why the answer must not be kept, by the first validator that refuses; '' if all accept.
+
+    `question` is the last user message's text, `answer` the model's text.
+    """
+    return next((why for validator in validators if (why := validator.refusal(question, answer))), "")
+
+
+def schema_refusal(schema: str, answer: str) -> str:
+    """Why `answer` does not satisfy `schema` (both JSON texts); '' if it does."""
+    try:
+        error = next(_compiled(schema).iter_errors(json.loads(answer)), None)
+    except ValueError as problem:
+        return f"json_schema: not JSON: {problem}"
+    return f"json_schema: {error.message[:120]}" if error else ""
+
+
+def check_schema(schema: str) -> None:
+    """Raise ValueError, with what to change, unless `schema` is a JSON Schema as text."""
+    try:
+        _compiled(schema)
+    except (ValueError, jsonschema_rs.ValidationError) as problem:
+        raise ValueError(f"not a JSON Schema: {problem}".splitlines()[0][:300]) from problem
+
+
+def words(text: str) -> list[str]:
+    """The words of a text in lower case, without the punctuation around them; '12-B' and "O'Hare" are one word."""
+    return WORD.findall(text.lower())
+
+
+@lru_cache(maxsize=256)
+def _compiled(schema: str) -> jsonschema_rs.Validator:
+    return jsonschema_rs.validator_for(json.loads(schema))
+
+
+def _values(answer: str) -> Iterator[str]:
+    """The leaves of a JSON answer as texts; the answer itself where it is not JSON."""
+    try:
+        todo = [json.loads(answer)]
+    except ValueError:
+        todo = [answer]
+    while todo:
+        match todo.pop():
+            case dict() as fields:
+                todo.extend(fields.values())
+            case list() as items:
+                todo.extend(items)
+            case None | True | False:
+                pass
+            case leaf:
+                yield str(leaf)
