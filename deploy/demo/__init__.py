@@ -1,0 +1,1 @@
+"""What `tutelage demo` runs on: real addresses as traffic, and a stand-in teacher."""

@@ -1,0 +1,106 @@
+"""`python -m deploy.local up | down | status`: the stack on this machine, from a terminal."""
+
+import json
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from deploy.local.home import AlreadyUp, read_record
+from deploy.local.options import Event, StackOptions, State
+from deploy.local.processes import stop_session, wait_until
+from deploy.local.stack import Crashed, Stack
+
+app = typer.Typer(no_args_is_help=True, help="The stack on this machine, without containers.")
+_screen: Final = Console(soft_wrap=True, highlight=False)
+_MARKS: Final = {State.READY: "[green]ready[/]", State.STOPPED: "[dim]stopped[/]", State.CRASHED: "[red]crashed[/]"}
+_STOPS_WITHIN_S: Final = 120.0
+
+StateDir = Annotated[Path, typer.Option("--state", help="The folder of data, logs and the record of what runs.")]
+
+
+@app.command()
+def up(
+    state: StateDir = Path(".tutelage"),
+    tasks_dir: Annotated[Path, typer.Option("--tasks", help="The folder of the tasks' YAML files.")] = Path(
+        "deploy/tasks"
+    ),
+    port: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER, for instance gateway=50051; may repeat.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="A part to leave out; may repeat.")] = None,
+) -> None:
+    """Starts every part and watches it until Ctrl-C or `down`. Code 1 if a part crashed, 2 if nothing was started."""
+    options = StackOptions(state, tasks_dir, _ports(port or []), leave_out=frozenset(without or []))
+    raise typer.Exit(run(options))
+
+
+@app.command()
+def down(state: StateDir = Path(".tutelage")) -> None:
+    """Stops the stack of a state folder, and whatever a killed one left running."""
+    _screen.print("stopped" if take_down(state) else f"nothing runs in {state}")
+
+
+@app.command()
+def status(state: StateDir = Path(".tutelage")) -> None:
+    """Shows what runs and where. Code 1 if nothing does."""
+    record = read_record(state)
+    if record is None or record.stack.process() is None:
+        _screen.print(f"nothing runs in {state}")
+        raise typer.Exit(1)
+    for name, leader in record.parts.items():
+        _screen.print(f"{name:12} {'runs' if leader.process() else 'ended'}, process {leader.pid}")
+    _screen.print(json.dumps(record.addresses, indent=2))
+
+
+def run(options: StackOptions) -> int:
+    """Runs a stack until Ctrl-C or SIGTERM and says on the screen what happens; returns the exit code."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    stack: Stack | None = None
+    try:
+        stack = Stack.start(options, show)
+        _screen.print(f"up: gRPC at {stack.addresses.gateway}, logs in {options.state_dir}/logs; Ctrl-C stops it")
+        stack.wait()
+    except KeyboardInterrupt:
+        return 0
+    except Crashed as crash:
+        _screen.print(str(crash), style="red", markup=False)
+        return 1
+    except (AlreadyUp, ValueError) as refusal:
+        _screen.print(str(refusal), style="red", markup=False)
+        return 2
+    finally:
+        if stack:
+            stack.stop()
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def take_down(state: Path) -> bool:
+    """Stops the stack of a folder as Ctrl-C would, from another process; False if there is none."""
+    record = read_record(state)
+    if record is None:
+        return False
+    if stack := record.stack.process():
+        stack.terminate()
+        if not wait_until(lambda: record.stack.process() is None, _STOPS_WITHIN_S):
+            stack.kill()
+    for leader in reversed(record.parts.values()):
+        stop_session(leader, grace_s=5)
+    return True
+
+
+def show(event: Event) -> None:
+    """One line for each part that is ready, stopped or crashed."""
+    if event.state in _MARKS:
+        _screen.print(f"{event.part:12} {_MARKS[event.state]} [dim]{event.seconds:.1f} s[/]")
+
+
+def _ports(given: list[str]) -> dict[str, int]:
+    pairs = (text.partition("=") for text in given)
+    return {name: int(number) for name, _, number in pairs}
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

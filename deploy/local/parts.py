@@ -1,0 +1,102 @@
+"""The parts of the stack in the order of their start: the engines, then the services, each with its settings."""
+
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import deploy
+from deploy.local import broker, ray_head, ready, triton
+from deploy.local.addresses import Addresses
+from deploy.local.options import StackOptions
+from deploy.local.part import Part
+from services.kafka import create_topics
+from services.settings import KafkaSettings
+
+ENGINES: Final = ("broker", "clickhouse", "triton", "ray")
+SERVICES: Final = ("gateway", "intake", "sink", "sampler", "controller")
+
+
+def all_parts(options: StackOptions, at: Addresses, state_dir: Path) -> list[Part]:
+    """Every part that is not left out. `state_dir` is absolute."""
+    engines = [_broker(options, at), _clickhouse(at, state_dir), _triton(at, state_dir), _ray(options, at, state_dir)]
+    services = [_service(name, options, at, state_dir) for name in SERVICES]
+    wanted = [part for part in (*engines, *options.extra_parts, *services) if part.name not in options.leave_out]
+    return [
+        replace(part, environment={**part.environment, **options.environment.get(part.name, {})}) for part in wanted
+    ]
+
+
+def clickhouse_command(path: Path, port: int) -> tuple[str, ...]:
+    """The command line of the ClickHouse engine's HTTP interface."""
+    return (sys.executable, "-m", "deploy.local.clickhouse", "--path", str(path), "--port", str(port))
+
+
+def _broker(options: StackOptions, at: Addresses) -> Part:
+    settings = KafkaSettings(kafka_bootstrap_servers=at.kafka)
+    topics = partial(create_topics, settings, options.topic_partitions)
+    return Part("broker", tuple(broker.command(at.port("kafka"))), partial(ready.accepts, at.kafka), once_ready=topics)
+
+
+def _clickhouse(at: Addresses, state_dir: Path) -> Part:
+    argv = clickhouse_command(state_dir / "clickhouse", at.port("clickhouse_url"))
+    return Part("clickhouse", argv, partial(ready.answers_http, f"{at.clickhouse_url}/ping"))
+
+
+def _triton(at: Addresses, state_dir: Path) -> Part:
+    repository, backends = state_dir / "triton" / "models", state_dir / "triton" / "backends"
+    ports = (at.port("triton_grpc"), at.port("triton_http"), at.port("triton_metrics"))
+
+    def prepare() -> None:
+        repository.mkdir(parents=True, exist_ok=True)
+        triton.assemble_backends(backends)
+
+    return Part(
+        "triton",
+        tuple(triton.command(repository, backends, *ports)),
+        partial(ready.answers_http, f"http://{at.triton_http}/v2/health/ready"),
+        triton.environment(),
+        prepare,
+    )
+
+
+def _ray(options: StackOptions, at: Addresses, state_dir: Path) -> Part:
+    folder = ray_head.folder(state_dir)
+    argv = ray_head.command(at.port("ray_address"), at.port("ray_node"), folder, options.cpus)
+    return Part(
+        "ray",
+        tuple(argv),
+        lambda: ready.accepts(at.ray_address) and ready.accepts(at.ray_node),
+        ray_head.ENVIRONMENT,
+        partial(ray_head.make_folder, folder),
+    )
+
+
+def _service(name: str, options: StackOptions, at: Addresses, state_dir: Path) -> Part:
+    metrics: str = vars(at)[f"{name}_metrics"]
+    common = at.environment() | ray_head.ENVIRONMENT | _folders(state_dir)
+    own = {"TASKS_DIR": str(options.tasks_dir.resolve()), "METRICS_LISTEN": metrics}
+    serves = {"gateway": at.gateway, "controller": at.control}.get(name)
+    return Part(
+        name,
+        (sys.executable, "-m", f"services.{name}"),
+        partial(ready.serves_grpc, serves) if serves else partial(ready.answers_http, f"http://{metrics}/metrics"),
+        common | own | _teacher(options) | {"GATEWAY_LISTEN": at.gateway, "CONTROL_LISTEN": at.control},
+    )
+
+
+def _folders(state_dir: Path) -> dict[str, str]:
+    return {
+        "SPOOL_DIR": str(state_dir / "spool"),
+        "SNAPSHOTS_DIR": str(state_dir / "snapshots"),
+        "RUNS_DIR": str(state_dir / "runs"),
+        "SAMPLER_DATA_DIR": str(state_dir / "sampler"),
+        "TRITON_REPOSITORY": str(state_dir / "triton" / "models"),
+        "TRITON_CONFIG_TEMPLATE": str(Path(deploy.__path__[0]) / "triton" / "config.pbtxt"),
+    }
+
+
+def _teacher(options: StackOptions) -> dict[str, str]:
+    given = {"TEACHER_BASE_URL": options.teacher_base_url, "TEACHER_API_KEY": options.teacher_api_key}
+    return {name: value for name, value in given.items() if value}

@@ -1,0 +1,43 @@
+"""Is it up? Questions to a part, answered yes or no."""
+
+import http.client
+import socket
+from urllib.parse import urlsplit
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+_TIMEOUT_S = 2.0
+
+
+def accepts(address: str) -> bool:
+    """Whether somebody takes connections at host:port."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _TIMEOUT_S).close()
+    except OSError:
+        return False
+    return True
+
+
+def answers_http(url: str) -> bool:
+    """Whether a GET gets 200. No proxy is asked."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=_TIMEOUT_S)
+    try:
+        connection.request("GET", parts.path or "/")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def serves_grpc(address: str) -> bool:
+    """Whether a gRPC server says of itself that it is SERVING."""
+    with grpc.insecure_channel(address) as channel:
+        try:
+            reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S)
+        except grpc.RpcError:
+            return False
+    return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)

@@ -1,0 +1,16 @@
+"""Every command, gathered."""
+
+import typer
+
+from services.cli import logs, runs, stack, watch
+
+app = typer.Typer(
+    name="tutelage",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Turns the LLM traffic you already pay for into a small model that you own.",
+)
+for group in (stack.app, logs.app, runs.app, watch.app):
+    app.registered_commands.extend(group.registered_commands)
+app.add_typer(runs.run_app, name="run")

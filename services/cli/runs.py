@@ -1,0 +1,119 @@
+"""`run`, `report`, `promote`, `rollback`, `status`: what the controller is asked."""
+
+import getpass
+import json
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from protos import control_pb2 as pb
+from protos import events_pb2 as events
+from services import client
+from services.cli.logs import TaskName
+from services.cli.settings import STATE, StateOption, settings
+from services.screen import clear_errors, console, fail, policy_text, score_table
+
+app = typer.Typer()
+run_app = typer.Typer(help="Start a run, or look at one.", no_args_is_help=True)
+POLICIES: Final = {
+    "teacher": events.POLICY_KIND_TEACHER_ONLY,
+    "student": events.POLICY_KIND_STUDENT_ONLY,
+    "share": events.POLICY_KIND_SHARE,
+    "cascade": events.POLICY_KIND_CASCADE,
+}
+
+
+@run_app.command("start")
+def start(
+    task: TaskName,
+    set_: Annotated[list[str], typer.Option("--set", help="Change a key of the training config: epochs=2.")] = [],  # noqa: B006
+    state: StateOption = STATE,
+) -> None:
+    """Take a snapshot of the candidates and train a student on it, now."""
+    with clear_errors(), client.control(settings(state).control_address) as stub:
+        if wrong := [pair for pair in set_ if "=" not in pair]:
+            raise fail(f"--set {wrong[0]}: must be KEY=VALUE")
+        run = stub.StartRun(pb.StartRunRequest(task=task, overrides=dict(pair.split("=", 1) for pair in set_)))
+        console.print(f"run {run.id} started; `tutelage run show {task}` tells how far it is", highlight=False)
+
+
+@run_app.command("show")
+def show(task: TaskName, state: StateOption = STATE) -> None:
+    """The task's latest run: how far it is, or what was decided."""
+    with clear_errors(), client.control(settings(state).control_address) as stub:
+        _show_run(stub.GetRun(pb.GetRunRequest(task=task)))
+
+
+@app.command()
+def report(
+    task: TaskName,
+    as_json: Annotated[bool, typer.Option("--json", help="Print report.json instead of the table.")] = False,
+    state: StateOption = STATE,
+) -> None:
+    """What the latest run measured: teacher, student and cascade side by side."""
+    with clear_errors(), client.control(settings(state).control_address) as stub:
+        run = stub.GetRun(pb.GetRunRequest(task=task))
+    if not run.report:
+        raise fail(f"run {run.id} has no report: it is {state_name(run)}{': ' + run.reason if run.reason else ''}")
+    if as_json:
+        typer.echo(run.report)
+        return
+    console.print(score_table(json.loads(run.report)))
+    _show_run(run)
+
+
+@app.command()
+def promote(
+    task: TaskName,
+    version: Annotated[int, typer.Option(min=0, help="The student's version; 0 means the latest.")] = 0,
+    policy: Annotated[
+        str, typer.Option(help="teacher, student, share or cascade; empty means what the report supports.")
+    ] = "",
+    share: Annotated[float, typer.Option(min=0, max=1, help="With share: the student's part.")] = 0.0,
+    min_confidence: Annotated[
+        float, typer.Option(max=0, help="With cascade: the least token log-probability kept.")
+    ] = 0.0,
+    override: Annotated[str, typer.Option(help="Why to promote although no report supports it; recorded.")] = "",
+    state: StateOption = STATE,
+) -> None:
+    """Serve a task by a student version, if its report supports it."""
+    if policy and policy not in POLICIES:
+        raise fail(f"--policy {policy}: must be one of {', '.join(POLICIES)}")
+    wanted = events.Policy(kind=POLICIES[policy], share=share, min_confidence=min_confidence) if policy else None
+    request = pb.PromoteRequest(
+        task=task, student_version=version, policy=wanted, decided_by=getpass.getuser(), override_reason=override
+    )
+    with clear_errors(), client.control(settings(state).control_address) as stub:
+        _show_promotion(stub.Promote(request))
+
+
+@app.command()
+def rollback(
+    task: TaskName,
+    reason: Annotated[str, typer.Option(help="Why; recorded.")],
+    state: StateOption = STATE,
+) -> None:
+    """Go back to what served before, or to the teacher alone."""
+    with clear_errors(), client.control(settings(state).control_address) as stub:
+        _show_promotion(stub.Rollback(pb.RollbackRequest(task=task, reason=reason, decided_by=getpass.getuser())))
+
+
+def state_name(run: events.Run) -> str:
+    """A run's state as a word: "training"."""
+    return events.RunState.Name(run.state).removeprefix("RUN_STATE_").lower()
+
+
+def _show_run(run: events.Run) -> None:
+    verdict = "promoted" if run.promoted else "not promoted" if run.state == events.RUN_STATE_DONE else ""
+    console.print(f"run {run.id}: {state_name(run)} {verdict}", highlight=False)
+    console.print(f"snapshot {run.snapshot}, student version {run.student_version}", highlight=False)
+    if run.reason:
+        console.print(run.reason, highlight=False)
+    if run.report_path:
+        console.print(f"report: {Path(run.report_path)}", highlight=False)
+
+
+def _show_promotion(promotion: events.Promotion) -> None:
+    console.print(f"{promotion.task}: {policy_text(promotion.policy)}, student version {promotion.student_version}")
+    console.print(promotion.reason, highlight=False)

@@ -1,0 +1,34 @@
+"""Where the command line finds the services: the environment, else the stack on this machine, else the defaults."""
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from services.settings import ClickHouseSettings, KafkaSettings
+
+STATE: Final = Path(".tutelage")
+StateOption = Annotated[Path, typer.Option("--state", help="Folder of the stack on this machine.")]
+
+
+class CliSettings(KafkaSettings, ClickHouseSettings):
+    """What the commands speak to."""
+
+    gateway_address: str = "127.0.0.1:50051"
+    control_address: str = "127.0.0.1:50052"
+    tasks_dir: Path = Path("deploy/tasks")
+
+
+def settings(state: Path = STATE) -> CliSettings:
+    """The settings; variables of the environment win over those of the stack whose folder `state` is."""
+    for name, value in stack_environment(state).items():
+        os.environ.setdefault(name, value)
+    return CliSettings()
+
+
+def stack_environment(state: Path) -> dict[str, str]:
+    """The variables under which the stack in `state` is reached; none where there is no such stack."""
+    path = state / "stack.json"
+    return dict(json.loads(path.read_text(encoding="utf-8"))["env"]) if path.exists() else {}

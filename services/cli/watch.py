@@ -1,0 +1,96 @@
+"""`status` and `tail`: what is going on now."""
+
+import time
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from protos import control_pb2 as pb
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services import client, tasks, topics
+from services.cli.runs import state_name
+from services.cli.settings import STATE, StateOption, settings
+from services.clickhouse import ClickHouse
+from services.errors import BadEvent
+from services.kafka import Follower
+from services.screen import clear_errors, console, policy_text
+
+app = typer.Typer()
+LEDGER = """
+SELECT count() AS sources, sum(last) AS answered, sum(seen) AS stored, sum(last - seen) AS missing FROM
+(SELECT source, max(sequence) AS last, uniqExact(sequence) AS seen FROM ledger GROUP BY source)
+"""
+
+
+@app.command()
+def status(task: Annotated[str, typer.Argument(help="Only this task.")] = "", state: StateOption = STATE) -> None:
+    """Every task: what serves it, what waits to be trained on, its latest run; and whether anything was lost."""
+    found = settings(state)
+    with clear_errors():
+        with client.control(found.control_address) as stub:
+            console.print(_table(stub.Status(pb.StatusRequest(task=task), timeout=10)))
+        clickhouse = ClickHouse(found)
+        [ledger] = clickhouse.query(LEDGER)
+        clickhouse.close()
+    console.print(
+        "ledger: {stored} of {answered} exchanges stored, {missing} missing".format(**ledger), highlight=False
+    )
+
+
+@app.command()
+def tail(
+    task: Annotated[str, typer.Option(help="Only this task.")] = "",
+    state: StateOption = STATE,
+) -> None:
+    """Show exchanges as they happen, until Ctrl-C."""
+    with clear_errors():
+        follower = Follower(settings(state), topics.EXCHANGES.name, from_end=True)
+        follower.start(timeout_s=10)
+        try:
+            while True:
+                for record in follower.poll(100, timeout_s=0.5):
+                    _show(record, task)
+        except KeyboardInterrupt:
+            follower.close()
+
+
+def _show(record: topics.Record, task: str) -> None:
+    try:
+        exchange = topics.decode(record)
+    except BadEvent as error:
+        console.print(f"[yellow]not an exchange[/] {error.reason}", highlight=False)
+        return
+    if task in ("", exchange.request.task):
+        console.print(_line(exchange), markup=False, highlight=False)
+
+
+def _line(exchange: events.Exchange) -> str:
+    at = time.strftime("%H:%M:%S", time.gmtime(exchange.started_at.seconds))
+    if not exchange.HasField("reply"):
+        ended = events.Outcome.Name(exchange.outcome).removeprefix("OUTCOME_").lower()
+        return f"{at} {exchange.request.task} {ended}: {exchange.error}"
+    reply = exchange.reply
+    who = inference.Backend.Name(reply.answered_by).removeprefix("BACKEND_").lower()
+    asked, answer = tasks.question(exchange.request)[:60], tasks.answer_text(reply.message)[:100]
+    took = f"{reply.timings.total_us / 1000:6.0f} ms ${reply.cost_usd}"
+    return f"{at} {exchange.request.task} {who:<7} {took}  {asked!r} -> {answer}"
+
+
+def _table(reply: pb.StatusReply) -> Table:
+    table = Table("task", "served by", "student", "candidates", "golden", "latest run", "why")
+    for one in reply.tasks:
+        run = f"{state_name(one.runs[0])}" if one.runs else "-"
+        counts = f"{one.train_candidates:,} train, {one.eval_candidates:,} eval"
+        version = str(one.promotion.student_version or "-")
+        table.add_row(
+            one.task,
+            policy_text(one.promotion.policy),
+            version,
+            counts,
+            f"{one.golden_examples:,}",
+            run,
+            one.promotion.reason or "-",
+        )
+    return table

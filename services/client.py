@@ -1,0 +1,83 @@
+"""Calling the gateway and the controller over gRPC: what the command line and the demo share."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import grpc
+
+from protos import control_pb2_grpc as control_grpc
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from protos import inference_pb2_grpc as inference_grpc
+
+MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
+OPTIONS: Final = (
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+)
+
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one request: a reply, or the status that took its place ('' where there is a reply)."""
+
+    request: inference.Request
+    reply: inference.Reply | None
+    status: str = ""
+
+
+async def answer_all(
+    address: str,
+    requests: Iterable[inference.Request],
+    concurrency: int,
+    timeout_s: float,
+    on_answer: Callable[[Answer], None],
+) -> None:
+    """Send every request, at most `concurrency` at a time, each with a deadline; tell `on_answer` of each one's end."""
+    async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+        call = inference_grpc.InferenceStub(channel).Complete
+
+        async def one(request: inference.Request) -> None:
+            try:
+                on_answer(Answer(request, await call(request, timeout=timeout_s)))
+            except grpc.aio.AioRpcError as error:
+                on_answer(Answer(request, None, f"{error.code().name}: {error.details()}"))
+
+        await _each(requests, concurrency, one)
+
+
+async def record_all(address: str, records: Iterable[events.FeedbackRecord], concurrency: int) -> None:
+    """Send feedback; every record's id is the exchange's. Raises grpc.aio.AioRpcError on the first that is refused."""
+    async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
+        call = control_grpc.FeedbackStub(channel).Record
+
+        async def one(record: events.FeedbackRecord) -> None:
+            await call(record, timeout=10)
+
+        await _each(records, concurrency, one)
+
+
+@contextmanager
+def control(address: str) -> Iterator[control_grpc.ControlStub]:
+    """A stub of the controller; its errors are grpc.RpcError."""
+    with grpc.insecure_channel(address, options=OPTIONS) as channel:
+        yield control_grpc.ControlStub(channel)
+
+
+async def _each(items: Iterable[Item], concurrency: int, work: Callable[[Item], Awaitable[None]]) -> None:
+    """Run `work` on each item, lazily, at most `concurrency` at a time."""
+    todo = iter(items)
+
+    async def worker() -> None:
+        for item in todo:
+            await work(item)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(concurrency):
+            group.create_task(worker())

@@ -1,0 +1,1 @@
+"""The controller: snapshots, runs, verdicts, promotions. One active instance closes the loop."""

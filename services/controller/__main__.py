@@ -1,0 +1,142 @@
+"""candidates -> snapshot -> run -> report -> verdict -> Triton -> promotion, and the service Control beside it."""
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+import grpc.aio
+import structlog
+import uuid_utils
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health
+from grpc_reflection.v1alpha import reflection
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
+
+from protos import control_pb2, control_pb2_grpc
+from services import tasks, telemetry
+from services.clickhouse import ClickHouse
+from services.controller.actions import Actions
+from services.controller.desk import Desk
+from services.controller.launcher import Launcher
+from services.controller.repository import Repository
+from services.controller.runner import Runner
+from services.controller.servicer import Control
+from services.controller.settings import Settings
+from services.controller.state import State
+from services.controller.store import ClickHouseStore
+from services.controller.triton import Triton
+from services.errors import Overloaded
+from services.kafka import Follower, Producer
+from services.topics import PROMOTIONS, RUNS
+
+log = structlog.stdlib.get_logger("tutelage")
+
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+"""Ten thousand golden examples of six kilobytes."""
+GRACE_S = 3.0
+CONTROL = control_pb2.DESCRIPTOR.services_by_name["Control"].full_name
+
+
+def main() -> None:
+    """Run until SIGTERM or SIGINT."""
+    settings = Settings()
+    telemetry.start("controller", settings.log_level, settings.metrics_listen)
+    with _the_only_one(settings):
+        asyncio.run(_run(settings))
+
+
+@contextmanager
+def _the_only_one(settings: Settings) -> Iterator[None]:
+    """Hold the lock that makes this the active instance; a second one says so and exits, its supervisor tries again."""
+    settings.runs_dir.mkdir(parents=True, exist_ok=True)
+    path = settings.runs_dir / ".controller.lock"
+    with path.open("a+", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            sys.exit(f"another controller is active (process {lock.read().strip() or '?'}): it holds {path}")
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        yield
+
+
+async def _run(settings: Settings) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    defined = tasks.load(settings.tasks_dir)
+    state = State(Producer(settings))
+    rebuilding = asyncio.create_task(asyncio.to_thread(_rebuild, state, settings))
+    await asyncio.wait({rebuilding, asyncio.create_task(stopped.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    if stopped.is_set():
+        os._exit(0)  # nothing is under way yet, and the thread may wait for Kafka for ever
+    await rebuilding
+    actions = _actions(settings, defined)
+    desk = Desk(state, lambda: str(uuid_utils.uuid7()), actions.now)
+    runner = Runner(defined, state, desk, actions, settings.runs_at_once)
+    server = await _serve(settings, Control(defined, state, actions, desk))
+    going_on = asyncio.create_task(runner.go_on(settings.watch_every_s))
+    await asyncio.wait({going_on, asyncio.create_task(stopped.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    log.info("stopping")
+    await server.stop(GRACE_S)
+    going_on.cancel()
+    with suppress(asyncio.CancelledError):
+        await going_on
+
+
+def _rebuild(state: State, settings: Settings) -> None:
+    for attempt in Retrying(
+        retry=retry_if_exception_type(Overloaded), wait=wait_exponential(max=5), before_sleep=_waiting
+    ):
+        with attempt:
+            followers = [Follower(settings, topic.name) for topic in (RUNS, PROMOTIONS)]
+            try:
+                state.rebuild(*followers)
+            finally:
+                for follower in followers:
+                    follower.close()
+
+
+def _waiting(attempt: RetryCallState) -> None:
+    error = attempt.outcome.exception() if attempt.outcome else None
+    log.warning("waiting for the topics", reason=str(error))
+
+
+def _actions(settings: Settings, defined: dict[str, tasks.Task]) -> Actions:
+    return Actions(
+        tasks=defined,
+        store=ClickHouseStore(lambda: ClickHouse(settings)),
+        launcher=Launcher(settings.training_command, settings.ray_address),
+        repository=Repository(settings.triton_repository.resolve(), settings.triton_config_template),
+        triton=Triton(settings.triton_grpc_address, settings.triton_load_timeout_s),
+        now=lambda: datetime.now(UTC),
+        snapshots_dir=settings.snapshots_dir,
+        runs_dir=settings.runs_dir,
+        versions_kept=settings.versions_kept,
+        page_rows=settings.page_rows,
+    )
+
+
+async def _serve(settings: Settings, control: Control) -> grpc.aio.Server:
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
+    control_pb2_grpc.add_ControlServicer_to_server(control, server)
+    healthy = health.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    reflection.enable_server_reflection((CONTROL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    port = server.add_insecure_port(settings.control_listen)
+    await server.start()
+    for name in ("", CONTROL):
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
+    log.info("serving", listen=settings.control_listen, port=port)
+    return server
+
+
+if __name__ == "__main__":
+    main()

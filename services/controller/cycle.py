@@ -1,0 +1,152 @@
+"""A run's steps and who goes when; pure.
+
+A run's recorded state says what is under way; the facts say what has come of it. Every step can be done again from
+its beginning, so a controller that was killed anywhere asks the same question of the same facts and carries on.
+"""
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any, Final
+
+from protos import events_pb2 as events
+from services.controller.verdict import Verdict
+from services.tasks import Task
+
+ENDED: Final = frozenset({events.RUN_STATE_DONE, events.RUN_STATE_FAILED})
+
+
+class Step(Enum):
+    """What a run does next; the values are the states in which it is done."""
+
+    SNAPSHOT = events.RUN_STATE_SNAPSHOT
+    TRAINING = events.RUN_STATE_TRAINING
+    JUDGING = events.RUN_STATE_JUDGING
+    LOADING = events.RUN_STATE_LOADING
+    DONE = events.RUN_STATE_DONE
+    FAILED = events.RUN_STATE_FAILED
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What can be seen of a run from outside."""
+
+    snapshot_taken: bool = False  # its dataset is there, whole
+    verdict: Verdict | None = None  # on its report; None without a report
+    decided: bool = False  # a promotion of its task was recorded since it came to loading
+    failure: str = ""  # why it cannot go on
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many examples a task has to learn from and to prove with."""
+
+    train: int
+    eval: int
+    golden: int
+    uncorrected: int  # train and eval candidates whose answer is the teacher's word alone
+
+
+def next_step(run: events.Run, facts: Facts) -> Step:
+    """What to do with a run that has not ended."""
+    if facts.failure:
+        return Step.FAILED
+    if facts.verdict is None:
+        return Step.TRAINING if facts.snapshot_taken else Step.SNAPSHOT
+    if run.state < events.RUN_STATE_JUDGING:
+        return Step.JUDGING
+    # A decision recorded since loading began is this run's own, or a person's, which it does not overrule.
+    return Step.LOADING if facts.verdict.promote and not facts.decided else Step.DONE
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What a new run takes for itself."""
+
+    run_id: str
+    snapshot: int
+    student_version: int
+
+
+def begin(task: Task, overrides: Mapping[str, Any], numbers: Numbers, now: datetime) -> events.Run:
+    """A run at its start, with its numbers taken."""
+    config = laid_over({"from": task.student.training, **task.student.overrides}, overrides)
+    run = events.Run(
+        id=numbers.run_id,
+        task=task.name,
+        snapshot=numbers.snapshot,
+        student_version=numbers.student_version,
+        config=json.dumps(config),
+    )
+    run.started_at.FromDatetime(now)
+    return advanced(run, Step.SNAPSHOT, now)
+
+
+def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with others over them. A key "lora.rank" means the key "rank" within "lora"."""
+    both = dict(under)
+    for name, value in over.items():
+        outer, _, inner = name.partition(".")
+        both[outer] = laid_over(both.get(outer) or {}, {inner: value}) if inner else value
+    return both
+
+
+def advanced(run: events.Run, step: Step, now: datetime) -> events.Run:
+    """The run in the step's state. `updated_at` always grows, whatever the clock does: the latest counts."""
+    later = events.Run()
+    later.CopyFrom(run)
+    later.state = step.value
+    later.updated_at.FromDatetime(max(now, _utc(run.updated_at) + timedelta(microseconds=1)))
+    return later
+
+
+def to_carry_on(runs: Iterable[events.Run], going: Collection[str], at_once: int) -> list[events.Run]:
+    """The runs to take up now: each task's oldest that has not ended, unless it is `going` (run ids) already."""
+    first: dict[str, events.Run] = {}
+    for run in sorted(runs, key=lambda run: run.id):  # UUIDv7: in order of time
+        if run.state not in ENDED:
+            first.setdefault(run.task, run)
+    waiting = [run for run in first.values() if run.id not in going]
+    return waiting[: max(0, at_once - len(going))]
+
+
+def lacking(task: Task, counts: Counts) -> str:
+    """What a task lacks for a run, for people; '' if nothing."""
+    if not counts.train:
+        return f"task {task.name} has no train candidate: send requests, or `tutelage import` logs"
+    if not counts.eval:
+        return f"task {task.name} has no eval candidate, which choose the threshold: send more requests"
+    if not counts.golden:
+        return f"task {task.name} has no golden example to prove a student with: add some (AddGolden)"
+    if counts.uncorrected and not task.teacher.may_be_trained_on:
+        return (
+            f"task {task.name}: teacher.may_be_trained_on is false, and {counts.uncorrected} candidates "
+            "have no person's correction"
+        )
+    return ""
+
+
+def due(task: Task, new_candidates: int, runs: Iterable[events.Run]) -> bool:
+    """Whether enough new training candidates have come to start a run by itself."""
+    threshold = task.sampling.run_at_candidates
+    busy = any(run.task == task.name and run.state not in ENDED for run in runs)
+    return 0 < threshold <= new_candidates and not busy
+
+
+def next_number(taken: Iterable[int]) -> int:
+    """The number after all that were ever taken, from 1."""
+    return max(taken, default=0) + 1
+
+
+def superfluous(versions: Iterable[int], needed: Collection[int], newest: int) -> list[int]:
+    """The student versions to remove: all but those `needed` and the `newest` so many."""
+    ordered = sorted(versions)
+    kept = set(needed) | set(ordered[-newest:])
+    return [version for version in ordered if version not in kept]
+
+
+def _utc(stamp: Any) -> datetime:
+    moment: datetime = stamp.ToDatetime(tzinfo=UTC)
+    return moment

@@ -1,0 +1,75 @@
+"""Where decisions are recorded: runs started and advanced, promotions, rollbacks. Each returns once Kafka has it."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import structlog
+
+from protos import events_pb2 as events
+from services.controller import promotions
+from services.controller.cycle import Numbers, Step, advanced, begin, next_number
+from services.controller.promotions import Decision
+from services.controller.state import State
+from services.tasks import Task
+
+log = structlog.stdlib.get_logger("tutelage")
+
+MAX_REASON_CHARACTERS: Final = 4_000
+
+
+class Desk:
+    """The one place that writes events. Every method raises Overloaded while Kafka does not acknowledge."""
+
+    def __init__(self, state: State, new_id: Callable[[], str], now: Callable[[], datetime]) -> None:
+        self._state = state
+        self._new_id = new_id
+        self._now = now
+        self._numbering = asyncio.Lock()
+        self.deciding = asyncio.Lock()
+        """Held between reading what serves a task and recording what takes its place."""
+        self.changed = asyncio.Event()
+        """Set when there is something new for the runner to look at."""
+
+    async def start(
+        self, task: Task, overrides: Mapping[str, Any], snapshots: list[int], versions: list[int]
+    ) -> events.Run:
+        """Record a new run. `snapshots` and `versions` are the numbers taken on disk."""
+        async with self._numbering:
+            runs = self._state.runs(task.name)
+            snapshot = next_number(snapshots + [run.snapshot for run in runs])
+            version = next_number(versions + [run.student_version for run in runs])
+            run = begin(task, overrides, Numbers(self._new_id(), snapshot, version), self._now())
+            await asyncio.to_thread(self._state.write, run)
+        log.info("run started", run=run.id, task=run.task, student_version=version)
+        self.changed.set()
+        return run
+
+    async def advance(self, run: events.Run, step: Step) -> events.Run:
+        """Record that the run has come to `step`."""
+        later = advanced(run, step, self._now())
+        await asyncio.to_thread(self._state.write, later)
+        log.info("run", run=run.id, task=run.task, state=events.RunState.Name(later.state))
+        return later
+
+    async def promote(
+        self, current: events.Promotion, policy: events.Policy, run: events.Run | None, reason: str, decided_by: str
+    ) -> events.Promotion:
+        """Record a promotion. Its student must be loaded already; call it with `deciding` held."""
+        return await self._record(promotions.promote(current, policy, run, self._decision(reason, decided_by)))
+
+    async def roll_back(self, current: events.Promotion, reason: str, decided_by: str) -> events.Promotion:
+        """Record the way back from `current`; call it with `deciding` held."""
+        run_ids = {run.student_version: run.id for run in self._state.runs(current.task)}
+        return await self._record(promotions.roll_back(current, run_ids, self._decision(reason, decided_by)))
+
+    async def _record(self, made: events.Promotion) -> events.Promotion:
+        await asyncio.to_thread(self._state.write, made)
+        kind = events.PolicyKind.Name(made.policy.kind)
+        log.info("serving", task=made.task, policy=kind, student_version=made.student_version, reason=made.reason)
+        self.changed.set()
+        return made
+
+    def _decision(self, reason: str, decided_by: str) -> Decision:
+        return Decision(self._new_id(), reason[:MAX_REASON_CHARACTERS], decided_by, self._now())

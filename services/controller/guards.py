@@ -1,0 +1,92 @@
+"""What may not enter a dataset, and what is counted of what does; pure."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from services.tasks import Task
+
+COMMONEST: Final = 50
+"""Tags and reasons are free texts; the manifest names the commonest."""
+
+
+def normalised(question: str) -> str:
+    """A question as it is compared: case and white space do not make it another one."""
+    return " ".join(question.casefold().split())
+
+
+@dataclass
+class GoldenWall:
+    """The questions and groups that prove, and so are never trained on."""
+
+    questions: set[str] = field(default_factory=set)
+    groups: set[str] = field(default_factory=set)
+
+    def add(self, question: str, group_key: str) -> None:
+        """Take a golden example's question, and its group if it has one, out of training."""
+        self.questions.add(normalised(question))
+        if group_key:
+            self.groups.add(group_key)
+
+    def objection(self, row: Mapping[str, Any], task: Task) -> str:
+        """Why a candidate may be neither trained nor tuned on; '' if it may."""
+        if normalised(row["question"]) in self.questions:
+            return "its question is in the golden set"
+        if row["group_key"] in self.groups:
+            return "its group is in the golden set"
+        if not row["corrected"] and not task.teacher.may_be_trained_on:
+            return "the teacher may not be trained on, and no person corrected it"
+        if not row["question"].strip() or not row["answer"].strip():
+            return "it has no question or no answer"
+        return ""
+
+
+@dataclass
+class Tally:
+    """What a split of a dataset is made of."""
+
+    rows: int = 0
+    corrected: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    teachers: Counter[str] = field(default_factory=Counter)
+    removed: Counter[str] = field(default_factory=Counter)
+    first_id: str = ""
+    last_id: str = ""
+    first_decided_at: datetime | None = None
+    last_decided_at: datetime | None = None
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Count a candidate that stays. Rows come by id."""
+        self.rows += 1
+        self.corrected += bool(row["corrected"])
+        self.kinds[row["kind"]] += 1
+        self.reasons[row["reason"]] += 1
+        self.teachers[row["teacher_model"]] += 1
+        self.first_id = self.first_id or row["id"]
+        self.last_id = row["id"]
+        decided_at = row["decided_at"]
+        self.first_decided_at = min(self.first_decided_at or decided_at, decided_at)
+        self.last_decided_at = max(self.last_decided_at or decided_at, decided_at)
+
+    def counts(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {
+            "rows": self.rows,
+            "corrected": self.corrected,
+            "kinds": dict(self.kinds.most_common(COMMONEST)),
+            "reasons": dict(self.reasons.most_common(COMMONEST)),
+            "removed": dict(self.removed),
+        }
+
+    def lineage(self) -> dict[str, Any]:
+        """For the manifest: which candidates these are."""
+        return {
+            "first_id": self.first_id,
+            "last_id": self.last_id,
+            "first_decided_at": self.first_decided_at.isoformat() if self.first_decided_at else None,
+            "last_decided_at": self.last_decided_at.isoformat() if self.last_decided_at else None,
+            "teacher_models": dict(self.teachers.most_common(COMMONEST)),
+        }

@@ -1,0 +1,94 @@
+"""Rows of a dataset from rows of the tables; pure. Columns are training.contract's."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from google.protobuf import json_format
+
+from protos import inference_pb2 as inference
+from services.controller.guards import GoldenWall
+from services.tasks import Task, student_prompt
+
+
+class GoldenTally:
+    """What of the golden set can prove, and what the teacher's and the student's prompts cost on it."""
+
+    def __init__(self) -> None:
+        self.wall = GoldenWall()
+        self.rows = 0
+        self.without_teacher_answer = 0
+        self.kinds: Counter[str] = Counter()
+        self._teacher_tokens = 0
+        self._student_tokens = 0.0
+
+    def rows_of(self, task: Task, page: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """A page's usable examples as rows of golden.parquet."""
+        for example in page:
+            self.wall.add(example["input"], example["group_key"])
+            if not example["question"]:
+                self.without_teacher_answer += 1
+                continue
+            row = golden_row(task, example)
+            self._count(task, row, example)
+            yield row
+
+    def counts(self) -> dict[str, Any]:
+        """For the manifest."""
+        return {"rows": self.rows, "without_teacher_answer": self.without_teacher_answer, "kinds": dict(self.kinds)}
+
+    def prompt_tokens(self) -> dict[str, float]:
+        """Mean tokens per prompt, both by the teacher's tokeniser; the student's is in proportion to its length."""
+        rows = max(1, self.rows)
+        teacher, student = self._teacher_tokens / rows, self._student_tokens / rows
+        return {"teacher": round(teacher, 1), "student": round(student, 1), "saved": round(teacher - student, 1)}
+
+    def _count(self, task: Task, row: Mapping[str, Any], example: Mapping[str, Any]) -> None:
+        self.rows += 1
+        self.kinds[row["kind"]] += 1
+        self._teacher_tokens += row["teacher_prompt_tokens"]
+        whole = max(1, _sent_characters(task, _request(example["teacher"][5])))
+        self._student_tokens += row["teacher_prompt_tokens"] * min(1.0, len(row["prompt"]) / whole)
+
+
+def example_row(task: Task, candidate: Mapping[str, Any]) -> dict[str, Any]:
+    """A candidate as a row of train.parquet or eval.parquet."""
+    return {
+        "id": candidate["id"],
+        "prompt": student_prompt(task, _request(candidate["request"])),
+        "completion": candidate["answer"],
+        "question": candidate["question"],
+        "kind": candidate["kind"],
+        "weight": 1.0 / candidate["probability"],
+        "corrected": bool(candidate["corrected"]),
+        "teacher_answer": candidate["teacher_answer"],
+    }
+
+
+def golden_row(task: Task, example: Mapping[str, Any]) -> dict[str, Any]:
+    """A golden example with its teacher's answer as a row of golden.parquet."""
+    answer, latency_us, cost_usd, prompt_tokens, completion_tokens, request, _model = example["teacher"]
+    return {
+        "id": example["id"],
+        "prompt": student_prompt(task, _request(request)),
+        "question": example["input"],
+        "truth": example["truth"],
+        "kind": example["kind"],
+        "group_key": example["group_key"],
+        "teacher_answer": answer,
+        "teacher_latency_us": latency_us,
+        "teacher_cost_usd": cost_usd,
+        "teacher_prompt_tokens": prompt_tokens,
+        "teacher_completion_tokens": completion_tokens,
+    }
+
+
+def _sent_characters(task: Task, request: inference.Request) -> int:
+    """How long the teacher's prompt was: the gateway adds the instructions where a request has no system message."""
+    own = any(message.role == inference.ROLE_SYSTEM for message in request.messages)
+    return sum(len(message.content) for message in request.messages) + (0 if own else len(task.instructions))
+
+
+def _request(text: str) -> inference.Request:
+    """A request from its JSON in ClickHouse; fields that a newer writer added are passed over."""
+    return json_format.Parse(text, inference.Request(), ignore_unknown_fields=True)

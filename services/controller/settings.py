@@ -1,0 +1,34 @@
+"""The controller's settings; `__main__` reads them from the environment, once."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from services.settings import ClickHouseSettings, KafkaSettings, ServiceSettings
+
+
+class Settings(ServiceSettings, KafkaSettings, ClickHouseSettings):
+    """Where things lie, whom to reach, and how often to look."""
+
+    control_listen: str = "127.0.0.1:50052"
+    snapshots_dir: Path = Path("data/snapshots")
+    """`<task>/<number>/`, each immutable."""
+    runs_dir: Path = Path("data/runs")
+    """`<task>/<run id>/`; also holds the lock that makes one instance the active one."""
+    triton_repository: Path = Path("data/triton")
+    triton_grpc_address: str = "127.0.0.1:8001"
+    triton_config_template: Path = Path("deploy/triton/config.pbtxt")
+    triton_load_timeout_s: float = Field(600.0, gt=0)
+    """A student of billions of weights takes minutes from a network disk."""
+    ray_address: str = ""
+    """A Ray cluster's address; empty trains on this machine."""
+    training_command: tuple[str, ...] = ("-m", "training.launch")
+    """What this Python is started with to train; the job's path follows. A JSON list."""
+    watch_every_s: float = Field(5.0, gt=0)
+    """How often candidates are counted and Triton is asked whether it serves what is promoted."""
+    runs_at_once: int = Field(1, ge=1)
+    """Runs of different tasks that may go on together; one task never has two."""
+    versions_kept: int = Field(5, ge=1)
+    """Student versions in Triton's repository, besides the live and the previous one."""
+    page_rows: int = Field(2_000, ge=1)
+    """Rows read from ClickHouse and written to Parquet at a time: bounds the memory of a snapshot."""

@@ -1,0 +1,129 @@
+"""A snapshot: an immutable, numbered dataset in Parquet with a manifest of its counts, hashes and lineage.
+
+Columns are training.contract's. Rows go from ClickHouse to disk a page at a time. The directory is made under
+another name and renamed, so that it is there whole or not at all.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from services.controller.errors import Refused
+from services.controller.guards import GoldenWall, Tally
+from services.controller.rows import GoldenTally, example_row
+from services.controller.store import Page, Store
+from services.tasks import Task
+from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS
+
+FILTERS: Final = (
+    "not excluded",
+    "question not in the golden set (case and white space aside)",
+    "group_key not in the golden set",
+    "corrected by a person, where the teacher may not be trained on",
+    "question and answer not empty",
+)
+READ_ONLY_FILE: Final = 0o444
+READ_ONLY_DIRECTORY: Final = 0o555
+
+
+@dataclass(frozen=True)
+class Order:
+    """Which snapshot to take. `page_rows` are held in memory at a time."""
+
+    task: Task
+    number: int
+    directory: Path
+    at: datetime
+    page_rows: int
+
+
+def take(store: Store, order: Order) -> None:
+    """Make the snapshot, unless its directory is there. Raises Refused if it would hold too little."""
+    if order.directory.is_dir():
+        return
+    unfinished = order.directory.with_name(f".{order.number}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    _fill(unfinished, store, order)
+    for path in unfinished.iterdir():
+        path.chmod(READ_ONLY_FILE)
+    unfinished.rename(order.directory)
+    order.directory.chmod(READ_ONLY_DIRECTORY)
+
+
+def _fill(directory: Path, store: Store, order: Order) -> None:
+    golden = GoldenTally()
+    pages = (golden.rows_of(order.task, page) for page in store.golden(order.task.name, order.page_rows))
+    _write(directory / "golden.parquet", GOLDEN_COLUMNS, pages)
+    tallies = {split: _write_split(directory, store, order, golden.wall, split) for split in ("train", "eval")}
+    _check(golden, tallies)
+    manifest = _manifest(order, golden, tallies) | {"sha256": _hashes(directory)}
+    (directory / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def _write_split(directory: Path, store: Store, order: Order, wall: GoldenWall, split: str) -> Tally:
+    tally = Tally()
+
+    def rows(page: Page) -> Iterator[dict[str, Any]]:
+        for candidate in page:
+            if why := wall.objection(candidate, order.task):
+                tally.removed[why] += 1
+                continue
+            tally.add(candidate)
+            yield example_row(order.task, candidate)
+
+    pages = (rows(page) for page in store.candidates(order.task.name, split, order.page_rows))
+    _write(directory / f"{split}.parquet", EXAMPLE_COLUMNS, pages)
+    return tally
+
+
+def _write(path: Path, columns: Mapping[str, str], pages: Iterator[Iterator[dict[str, Any]]]) -> None:
+    """One row group a page."""
+    schema = pa.schema([(name, pa.type_for_alias(kind)) for name, kind in columns.items()])
+    with pq.ParquetWriter(path, schema) as writer:
+        for page in pages:
+            if rows := list(page):
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+
+
+def _check(golden: GoldenTally, tallies: Mapping[str, Tally]) -> None:
+    if not golden.rows:
+        raise Refused(
+            f"none of {golden.without_teacher_answer} golden examples can be compared with the teacher: "
+            "send their inputs through the gateway once"
+        )
+    for split, tally in tallies.items():
+        if not tally.rows:
+            raise Refused(f"no {split} candidate is left; removed: {dict(tally.removed) or 'none'}")
+
+
+def _manifest(order: Order, golden: GoldenTally, tallies: Mapping[str, Tally]) -> dict[str, Any]:
+    definition = order.task.model_dump_json(by_alias=True).encode()
+    return {
+        "number": order.number,
+        "task": order.task.name,
+        "created_at": order.at.isoformat(),
+        "counts": {**{split: tally.counts() for split, tally in tallies.items()}, "golden": golden.counts()},
+        "filters": FILTERS,
+        "lineage": {
+            **{split: tally.lineage() for split, tally in tallies.items()},
+            "task_sha256": hashlib.sha256(definition).hexdigest(),
+        },
+        "mean_prompt_tokens": golden.prompt_tokens(),
+    }
+
+
+def _hashes(directory: Path) -> dict[str, str]:
+    hashes = {}
+    for path in sorted(directory.glob("*.parquet")):
+        with path.open("rb") as file:
+            hashes[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return hashes

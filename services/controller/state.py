@@ -1,0 +1,84 @@
+"""What was decided so far: runs and promotions. The topics are the truth; this is their latest values in memory.
+
+An event is the commit: nothing counts as done before Kafka has acknowledged it, and memory follows the topic.
+"""
+
+from typing import Final
+
+import structlog
+
+from protos import events_pb2 as events
+from services.controller.promotions import unpromoted
+from services.errors import BadEvent, Overloaded
+from services.kafka import Follower, Producer
+from services.topics import PROMOTIONS, RUNS, Record, decode, encode
+
+log = structlog.stdlib.get_logger("tutelage")
+
+READ_AT_ONCE: Final = 500
+
+
+class State:
+    """The latest run of each id and promotion of each task. May be read from any thread."""
+
+    def __init__(self, producer: Producer, ack_timeout_s: float = 10.0) -> None:
+        self._producer = producer
+        self._ack_timeout_s = ack_timeout_s
+        self._runs: dict[str, events.Run] = {}
+        self._promotions: dict[str, events.Promotion] = {}
+
+    def rebuild(self, *followers: Follower) -> None:
+        """Read the topics to their ends. Raises Overloaded if Kafka does not answer."""
+        for follower in followers:
+            follower.start(timeout_s=self._ack_timeout_s)
+            while not follower.caught_up():
+                for record in follower.poll(READ_AT_ONCE, 0.2):
+                    self._recall(record)
+
+    def write(self, event: events.Run | events.Promotion) -> None:
+        """Commit an event. Raises Overloaded while Kafka has not acknowledged it; it may still arrive later."""
+        answers: list[str] = []
+
+        def acked(error: str) -> None:
+            if not error:  # also when it comes after we gave up waiting: what is on the topic counts
+                self._absorb(event)
+            answers.append(error)
+
+        self._producer.send(encode(RUNS if isinstance(event, events.Run) else PROMOTIONS, event), acked)
+        self._producer.flush(self._ack_timeout_s)
+        if not answers:
+            raise Overloaded("Kafka has not acknowledged the event yet; look at the status before trying again")
+        if answers[0]:
+            raise Overloaded(f"Kafka refused the event: {answers[0]}")
+
+    def runs(self, task: str = "") -> list[events.Run]:
+        """The runs of a task, or all; oldest first."""
+        return sorted((run for run in list(self._runs.values()) if task in ("", run.task)), key=lambda run: run.id)
+
+    def run(self, run_id: str) -> events.Run | None:
+        """The run of that id, if there is one."""
+        return self._runs.get(run_id)
+
+    def known_run(self, run_id: str) -> events.Run:
+        """The run of an id that this state gave out."""
+        return self._runs[run_id]
+
+    def promotion(self, task: str) -> events.Promotion:
+        """What serves the task: teacher only where nothing was decided."""
+        return self._promotions.get(task) or unpromoted(task)
+
+    def _recall(self, record: Record) -> None:
+        try:
+            self._absorb(decode(record))
+        except BadEvent:  # Nobody else writes these topics; one bad record must not hide the rest.
+            log.exception("skipped", topic=record.topic, offset=record.offset)
+
+    def _absorb(self, event: events.Run | events.Promotion) -> None:
+        if isinstance(event, events.Promotion):
+            self._promotions[event.task] = event
+        elif (known := self._runs.get(event.id)) is None or _older(known, event):
+            self._runs[event.id] = event
+
+
+def _older(known: events.Run, event: events.Run) -> bool:
+    return bool(known.updated_at.ToNanoseconds() <= event.updated_at.ToNanoseconds())

@@ -1,0 +1,114 @@
+"""What the controller asks ClickHouse, and the one table it writes: golden. A connection for each question."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing
+from datetime import datetime
+from typing import Any, Final, Protocol
+
+import uuid_utils
+
+from services.clickhouse import ClickHouse
+from services.controller.cycle import Counts
+
+Page = list[dict[str, Any]]
+
+GOLDEN_COLUMNS: Final = ("task", "id", "input", "truth", "group_key", "kind", "metadata", "added_at")
+
+COUNTS: Final = """
+SELECT countIf(split = 'train') AS train, countIf(split = 'eval') AS eval, countIf(NOT corrected) AS uncorrected,
+       (SELECT count() FROM golden FINAL WHERE task = {task:String}) AS golden
+FROM candidates FINAL
+WHERE task = {task:String} AND NOT excluded AND split IN ('train', 'eval')
+"""
+
+NEW: Final = """
+SELECT count() AS new
+FROM candidates FINAL
+WHERE task = {task:String} AND NOT excluded AND split = 'train' AND decided_at > {since:DateTime64(6)}
+"""
+
+CANDIDATES: Final = """
+SELECT toString(id) AS id, request, question, kind, group_key, answer, corrected, reason, probability,
+       teacher_answer, teacher_model, decided_at
+FROM candidates FINAL
+WHERE task = {task:String} AND split = {split:String} AND NOT excluded AND toString(id) > {after:String}
+ORDER BY toString(id)
+LIMIT {rows:UInt32}
+"""
+
+# The teacher's latest answer to each question of a page of golden examples; none leaves its columns empty.
+GOLDEN: Final = """
+WITH page AS (
+    SELECT id, input, truth, group_key, kind FROM golden FINAL
+    WHERE task = {task:String} AND id > {after:String} ORDER BY id LIMIT {rows:UInt32}
+)
+SELECT page.*, asked.*
+FROM page LEFT JOIN (
+    SELECT question,
+           argMax((answer, latency_us, toString(cost_usd), prompt_tokens, completion_tokens, request, model),
+                  finished_at) AS teacher
+    FROM exchanges FINAL
+    WHERE task = {task:String} AND answered_by = 'teacher' AND outcome = 'answered'
+          AND question IN (SELECT input FROM page)
+    GROUP BY question
+) AS asked ON page.input = asked.question
+ORDER BY page.id
+"""
+
+
+class Store(Protocol):
+    """What is known of candidates and golden examples: ClickHouseStore, or its fake. Raises Overloaded."""
+
+    def counts(self, task: str) -> Counts:
+        """What there is to learn from and to prove with."""
+
+    def new_candidates(self, task: str, since: datetime) -> int:
+        """Training candidates decided after `since`."""
+
+    def candidates(self, task: str, split: str, page_rows: int) -> Iterator[Page]:
+        """The candidates of a split that are not excluded, by id."""
+
+    def golden(self, task: str, page_rows: int) -> Iterator[Page]:
+        """The golden examples by id, each with the teacher's latest answer to the same question, if there is one."""
+
+    def add_golden(self, rows: Sequence[Sequence[Any]]) -> None:
+        """Store golden examples, in GOLDEN_COLUMNS' order. The same id again replaces it."""
+
+
+class ClickHouseStore:
+    """Store over ClickHouse. `connect` makes a connection, as one is not shared between threads."""
+
+    def __init__(self, connect: Callable[[], ClickHouse]) -> None:
+        self._connect = connect
+
+    def counts(self, task: str) -> Counts:
+        with self._connected() as clickhouse:
+            [row] = clickhouse.query(COUNTS, {"task": task})
+        return Counts(**row)
+
+    def new_candidates(self, task: str, since: datetime) -> int:
+        with self._connected() as clickhouse:
+            [row] = clickhouse.query(NEW, {"task": task, "since": since})
+        return int(row["new"])
+
+    def candidates(self, task: str, split: str, page_rows: int) -> Iterator[Page]:
+        return self._pages(CANDIDATES, {"task": task, "split": split, "rows": page_rows})
+
+    def golden(self, task: str, page_rows: int) -> Iterator[Page]:
+        return self._pages(GOLDEN, {"task": task, "rows": page_rows})
+
+    def add_golden(self, rows: Sequence[Sequence[Any]]) -> None:
+        # A token of its own each time: A, then B, then A again for one input is three inserts, not two.
+        with self._connected() as clickhouse:
+            clickhouse.insert("golden", GOLDEN_COLUMNS, rows, token=str(uuid_utils.uuid7()))
+
+    def _pages(self, sql: str, parameters: dict[str, Any]) -> Iterator[Page]:
+        """Page after page by id: a cursor that outlives a server's restart, and never the whole table in memory."""
+        after = ""
+        with self._connected() as clickhouse:
+            while page := clickhouse.query(sql, {**parameters, "after": after}):
+                yield page
+                after = str(page[-1]["id"])
+
+    def _connected(self) -> AbstractContextManager[ClickHouse]:
+        return closing(self._connect())

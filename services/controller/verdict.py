@@ -1,0 +1,130 @@
+"""From a report to a verdict; pure.
+
+The rule. A way of answering is good enough if the upper end of its error's 95 % interval is at or below the task's
+ceiling, and the upper end of its paired difference to the teacher is at or below zero, on at least
+MIN_GOLDEN_EXAMPLES golden examples. The student alone is promoted if it is good enough; else the cascade if that is
+and it keeps some of the student's answers; else nothing, and the reason says what would change it.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from protos import events_pb2 as events
+from services.tasks import Task
+from training.contract import Difference, Report, Score
+
+MIN_GOLDEN_EXAMPLES: Final = 30
+"""Below this a 95 % interval says little, whatever the method."""
+CEILING_OUT_OF_REACH: Final = 1_000_000
+"""More golden examples than anyone will label: not worth naming as a way out."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether to promote, what to serve by (teacher only if not), and why, with the figures."""
+
+    promote: bool
+    policy: events.Policy
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way of answering as the report measured it."""
+
+    name: str
+    policy: events.Policy
+    score: Score
+    paired: Difference
+
+
+def judge(report: Report, task: Task) -> Verdict:
+    """The verdict on a run's student."""
+    ways = _ways(report)
+    objections = {way.name: _objection(way, report, task) for way in ways}
+    best = next((way for way in ways if not objections[way.name]), None)
+    if best is None:
+        why = "; ".join(f"{name}: {objection}" for name, objection in objections.items())
+        return Verdict(False, events.Policy(kind=events.POLICY_KIND_TEACHER_ONLY), f"not promoted: {why}")
+    return Verdict(True, best.policy, f"{_figures(best, report, task)}: promote")
+
+
+def objection(report: Report, task: Task, policy: events.Policy) -> str:
+    """Why the report does not support `policy`, with its figures; '' if it does. The teacher alone needs no report."""
+    student, cascade = _ways(report)
+    match policy.kind:
+        case events.POLICY_KIND_TEACHER_ONLY:
+            return ""
+        case events.POLICY_KIND_CASCADE:
+            if not math.isclose(policy.min_confidence, report.threshold, abs_tol=1e-9):
+                return (
+                    f"min_confidence {policy.min_confidence:g} was not measured; the report proves {report.threshold:g}"
+                )
+            way = cascade
+        case _:  # A share of the calls is answered by the student alone, so it needs the same proof.
+            way = student
+    why = _objection(way, report, task)
+    return f"{way.name}: {why}" if why else ""
+
+
+def _ways(report: Report) -> tuple[_Way, _Way]:
+    """The student alone, then the cascade: the order of preference."""
+    alone = events.Policy(kind=events.POLICY_KIND_STUDENT_ONLY)
+    cascade = events.Policy(kind=events.POLICY_KIND_CASCADE, min_confidence=report.threshold)
+    return (
+        _Way("student alone", alone, report.student, report.paired.student_minus_teacher),
+        _Way("cascade", cascade, report.cascade, report.paired.cascade_minus_teacher),
+    )
+
+
+def _objection(way: _Way, report: Report, task: Task) -> str:
+    """What stands against a way, and what would change it; '' if nothing does."""
+    if report.golden < MIN_GOLDEN_EXAMPLES:
+        return f"{report.golden} golden examples prove nothing: at least {MIN_GOLDEN_EXAMPLES} are needed"
+    # Written as `not <=` so that a figure that is not a number never promotes.
+    if way.policy.kind == events.POLICY_KIND_CASCADE and not way.score.teacher_share < 1:
+        return "it keeps no answer of the student's: more training examples"
+    if not way.score.error_high <= task.error_ceiling:
+        beyond = f"upper end {_percent(way.score.error_high, 2)} is above the ceiling {_percent(task.error_ceiling)}"
+        return f"{beyond}: {_way_out(report.golden, way.score.error, way.score.error_high, task.error_ceiling)}"
+    if not way.paired.high <= 0:
+        beyond = f"paired difference to the teacher reaches {_points(way.paired.high)} points, above 0"
+        return f"{beyond}: {_way_out(report.golden, way.paired.difference, way.paired.high, 0.0)}"
+    return ""
+
+
+def _way_out(golden: int, middle: float, high: float, bound: float) -> str:
+    """What would bring an upper end under its bound."""
+    needed = _golden_needed(golden, middle, high, bound)
+    if needed > CEILING_OUT_OF_REACH:
+        return "more training examples, corrections of wrong ones, or a larger student"
+    return f"{_points(middle)} was measured: about {needed:,} golden examples would prove it, or more training examples"
+
+
+def _golden_needed(golden: int, middle: float, high: float, bound: float) -> int:
+    """Roughly how many golden examples would narrow the interval below `bound`: its width goes with 1 / sqrt(n)."""
+    if not middle < bound or not math.isfinite(high):
+        return CEILING_OUT_OF_REACH + 1
+    return math.ceil(min(golden * ((high - middle) / (bound - middle)) ** 2, CEILING_OUT_OF_REACH + 1))
+
+
+def _figures(way: _Way, report: Report, task: Task) -> str:
+    ceiling = _percent(task.error_ceiling)
+    paired = f"{_points(way.paired.difference)} points [{_points(way.paired.low)}, {_points(way.paired.high)}]"
+    return (
+        f"{way.name} error {_interval(way.score)} under ceiling {ceiling} "
+        f"and not above teacher {_interval(report.teacher)} (paired difference {paired})"
+    )
+
+
+def _interval(score: Score) -> str:
+    return f"{_percent(score.error)} [{_points(score.error_low)}, {_points(score.error_high)}]"
+
+
+def _percent(share: float, digits: int = 1) -> str:
+    return f"{_points(share, digits)} %"
+
+
+def _points(share: float, digits: int = 1) -> str:
+    return f"{round(100 * share, digits) + 0.0:g}"

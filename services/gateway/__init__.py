@@ -1,0 +1,1 @@
+"""Answers requests from the teacher or the student; one gRPC door."""

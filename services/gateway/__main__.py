@@ -1,0 +1,84 @@
+"""The gateway: spool and promotions, teacher and student, and the door before them. `python -m services.gateway`."""
+
+import asyncio
+import signal
+
+import uvloop
+
+from protos import inference_pb2 as inference
+from services import tasks, telemetry
+from services.gateway.answering import Backends
+from services.gateway.door import Door
+from services.gateway.exchanges import Exchanges
+from services.gateway.promotions import Promotions
+from services.gateway.repeats import Repeats
+from services.gateway.server import Server
+from services.gateway.servicer import FeedbackServicer, InferenceServicer
+from services.gateway.settings import GatewaySettings
+from services.gateway.spool import Spool
+from services.gateway.student import TritonStudent
+from services.gateway.teacher import OpenAITeacher
+from services.kafka import Producer
+from services.settings import KafkaSettings
+
+
+async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
+    """Serve until SIGTERM or SIGINT; then finish what is open and leave nothing but what the spool keeps."""
+    stopped = _stop_signals()
+    defined = tasks.load(settings.tasks_dir)
+    spool = Spool.open(settings.spool_dir, Producer(kafka), settings.spool_max_bytes, settings.spool_fsync)
+    promotions = Promotions(kafka)
+    backends: Backends = {inference.BACKEND_TEACHER: _teacher(settings), inference.BACKEND_STUDENT: _student(settings)}
+    repeats = Repeats(settings.repeat_max_entries, settings.repeat_max_age_s)
+    exchanges = Exchanges(backends, spool, promotions.current, repeats, settings.teacher_needs_s)
+    door = Door(settings.max_open_calls)
+    server = Server(
+        settings,
+        InferenceServicer(exchanges, defined, settings.request_limits, door),
+        FeedbackServicer(spool, defined, settings.request_limits, door),
+    )
+    await promotions.start()
+    port = await server.start()
+    telemetry.log.info("the gateway serves", listen=settings.gateway_listen, port=port, tasks=sorted(defined))
+    await stopped.wait()
+    telemetry.log.info("the gateway stops", grace_s=settings.shutdown_grace_s)
+    await server.stop()
+    await exchanges.close()
+    await spool.close()
+    await promotions.close()
+    for backend in backends.values():
+        await backend.close()
+    telemetry.log.info("the gateway has stopped")
+
+
+def _teacher(settings: GatewaySettings) -> OpenAITeacher:
+    return OpenAITeacher(
+        settings.teacher_base_url,
+        settings.teacher_api_key,
+        model=settings.teacher_model,
+        max_retries=settings.teacher_max_retries,
+        max_calls=settings.teacher_max_calls,
+        token_limit_field=settings.teacher_token_limit_field,
+    )
+
+
+def _student(settings: GatewaySettings) -> TritonStudent:
+    return TritonStudent(settings.triton_grpc_address)
+
+
+def _stop_signals() -> asyncio.Event:
+    stopped = asyncio.Event()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+    return stopped
+
+
+def main() -> None:
+    """The service, configured by the environment."""
+    settings = GatewaySettings()
+    telemetry.start("gateway", settings.log_level, settings.metrics_listen)
+    uvloop.run(serve(settings, KafkaSettings()))
+
+
+if __name__ == "__main__":
+    main()

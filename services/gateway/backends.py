@@ -1,0 +1,58 @@
+"""The seam between the gateway and whoever answers: the teacher's API and the student in Triton.
+
+A backend is asked with an `Ask` and gives an `events.Attempt` that holds what only it knows: message, finish, usage,
+model, student_version and confidence. Latency, cost and whether the answer is kept are the gateway's to add.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services.tasks import Task
+
+OnText = Callable[[str], None]
+"""Takes each piece of the answer's text as it comes. Together the pieces are the message's content."""
+
+
+class FailureKind(StrEnum):
+    """Whose fault it is that a backend gave no answer, and so what the caller can do."""
+
+    UNAVAILABLE = "unavailable"  # Away, overloaded or broken: the same request may succeed later or elsewhere.
+    TIMEOUT = "timeout"  # Too slow for its budget.
+    REFUSED = "refused"  # The request itself is at fault: the same request fails again.
+
+
+class BackendFailed(Exception):  # noqa: N818 - it says what happened
+    """There is no answer. The text is for people and holds no secret."""
+
+    def __init__(self, kind: FailureKind, message: str) -> None:
+        super().__init__(f"{kind}: {message}")
+        self.kind = kind
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One question to one backend. `timeout_s` is what is left of its budget, to be passed on."""
+
+    task: Task
+    request: inference.Request
+    exchange_id: str
+    student_version: int
+    timeout_s: float
+
+
+class Backend(Protocol):
+    """Whoever answers."""
+
+    async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:
+        """The whole answer; its text is also handed to `on_text` piece by piece where that is given.
+
+        Raises BackendFailed, and nothing else but bugs. Cancelling it stops the work at the backend, too. It need not
+        stop by itself when `ask.timeout_s` has passed: whoever calls it does that.
+        """
+
+    async def close(self) -> None:
+        """Let go of the connections."""

@@ -1,0 +1,204 @@
+"""What a request must be before anybody is asked. Pure; errors name the field, the limit and what was given."""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Final, TypeVar
+from uuid import UUID
+
+import jsonschema_rs
+from pydantic import BaseModel, ConfigDict, Field
+
+from protos import inference_pb2 as inference
+from services import validators
+from services.tasks import ROLE_NAMES, Task
+
+TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+T = TypeVar("T")
+
+
+class RequestLimits(BaseModel):
+    """Limits that hold for every task; a task's own stand in its `limits`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    tools: int = Field(128, ge=0)
+    schema_bytes: int = Field(262_144, ge=0)  # All tools' parameters and descriptions and the response_schema.
+    stop_texts: int = Field(4, ge=0, le=4)
+    stop_bytes: int = Field(256, ge=1)
+    metadata_entries: int = Field(32, ge=0)
+    metadata_key_bytes: int = Field(64, ge=1)
+    metadata_value_bytes: int = Field(1_024, ge=0)
+    group_key_bytes: int = Field(256, ge=1)
+    feedback_bytes: int = Field(65_536, ge=1)  # Of a correction and of a comment, each.
+
+
+class BadInput(ValueError):  # noqa: N818 - as gRPC calls it
+    """The caller must change the request; the text says what."""
+
+
+class UnknownTask(LookupError):  # noqa: N818
+    """No such task; the text names those that exist."""
+
+
+def check_request(request: inference.Request, tasks: Mapping[str, Task], limits: RequestLimits) -> Task:
+    """The request's task. Raises BadInput or UnknownTask."""
+    task = check_task(request.task, tasks)
+    if request.request_id:
+        check_uuid("request_id", request.request_id)
+    check_text("group_key", request.group_key, limits.group_key_bytes)
+    _check_messages(request, task)
+    _check_tools(request, limits)
+    _check_sampling(request.sampling, limits)
+    _check_metadata(request.metadata, limits)
+    if request.response_schema:
+        _check_schema("response_schema", request.response_schema)
+    return task
+
+
+def check_task(name: str, tasks: Mapping[str, Task]) -> Task:
+    """The task of that name. Raises BadInput where none is given, UnknownTask where it is not defined."""
+    defined = ", ".join(sorted(tasks))
+    if not name:
+        raise BadInput(f"task: is missing; defined are {defined}")
+    if name not in tasks:
+        raise UnknownTask(f"task: {name[:64]!r} is not defined; defined are {defined}")
+    return tasks[name]
+
+
+def check_uuid(field: str, value: str) -> None:
+    """Raise BadInput unless `value` is a UUID in its usual form of 36 characters."""
+    try:
+        usual = str(UUID(value)) == value.lower()
+    except ValueError:
+        usual = False
+    if not usual:
+        raise BadInput(f"{field}: {value[:64]!r} is not a UUID like 0190a0b0-0000-7000-8000-000000000000")
+
+
+def check_text(field: str, value: str, max_bytes: int) -> None:
+    """Raise BadInput for a label that is too long or would break a log line."""
+    check_size(field, value, max_bytes)
+    if CONTROL.search(value):
+        raise BadInput(f"{field}: {value[:64]!r} has a control character")
+
+
+def check_size(field: str, value: str, max_bytes: int) -> None:
+    """Raise BadInput for a text of more than `max_bytes` in UTF-8."""
+    size = len(value.encode())
+    if size > max_bytes:
+        raise BadInput(f"{field}: {size} bytes are above the limit of {max_bytes}")
+
+
+def _check_count(field: str, given: int, limit: int) -> None:
+    if given > limit:
+        raise BadInput(f"{field}: {given} are above the limit of {limit}")
+
+
+def _check_messages(request: inference.Request, task: Task) -> None:
+    if not request.messages:
+        raise BadInput("messages: are empty; at least one is needed")
+    _check_count("messages", len(request.messages), task.limits.max_messages)
+    for field, message in _numbered("messages", request.messages):
+        _check_message(field, message)
+    if not any(message.role == inference.ROLE_USER for message in request.messages):
+        raise BadInput("messages: none is of ROLE_USER; at least one is needed")
+    size = sum(_size(message) for message in request.messages)
+    if size > task.limits.max_input_bytes:
+        raise BadInput(f"messages: {size} bytes in all are above the task's limit of {task.limits.max_input_bytes}")
+
+
+def _size(message: inference.Message) -> int:
+    return len(message.content.encode()) + sum(len(call.arguments.encode()) for call in message.tool_calls)
+
+
+def _check_message(field: str, message: inference.Message) -> None:
+    if message.role not in ROLE_NAMES:
+        raise BadInput(f"{field}.role: {message.role} is none of ROLE_SYSTEM, ROLE_USER, ROLE_ASSISTANT, ROLE_TOOL")
+    if message.tool_calls and message.role != inference.ROLE_ASSISTANT:
+        raise BadInput(f"{field}.tool_calls: only a message of ROLE_ASSISTANT has them")
+    if message.role == inference.ROLE_TOOL and not message.tool_call_id:
+        raise BadInput(f"{field}.tool_call_id: is missing; a message of ROLE_TOOL names the call it answers")
+    # A tool may well return nothing.
+    if not message.content.strip() and not message.tool_calls and message.role != inference.ROLE_TOOL:
+        raise BadInput(f"{field}.content: is empty")
+    for place, call in _numbered(f"{field}.tool_calls", message.tool_calls):
+        _check_tool_name(f"{place}.name", call.name)
+        _check_object(f"{place}.arguments", call.arguments)
+
+
+def _check_object(field: str, text: str) -> None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadInput(f"{field}: not JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise BadInput(f"{field}: not a JSON object: {text[:40]!r}")
+
+
+def _check_tools(request: inference.Request, limits: RequestLimits) -> None:
+    _check_count("tools", len(request.tools), limits.tools)
+    texts = [text for tool in request.tools for text in (tool.description, tool.parameters)]
+    size = sum(len(text.encode()) for text in (*texts, request.response_schema))
+    if size > limits.schema_bytes:
+        raise BadInput(f"tools, response_schema: {size} bytes in all are above the limit of {limits.schema_bytes}")
+    seen: set[str] = set()
+    for field, tool in _numbered("tools", request.tools):
+        _check_tool_name(f"{field}.name", tool.name)
+        if tool.name in seen:
+            raise BadInput(f"{field}.name: {tool.name!r} is there twice")
+        seen.add(tool.name)
+        if tool.parameters:
+            _check_schema(f"{field}.parameters", tool.parameters)
+
+
+def _check_tool_name(field: str, name: str) -> None:
+    if not TOOL_NAME.fullmatch(name):
+        raise BadInput(f"{field}: {name[:64]!r} must be 1 to 64 letters, digits, underscores and hyphens")
+
+
+def _check_schema(field: str, schema: str) -> None:
+    if problem := _schema_problem(schema):
+        raise BadInput(f"{field}: {problem}")
+
+
+@lru_cache(maxsize=256)
+def _schema_problem(schema: str) -> str:
+    try:
+        # Offline first: a caller's `$ref` must not make the gateway fetch from a network or a disk.
+        jsonschema_rs.validator_for(json.loads(schema), offline=True)
+        validators.check_schema(schema)
+    except (ValueError, RecursionError, jsonschema_rs.ValidationError) as problem:
+        return f"not a JSON Schema: {problem}".splitlines()[0].replace("not a JSON Schema: not a", "not a")[:300]
+    return ""
+
+
+def _check_sampling(sampling: inference.Sampling, limits: RequestLimits) -> None:
+    # Written so that NaN, of which every comparison is false, is refused.
+    if sampling.HasField("temperature") and not 0 <= sampling.temperature <= 2:
+        raise BadInput(f"sampling.temperature: {sampling.temperature:g} is not from 0 to 2")
+    if sampling.HasField("top_p") and not 0 < sampling.top_p <= 1:
+        raise BadInput(f"sampling.top_p: {sampling.top_p:g} is not above 0 and up to 1")
+    if sampling.HasField("max_tokens") and not sampling.max_tokens:
+        raise BadInput("sampling.max_tokens: 0 is not at least 1")
+    _check_count("sampling.stop", len(sampling.stop), limits.stop_texts)
+    for field, text in _numbered("sampling.stop", sampling.stop):
+        if not text:
+            raise BadInput(f"{field}: is empty")
+        check_size(field, text, limits.stop_bytes)
+
+
+def _check_metadata(metadata: Mapping[str, str], limits: RequestLimits) -> None:
+    _check_count("metadata", len(metadata), limits.metadata_entries)
+    for key, value in metadata.items():
+        if not key:
+            raise BadInput("metadata: a key is empty")
+        check_text("metadata key", key, limits.metadata_key_bytes)
+        check_size(f"metadata[{key!r}]", value, limits.metadata_value_bytes)
+
+
+def _numbered(field: str, items: Iterable[T]) -> Iterable[tuple[str, T]]:
+    """Each item with its name for people: `messages[0]`."""
+    return ((f"{field}[{place}]", item) for place, item in enumerate(items))

@@ -1,0 +1,144 @@
+"""An exchange from arrival to record: admitted, answered, written to the spool, and only then told to the caller."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import uuid_utils
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services import telemetry
+from services.gateway import router
+from services.gateway.answering import NAMES, Answering, Backends, NoAnswer
+from services.gateway.listening import Clock, Listener, Told
+from services.gateway.repeats import Repeats
+from services.tasks import Task
+
+OUTCOMES: Final = {
+    events.OUTCOME_ANSWERED: "answered",
+    events.OUTCOME_FAILED: "failed",
+    events.OUTCOME_DEADLINE_EXCEEDED: "deadline_exceeded",
+    events.OUTCOME_CANCELLED: "cancelled",
+}
+
+
+class Ledger(Protocol):
+    """Where exchanges are written: `spool.Spool`."""
+
+    def admit(self) -> None:
+        """Raise SpoolFull if no more can be written."""
+
+    async def append_exchange(self, exchange: events.Exchange) -> None:
+        """Return once it is on disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A checked request: with its task, how it came, and how long its caller waits."""
+
+    request: inference.Request
+    task: Task
+    origin: str
+    timeout_s: float
+
+
+class Exchanges:
+    """Answers arrivals. Every exchange that a backend is asked for is written down once, however it ends."""
+
+    def __init__(
+        self,
+        backends: Backends,
+        ledger: Ledger,
+        promoted: Callable[[str], events.Promotion | None],
+        repeats: Repeats,
+        teacher_needs_s: float,
+    ) -> None:
+        self._backends = backends
+        self._ledger = ledger
+        self._promoted = promoted
+        self._repeats = repeats
+        self._teacher_needs_s = teacher_needs_s
+        self._recording: set[asyncio.Task[None]] = set()
+
+    async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
+        """The reply, once it is on disk. Raises BadInput, SpoolFull or NoAnswer.
+
+        A repeated request_id has the first one's reply; the listener hears nothing of it.
+        """
+        clock = Clock(arrival.timeout_s)
+        if not arrival.request.request_id:
+            return await self._make(str(uuid_utils.uuid7()), arrival, clock, listener)
+        exchange_id = arrival.request.request_id.lower()
+        make = lambda: self._make(exchange_id, arrival, clock, listener)  # noqa: E731 - the arguments, once
+        return await self._repeats.once(exchange_id, arrival.request, make)
+
+    async def _make(
+        self, exchange_id: str, arrival: Arrival, clock: Clock, listener: Listener | None
+    ) -> inference.Reply:
+        self._ledger.admit()
+        exchange = events.Exchange(
+            id=exchange_id,
+            request=arrival.request,
+            origin=arrival.origin,
+            started_at=_now(),
+            outcome=events.OUTCOME_FAILED,
+            error="internal: the gateway is at fault, see its log",  # Stays if it is.
+        )
+        try:
+            await self._answer(exchange, arrival.task, clock, Told(clock, listener))
+        finally:
+            # Also a call that was cancelled is written down, and its cancelling does not stop the writing.
+            await asyncio.shield(self._start_recording(exchange))
+        return exchange.reply
+
+    async def _answer(self, exchange: events.Exchange, task: Task, clock: Clock, told: Told) -> None:
+        promotion = self._promoted(task.name)
+        budget = router.Budget(clock.usable_s, self._teacher_needs_s)
+        plan = router.plan(task, promotion, exchange.request, exchange.id, budget)
+        try:
+            answering = Answering(exchange, task, plan, backends=self._backends, clock=clock, told=told)
+            exchange.reply.CopyFrom(await answering.reply())
+            exchange.outcome, exchange.error = events.OUTCOME_ANSWERED, ""
+        except NoAnswer as failure:
+            exchange.outcome, exchange.error = failure.outcome, str(failure)
+            raise
+        except asyncio.CancelledError:
+            # gRPC cancels a call, too, when its deadline has passed.
+            expired = clock.is_up()
+            exchange.outcome = events.OUTCOME_DEADLINE_EXCEEDED if expired else events.OUTCOME_CANCELLED
+            exchange.error = "the deadline passed" if expired else "the caller went away"
+            raise
+
+    def _start_recording(self, exchange: events.Exchange) -> "asyncio.Task[None]":
+        exchange.finished_at.CopyFrom(_now())
+        _count(exchange)
+        recording = asyncio.get_running_loop().create_task(self._ledger.append_exchange(exchange))
+        self._recording.add(recording)
+        recording.add_done_callback(self._recording.discard)
+        return recording
+
+    async def close(self) -> None:
+        """Return when everything that has ended is written down."""
+        if self._recording:
+            await asyncio.wait(self._recording)
+
+
+def _count(exchange: events.Exchange) -> None:
+    task, answered_by = exchange.request.task, NAMES.get(exchange.reply.answered_by, "nobody")
+    telemetry.EXCHANGES.labels(task, answered_by, OUTCOMES[exchange.outcome]).inc()
+    if exchange.outcome == events.OUTCOME_ANSWERED:
+        telemetry.LATENCY.labels(task, answered_by).observe(exchange.reply.timings.total_us / 1e6)
+    for attempt in exchange.attempts:
+        telemetry.COST.labels(task, NAMES[attempt.backend]).inc(float(attempt.cost_usd))
+        if attempt.refusal and attempt.backend == inference.BACKEND_STUDENT:
+            telemetry.REFUSALS.labels(task, attempt.refusal.partition(":")[0]).inc()
+
+
+def _now() -> Timestamp:
+    now = Timestamp()
+    now.FromNanoseconds(time.time_ns())
+    return now

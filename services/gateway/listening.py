@@ -1,0 +1,72 @@
+"""What the caller of a stream hears of an answer while it grows, and the clock of one exchange."""
+
+import time
+from typing import Final, Protocol
+
+REPLY_RESERVE_S: Final = 0.01
+"""Kept free of the caller's deadline, to write the exchange down and say how it ended."""
+
+
+class Listener(Protocol):
+    """Takes the answer's text while it grows."""
+
+    def text(self, delta: str) -> None:
+        """A piece of text."""
+
+    def restart(self) -> None:
+        """Forget the text so far: another backend begins from the beginning."""
+
+
+class Clock:
+    """The time of one exchange, from its arrival to its deadline, less what writing it down takes."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._arrived_s = time.monotonic()
+        self.timeout_s = timeout_s
+        self.usable_s = timeout_s - REPLY_RESERVE_S
+
+    def elapsed_s(self) -> float:
+        """Since the arrival."""
+        return time.monotonic() - self._arrived_s
+
+    def elapsed_us(self) -> int:
+        """Since the arrival, in whole microseconds."""
+        return round(self.elapsed_s() * 1e6)
+
+    def is_up(self) -> bool:
+        """Whether nothing more can be done. A timer may ring a millisecond early, hence half the reserve."""
+        return self.elapsed_s() >= self.usable_s - REPLY_RESERVE_S / 2
+
+
+class Told:
+    """What the listener, if there is one, has heard so far."""
+
+    def __init__(self, clock: Clock, listener: Listener | None) -> None:
+        self._clock = clock
+        self._listener = listener
+        self._heard = False
+        self.first_token_us = 0
+
+    @property
+    def listens(self) -> bool:
+        """Whether there is anybody to hear it."""
+        return self._listener is not None
+
+    def text(self, delta: str) -> None:
+        """Pass a piece on."""
+        if self._listener is None:
+            return
+        self.first_token_us = self.first_token_us or self._clock.elapsed_us()
+        self._heard = True
+        self._listener.text(delta)
+
+    def next_backend(self) -> None:
+        """What was heard of an earlier backend is void."""
+        if self._heard and self._listener is not None:
+            self._listener.restart()
+            self._heard = False
+
+    def rest(self, content: str) -> None:
+        """The whole text, where it was held back until it was judged."""
+        if content and not self._heard:
+            self.text(content)

@@ -1,0 +1,83 @@
+"""A request_id that comes again is answered once: the same reply, no second exchange."""
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import xxhash
+
+from protos import inference_pb2 as inference
+from services.gateway.checks import BadInput
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    fingerprint: int
+    reply: inference.Reply
+    at_s: float
+
+
+class Repeats:
+    """Remembers replies for `max_age_s`, `max_entries` at most, and what is under way without limit.
+
+    Failures are not remembered: whoever asks again is answered anew, under the same id.
+    """
+
+    def __init__(self, max_entries: int, max_age_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._max_entries = max_entries
+        self._max_age_s = max_age_s
+        self._now_s = now_s
+        self._running: dict[str, tuple[int, asyncio.Event]] = {}
+        self._answered: OrderedDict[str, _Answered] = OrderedDict()
+
+    async def once(
+        self, exchange_id: str, request: inference.Request, make: Callable[[], Awaitable[inference.Reply]]
+    ) -> inference.Reply:
+        """The reply that `make` gave or gives for this id. Raises BadInput if the id was another request's.
+
+        Where the call that is under way ends without a reply, one of those that wait takes its place.
+        """
+        fingerprint = xxhash.xxh3_64_intdigest(request.SerializeToString(deterministic=True))
+        while True:
+            if (known := self._known(exchange_id)) is not None:
+                _check_same(known.fingerprint, fingerprint)
+                return known.reply
+            if exchange_id not in self._running:
+                return await self._make(exchange_id, fingerprint, make)
+            running_fingerprint, ended = self._running[exchange_id]
+            _check_same(running_fingerprint, fingerprint)
+            await ended.wait()
+
+    async def _make(
+        self, exchange_id: str, fingerprint: int, make: Callable[[], Awaitable[inference.Reply]]
+    ) -> inference.Reply:
+        ended = asyncio.Event()
+        self._running[exchange_id] = (fingerprint, ended)
+        try:
+            reply = await make()
+            self._answered[exchange_id] = _Answered(fingerprint, reply, self._now_s())
+            return reply
+        finally:
+            del self._running[exchange_id]
+            ended.set()
+            self._forget()
+
+    def _known(self, exchange_id: str) -> _Answered | None:
+        self._forget()
+        return self._answered.get(exchange_id)
+
+    def _forget(self) -> None:
+        """Drop from the oldest end what is too old or too much."""
+        oldest_s = self._now_s() - self._max_age_s
+        while self._answered:
+            first = next(iter(self._answered.values()))
+            if first.at_s >= oldest_s and len(self._answered) <= self._max_entries:
+                return
+            self._answered.popitem(last=False)
+
+
+def _check_same(known: int, given: int) -> None:
+    if known != given:
+        raise BadInput("request_id: belongs to another request that is being or was just answered; take a new UUID")

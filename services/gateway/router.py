@@ -1,0 +1,163 @@
+"""Who is asked, for how long, and whether the answer is kept. Pure: values in, values with their reasons out.
+
+A request with tools or with a `response_schema` goes the same way as any other: the student may try, and its answer is
+checked against them before it is kept. That costs at most the student's budget and never a wrong answer.
+"""
+
+import json
+from dataclasses import dataclass
+from typing import Final
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services import validators
+from services.tasks import Task, answer_text, fraction, question
+
+LEAST_STUDENT_PART: Final = 0.25
+"""Of the time that remains, where the teacher could fit: below it asking the student would be for show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The seconds that remain to the deadline, and what the teacher typically takes of them."""
+
+    remaining_s: float
+    teacher_needs_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One backend to ask. It has until `until_s` seconds after the plan was made."""
+
+    backend: inference.Backend
+    until_s: float
+    streams: bool  # Whether its text may reach the caller before the answer is judged.
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The steps in order: the next is taken where the one before brought nothing that is kept."""
+
+    steps: tuple[Step, ...]
+    why: str
+    policy: events.Policy
+    student_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an answer goes to the caller, and why or why not, for people; a refusal starts with its kind."""
+
+    kept: bool
+    why: str
+
+
+def plan(
+    task: Task, promotion: events.Promotion | None, request: inference.Request, exchange_id: str, budget: Budget
+) -> Plan:
+    """Who is asked about `request`, given what serves its task. The same group_key, else id, is asked of the same."""
+    asks_student, why = _asks_student(task, promotion, request.group_key or exchange_id)
+    teacher = Step(inference.BACKEND_TEACHER, budget.remaining_s, streams=True)
+    if promotion is None or not asks_student:
+        return Plan((teacher,), why, events.Policy(kind=events.POLICY_KIND_TEACHER_ONLY), 0)
+    until_s = student_budget_s(task.student.timeout_s, budget)
+    cascade = promotion.policy.kind == events.POLICY_KIND_CASCADE
+    student = Step(inference.BACKEND_STUDENT, until_s, streams=not cascade and not request.tools)
+    return Plan((student, teacher), why, promotion.policy, promotion.student_version)
+
+
+def _asks_student(task: Task, promotion: events.Promotion | None, key: str) -> tuple[bool, str]:
+    if promotion is None or not promotion.student_version:
+        return False, "teacher only: no student is promoted"
+    match promotion.policy.kind:
+        case events.POLICY_KIND_STUDENT_ONLY:
+            return True, "student only"
+        case events.POLICY_KIND_CASCADE:
+            return True, "cascade"
+        case events.POLICY_KIND_SHARE:
+            place = fraction(key, salt=f"share {task.name}")
+            return place < promotion.policy.share, f"share: {place:.3f} against {promotion.policy.share:.3f}"
+        case events.POLICY_KIND_TEACHER_ONLY:
+            return False, "teacher only"
+        case unknown:
+            return False, f"teacher only: this gateway does not know policy {unknown}"
+
+
+def student_budget_s(timeout_s: float, budget: Budget) -> float:
+    """The seconds the student gets: its timeout, less where the teacher would not fit behind it.
+
+    Where the teacher could not answer in what remains anyway, the student gets all of it.
+    """
+    if budget.remaining_s <= budget.teacher_needs_s:
+        return min(timeout_s, budget.remaining_s)
+    left_over_s = budget.remaining_s - budget.teacher_needs_s
+    return min(timeout_s, max(left_over_s, budget.remaining_s * LEAST_STUDENT_PART))
+
+
+def keep(task: Task, policy: events.Policy, request: inference.Request, attempt: events.Attempt) -> Verdict:
+    """Whether an answer goes to the caller. The teacher's need only satisfy the request's own schema."""
+    if attempt.backend == inference.BACKEND_TEACHER:
+        refusal = _schema_refusal(request, attempt)
+        return Verdict(not refusal, refusal)
+    refusal = student_refusal(task, request, attempt)
+    if refusal:
+        return Verdict(False, refusal)
+    if policy.kind == events.POLICY_KIND_CASCADE:
+        return _sure_enough(policy.min_confidence, attempt)
+    return Verdict(True, "the student's answer is valid")
+
+
+def _sure_enough(least: float, attempt: events.Attempt) -> Verdict:
+    if not attempt.HasField("confidence"):
+        return Verdict(False, "confidence: the student gave none")
+    if attempt.confidence >= least:
+        return Verdict(True, f"confidence {attempt.confidence:.2f} not below {least:.2f}")
+    return Verdict(False, f"confidence: {attempt.confidence:.2f} below {least:.2f}")
+
+
+def student_refusal(task: Task, request: inference.Request, attempt: events.Attempt) -> str:
+    """Why a student's answer must not be kept under any policy; '' if it may."""
+    text = answer_text(attempt.message)
+    if not text.strip():
+        return "empty: no text"
+    if attempt.finish == inference.FINISH_LENGTH and not _caller_cut(task, request):
+        return f"length: cut at {attempt.usage.completion_tokens} tokens"
+    return (
+        validators.refusal(task.validators, question(request), text)
+        or _schema_refusal(request, attempt)
+        or _tools_refusal(request, attempt.message)
+    )
+
+
+def _caller_cut(task: Task, request: inference.Request) -> bool:
+    """Whether the caller asked for fewer tokens than the student may write, and so gets what he asked for."""
+    return request.sampling.HasField("max_tokens") and request.sampling.max_tokens < task.student.max_tokens
+
+
+def _schema_refusal(request: inference.Request, attempt: events.Attempt) -> str:
+    # A cut or withheld answer and a tool call are no answers yet; their finish tells the caller so.
+    if not request.response_schema or attempt.finish != inference.FINISH_STOP:
+        return ""
+    return validators.schema_refusal(request.response_schema, attempt.message.content)
+
+
+def _tools_refusal(request: inference.Request, message: inference.Message) -> str:
+    schemas = {tool.name: tool.parameters or "{}" for tool in request.tools}
+    for call in message.tool_calls:
+        if call.name not in schemas:
+            return f"tools: {call.name[:64]!r} is none of the request's"
+        if refusal := validators.schema_refusal(schemas[call.name], call.arguments):
+            return f"tools: {call.name}: {refusal}"
+    return ""
+
+
+def tool_calls(text: str) -> list[inference.ToolCall]:
+    """The tool calls that a student wrote as text, in the form of `services.tasks.answer_text`; none if it did not."""
+    try:
+        calls = json.loads(text)["tool_calls"]
+        return [
+            inference.ToolCall(id=f"call_{number}", name=call["name"], arguments=call["arguments"])
+            for number, call in enumerate(calls, start=1)
+        ]
+    except (ValueError, TypeError, KeyError):
+        return []

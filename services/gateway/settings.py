@@ -1,0 +1,48 @@
+"""The gateway's settings, each from the environment variable of its name in upper case."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+
+from services.gateway.checks import RequestLimits
+from services.gateway.spool import Fsync
+from services.settings import ServiceSettings
+
+
+class GatewaySettings(ServiceSettings):
+    """Where the gateway listens, whom it asks, and how much it takes on."""
+
+    gateway_listen: str = "127.0.0.1:50051"
+    """host:port; port 0 takes a free one. There is no authentication: beyond loopback, put a proxy that has it before
+    the gateway, and name the address here."""
+    reuse_port: bool = False
+    """Let several gateway processes of one host share the port. Without it a second one is an error, not a surprise."""
+    triton_grpc_address: str = "127.0.0.1:8001"
+    teacher_base_url: str = "https://api.openai.com/v1"
+    """Any OpenAI-compatible API."""
+    teacher_api_key: SecretStr = SecretStr("")
+    teacher_model: str = ""
+    """Takes the place of every task's teacher model; empty keeps the tasks' own."""
+    teacher_token_limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # noqa: S105 - no secret
+    """What the API calls the limit of an answer; OpenAI's reasoning models know only the second."""
+    teacher_needs_s: float = Field(1.5, ge=0)
+    """What it typically takes: the time kept free for it behind a student."""
+    teacher_max_retries: int = Field(2, ge=0)
+    teacher_max_calls: int = Field(1_000, ge=1, le=1_000)
+    """Calls to it at a time; more wait. The HTTP client has a thousand connections."""
+    spool_dir: Path = Path(".tutelage/spool")
+    """Each gateway process has its own."""
+    spool_max_bytes: int = Field(1024**3, ge=1024**2)
+    spool_fsync: Fsync = Fsync.INTERVAL
+    max_open_calls: int = Field(120_000, ge=1)
+    """More are refused with RESOURCE_EXHAUSTED. An open call takes 25 KB of memory and more."""
+    max_request_bytes: int = Field(2 * 1024**2, ge=1024)
+    """A larger message is refused by gRPC. Request and answers together must fit into a Kafka message of 4 MiB."""
+    request_limits: RequestLimits = RequestLimits()
+    """As a JSON object: REQUEST_LIMITS='{"tools": 256}'."""
+    repeat_max_entries: int = Field(10_000, ge=0)
+    """Replies kept for callers who send a request_id again."""
+    repeat_max_age_s: float = Field(600.0, ge=0)
+    shutdown_grace_s: float = Field(10.0, ge=0)
+    """How long open calls may go on after SIGTERM."""

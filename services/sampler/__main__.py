@@ -1,0 +1,90 @@
+"""The sampler: exchanges and feedback in, candidates out. Run with `python -m services.sampler`."""
+
+import asyncio
+from typing import Any
+
+import faust
+import structlog
+import uvloop
+from aiokafka import AIOKafkaConsumer  # type: ignore[import-untyped]
+from aiokafka.errors import KafkaConnectionError  # type: ignore[import-untyped]
+from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
+from tenacity import RetryCallState, retry, retry_if_exception_type, wait_random_exponential
+
+from services import tasks, telemetry
+from services.errors import Overloaded
+from services.sampler import app
+from services.sampler.credentials import credentials
+from services.sampler.settings import SamplerSettings
+from services.topics import EXCHANGES, FEEDBACK
+
+
+def main() -> None:
+    """Start a worker; SIGTERM ends it after the batch in hand."""
+    settings = SamplerSettings()
+    telemetry.start("sampler", settings.log_level, settings.metrics_listen)
+    known = tasks.load(settings.tasks_dir)
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    partitions = settings.sampler_partitions or loop.run_until_complete(partitions_of_sources(settings))
+    telemetry.log.info("sampler starts", tasks=sorted(known), partitions=partitions)
+    worker = faust.Worker(
+        app.build(settings, known, partitions),
+        loop=loop,
+        quiet=True,
+        loglevel="WARNING",
+        logging_config=logging_config(),
+    )
+    worker.spinner = None
+    worker.execute_from_commandline()
+
+
+def _log_wait(state: RetryCallState) -> None:
+    telemetry.log.warning("waits for Kafka", why=str(state.outcome and state.outcome.exception())[:300])
+
+
+@retry(
+    retry=retry_if_exception_type((Overloaded, KafkaConnectionError)),
+    wait=wait_random_exponential(multiplier=0.2, max=5),
+    before_sleep=_log_wait,
+)
+async def partitions_of_sources(settings: SamplerSettings) -> int:
+    """How many partitions both source topics have; waits for Kafka and for the topics. ValueError if they differ."""
+    security = credentials_to_aiokafka_auth(credentials(settings.kafka_options), None)
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers, **security)
+    await consumer.start()
+    try:
+        there = await consumer.topics()
+        counts = {name: len(consumer.partitions_for_topic(name) or ()) for name in (EXCHANGES.name, FEEDBACK.name)}
+    finally:
+        await consumer.stop()
+    if missing := counts.keys() - there:
+        raise Overloaded(f"no such topics as yet: {', '.join(sorted(missing))}")
+    if len(set(counts.values())) > 1:
+        raise ValueError(f"the topics must have the same number of partitions, to be joined; they have {counts}")
+    return counts[EXCHANGES.name]
+
+
+def logging_config() -> dict[str, Any]:
+    """Faust's own log lines in the format of all others."""
+    shared = [structlog.stdlib.add_log_level, structlog.processors.TimeStamper(fmt="iso", utc=True)]
+    formatter = {
+        "()": structlog.stdlib.ProcessorFormatter,
+        "foreign_pre_chain": [structlog.contextvars.merge_contextvars, *shared],
+        "processors": [
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+    }
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"json": formatter},
+        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
+        "root": {"handlers": ["stderr"], "level": "WARNING"},
+    }
+
+
+if __name__ == "__main__":
+    main()

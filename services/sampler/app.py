@@ -1,0 +1,125 @@
+"""The Faust app: batches of raw events in, candidates and dead letters out, acknowledged when Kafka has them.
+
+Faust acknowledges an event even if its agent raised. So this agent acknowledges by itself, after Kafka has confirmed
+what a batch produced; bad events are caught and dead-lettered inside; anything else stops the worker with the batch
+unacknowledged, and a restart reads it again.
+"""
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+import faust
+from mode.supervisors import CrashingSupervisor
+
+from services import telemetry
+from services.errors import BadEvent
+from services.sampler.credentials import credentials
+from services.sampler.joining import Joiner
+from services.sampler.memory import Memory
+from services.sampler.settings import SamplerSettings
+from services.sampler.table import BoundedTable
+from services.tasks import Task
+from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, Record, dead_letter, decode, encode
+
+MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+
+
+def build(settings: SamplerSettings, tasks: Mapping[str, Task], partitions: int) -> faust.App:
+    """A worker that decides what every exchange is good for. `partitions`: those of both source topics."""
+    app = faust.App(settings.sampler_group, **_options(settings, partitions))
+    topic = app.topic(
+        EXCHANGES.name, FEEDBACK.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+    )
+    table = BoundedTable.of(app, settings.sampler_remember_count, settings.sampler_remember_s, partitions)
+    memory = Memory(table.data.data, settings.sampler_remember_count, settings.sampler_remember_s)
+    joiner = Joiner(tasks, memory)
+
+    async def sample(stream: Any) -> None:
+        stream.enable_acks = False  # Whatever ends the loop, Faust must not acknowledge on our behalf.
+        async for batch in stream.noack_take(settings.sampler_batch, within=settings.sampler_batch_within_s):
+            out = decide_batch(joiner, [_record(event) for event in batch], time.time())
+            await _produce(app, [*out, *_changelog(table, memory)])
+            memory.forget_old(time.time())
+            for event in batch:
+                event.ack()
+
+    app.agent(topic, name="sample", supervisor_strategy=CrashingSupervisor)(sample)
+    return app
+
+
+def decide_batch(joiner: Joiner, records: Sequence[Record], now_s: float) -> list[Record]:
+    """What to produce for these records: the latest candidate of each exchange, and the dead letters."""
+    latest: dict[str, Record] = {}
+    dead = []
+    for record in records:
+        telemetry.CONSUMED.labels(record.topic).inc()
+        try:
+            for candidate in joiner.take(decode(record), record.partition, now_s):
+                latest[candidate.id] = _fitting(encode(CANDIDATES, candidate))
+        except BadEvent as bad:
+            telemetry.DEAD.labels(record.topic).inc()
+            telemetry.log.warning("dead letter", topic=record.topic, offset=record.offset, reason=bad.reason)
+            dead.append(dead_letter(record, bad.reason))
+    return [*latest.values(), *dead]
+
+
+def _fitting(record: Record) -> Record:
+    if len(record.value) > MAX_MESSAGE_BYTES:
+        raise BadEvent(f"its candidate has {len(record.value)} bytes; {MAX_MESSAGE_BYTES} is the limit")
+    return record
+
+
+def _record(event: Any) -> Record:
+    message = event.message
+    headers = {str(name): value or b"" for name, value in dict(message.headers or {}).items()}
+    return Record(
+        message.topic, message.key or b"", message.value or b"", headers, int(message.partition), int(message.offset)
+    )
+
+
+def _changelog(table: BoundedTable, memory: Memory) -> list[Record]:
+    """What was remembered since the last call, for the changelog's partitions of the same numbers."""
+    written, memory.written = memory.written, {}
+    name = table.changelog_topic.get_topic_name()
+    return [Record(name, key, value, partition=partition) for (partition, key), value in written.items()]
+
+
+async def _produce(app: faust.App, records: Iterable[Record]) -> None:
+    """Return when Kafka has acknowledged every record; raise if it refuses one."""
+    producer = app.producer
+    sent = [
+        await producer.send(
+            record.topic,
+            record.key,
+            record.value,
+            None if record.partition < 0 else record.partition,
+            None,
+            dict(record.headers),
+        )
+        for record in records
+    ]
+    await asyncio.gather(*sent)
+
+
+def _options(settings: SamplerSettings, partitions: int) -> dict[str, Any]:
+    return {
+        "broker": [f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(",")],
+        "broker_credentials": credentials(settings.kafka_options),
+        "datadir": settings.sampler_data_dir,
+        "store": "memory://",
+        "web_enabled": False,
+        "topic_partitions": partitions,
+        "topic_replication_factor": settings.sampler_replication,
+        "consumer_auto_offset_reset": "earliest",
+        "consumer_max_fetch_size": MAX_MESSAGE_BYTES,
+        "producer_max_request_size": MAX_MESSAGE_BYTES,
+        "broker_max_poll_records": settings.sampler_batch,
+        # A killed worker's partitions move on after the session's end, so 10 s; Kafka asks for three beats in it.
+        "broker_session_timeout": 10.0,
+        "broker_heartbeat_interval": 3.0,
+        "broker_commit_interval": 1.0,
+        "stream_recovery_delay": 0.0,
+        "worker_redirect_stdouts": False,
+    }

@@ -1,0 +1,100 @@
+"""Joins exchanges with what is said of them, in whatever order they come; pure but for the memory it is given."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services import telemetry
+from services.errors import BadEvent
+from services.sampler.memory import Kind, Memory
+from services.sampler.sampling import BY_A_PERSON, KEPT, Decision, Said, Verdict, candidate, decide, fingerprint
+from services.tasks import Task, by_name
+
+
+class Joiner:
+    """Takes events one by one and yields the candidates that follow. Raises BadEvent for what it can't use."""
+
+    def __init__(self, tasks: Mapping[str, Task], memory: Memory) -> None:
+        self._tasks = tasks
+        self._memory = memory
+
+    def take(
+        self, message: events.Exchange | events.FeedbackRecord, partition: int, now_s: float
+    ) -> Iterator[events.Candidate]:
+        """The candidates that this event makes, changes or takes back; a later one replaces an earlier of its id."""
+        if isinstance(message, events.Exchange):
+            _required(message.id, "exchange", "id")
+            exchange = _slim(message)
+            self._memory.put(Kind.EXCHANGE, exchange.id, exchange.SerializeToString(), partition, now_s)
+            yield from self._judge(exchange, partition, now_s)
+        else:
+            _required(message.exchange_id, "feedback", "exchange_id")
+            self._remember(message, partition, now_s)
+            if known := self._memory.get(Kind.EXCHANGE, message.exchange_id):
+                yield from self._judge(events.Exchange.FromString(known), partition, now_s)
+
+    def _remember(self, record: events.FeedbackRecord, partition: int, now_s: float) -> None:
+        """Keep the record as the latest of its kinds, unless a later one is known."""
+        spoken = {Kind.RATING: record.HasField("rating"), Kind.CORRECTION: bool(record.correction.strip())}
+        for kind in (kind for kind, said in spoken.items() if said):
+            known = self._recall(kind, record.exchange_id)
+            if known is None or known.created_at.ToNanoseconds() <= record.created_at.ToNanoseconds():
+                self._memory.put(kind, record.exchange_id, record.SerializeToString(), partition, now_s)
+
+    def _recall(self, kind: Kind, exchange_id: str) -> events.FeedbackRecord | None:
+        known = self._memory.get(kind, exchange_id)
+        return None if known is None else events.FeedbackRecord.FromString(known)
+
+    def _said(self, exchange_id: str) -> Said:
+        rating = self._recall(Kind.RATING, exchange_id)
+        correction = self._recall(Kind.CORRECTION, exchange_id)
+        return Said(rating.rating if rating else 0.0, correction.correction if correction else "")
+
+    def _judge(self, exchange: events.Exchange, partition: int, now_s: float) -> Iterator[events.Candidate]:
+        task, said = self._task(exchange), self._said(exchange.id)
+        mark = fingerprint(task, exchange.request)
+        owner = (self._memory.get(Kind.QUESTION, mark) or b"").decode()
+        decision = decide(task, exchange, said, duplicate=owner not in {"", exchange.id})
+        telemetry.CANDIDATES.labels(task.name, decision.verdict).inc()
+        now = datetime.fromtimestamp(now_s, UTC)
+        if decision.verdict in BY_A_PERSON and owner not in {"", exchange.id}:
+            yield from self._displace(owner, exchange.id, now)
+        if decision.verdict in KEPT and owner != exchange.id:
+            self._memory.put(Kind.QUESTION, mark, exchange.id.encode(), partition, now_s)
+        if made := candidate(task, exchange, said, decision, now):
+            yield made
+
+    def _displace(self, owner: str, by: str, now: datetime) -> Iterator[events.Candidate]:
+        """Take back the teacher's answer to a question that a person has now answered in another exchange."""
+        known = self._memory.get(Kind.EXCHANGE, owner)
+        if known is None:
+            return
+        other, said = events.Exchange.FromString(known), self._said(owner)
+        task = self._task(other)
+        if decide(task, other, said, duplicate=False).verdict is Verdict.CHOSEN:
+            taken_back = Decision(Verdict.EXCLUDED, f"a person answered the same question in {by}")
+            if made := candidate(task, other, said, taken_back, now):
+                yield made
+
+    def _task(self, exchange: events.Exchange) -> Task:
+        try:
+            return by_name(self._tasks, exchange.request.task)
+        except KeyError as error:
+            raise BadEvent(str(error.args[0])) from error
+
+
+def _required(value: str, what: str, name: str) -> None:
+    if not value:
+        raise BadEvent(f"{what} without {name}")
+
+
+def _slim(exchange: events.Exchange) -> events.Exchange:
+    """The exchange without the student's attempts, which no decision looks at."""
+    asked = [attempt for attempt in exchange.attempts if attempt.backend == inference.BACKEND_TEACHER]
+    answered = exchange.reply.answered_by == inference.BACKEND_TEACHER
+    slim = events.Exchange()
+    slim.CopyFrom(exchange)
+    del slim.attempts[:]
+    slim.attempts.extend([] if answered else asked[-1:])
+    return slim

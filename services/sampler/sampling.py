@@ -1,0 +1,157 @@
+"""What may be trained on, and why; pure.
+
+The order of the questions matters. The side of the wall comes first, so that nothing that happens later (a rating,
+a duplicate, luck) can move a group across it. A person's word comes next and beats every filter but that one and the
+answer's own form. Only then is the teacher's answer looked at.
+
+The task's validators are a free filter for label noise, and a bias with it: questions whose right answer does not
+satisfy them (an implied value that does not stand in the input, say) reach the training set by corrections alone.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+import xxhash
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services.tasks import Task, answer_text, fraction, question, split, student_prompt
+from services.validators import JsonSchema, OneOf, Regex, refusal
+
+WHOLE: Final = frozenset({inference.FINISH_STOP, inference.FINISH_TOOL_CALLS})
+FORM: Final = (JsonSchema, OneOf, Regex)
+"""Validators of an answer's form; a person's correction must satisfy these, but may know better than the others."""
+
+
+class Verdict(StrEnum):
+    """What became of an exchange; the label of the metric."""
+
+    CHOSEN = "chosen"
+    CORRECTED = "corrected"
+    CONFIRMED = "confirmed"
+    EXCLUDED = "excluded"
+    GOLDEN = "golden"
+    UNFINISHED = "unfinished"
+    STUDENTS_OWN = "students_own"
+    NOT_LICENSED = "not_licensed"
+    INVALID = "invalid"
+    DUPLICATE = "duplicate"
+    LEFT_OUT = "left_out"
+
+
+BY_A_PERSON: Final = frozenset({Verdict.CORRECTED, Verdict.CONFIRMED})
+KEPT: Final = BY_A_PERSON | {Verdict.CHOSEN}
+EMITTED: Final = KEPT | {Verdict.EXCLUDED}
+
+
+@dataclass(frozen=True)
+class Said:
+    """What callers have said of an exchange: the latest rating and the latest correction."""
+
+    rating: float = 0.0
+    correction: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A verdict and its reason, for people."""
+
+    verdict: Verdict
+    reason: str
+    probability: float = 1.0
+
+
+def fingerprint(task: Task, request: inference.Request) -> str:
+    """The same for two requests that look the same to the student, white space apart. 128 bits as hex."""
+    text = " ".join(student_prompt(task, request).split())
+    return xxhash.xxh3_128_hexdigest(f"{task.name}\x00{text}".encode())
+
+
+def side(task: Task, exchange: events.Exchange) -> events.Split:
+    """Which side of the wall; depends on the group key (the id where there is none) and the task's shares alone."""
+    return split(task.sampling.split, exchange.request.group_key or exchange.id)
+
+
+def decide(task: Task, exchange: events.Exchange, said: Said, duplicate: bool) -> Decision:
+    """The verdict on an exchange. `duplicate`: another exchange with its fingerprint has been chosen already."""
+    if side(task, exchange) == events.SPLIT_GOLDEN:
+        return Decision(Verdict.GOLDEN, "its group is set aside to prove")
+    if said.correction:
+        return _on_correction(task, exchange, said.correction)
+    if said.rating < 0:
+        return Decision(Verdict.EXCLUDED, f"rated {said.rating:g} without a correction")
+    if unfit := _unfit(task, exchange):
+        return unfit
+    if said.rating > 0:
+        return Decision(Verdict.CONFIRMED, f"rated {said.rating:g}")
+    return _by_luck(task, exchange, duplicate)
+
+
+def _on_correction(task: Task, exchange: events.Exchange, correction: str) -> Decision:
+    form = [validator for validator in task.validators if isinstance(validator, FORM)]
+    if why := refusal(form, question(exchange.request), correction):
+        return Decision(Verdict.EXCLUDED, f"its correction is no answer to this task: {why}")
+    return Decision(Verdict.CORRECTED, "corrected by a person")
+
+
+def _unfit(task: Task, exchange: events.Exchange) -> Decision | None:
+    """Why the answer can't be learnt from, whoever likes it; None where it can."""
+    if exchange.outcome != events.OUTCOME_ANSWERED or exchange.reply.finish not in WHOLE:
+        ended = events.Outcome.Name(exchange.outcome), inference.Finish.Name(exchange.reply.finish)
+        return Decision(Verdict.UNFINISHED, f"no whole answer: {', '.join(ended)}")
+    if exchange.reply.answered_by != inference.BACKEND_TEACHER:
+        return Decision(Verdict.STUDENTS_OWN, "the student's own answer")
+    if not task.teacher.may_be_trained_on:
+        return Decision(Verdict.NOT_LICENSED, "the teacher's licence keeps its answers out of training")
+    return None
+
+
+def _by_luck(task: Task, exchange: events.Exchange, duplicate: bool) -> Decision:
+    """The filters of answers that no person has judged."""
+    if duplicate:
+        return Decision(Verdict.DUPLICATE, "the same question has been chosen already")
+    answer = answer_text(exchange.reply.message)
+    if not answer.strip():
+        return Decision(Verdict.INVALID, "the answer is empty")
+    if why := refusal(task.validators, question(exchange.request), answer):
+        return Decision(Verdict.INVALID, f"the teacher's answer fails the task's validators: {why}")
+    rate = task.sampling.rate
+    # By the question, not the id: however often it is asked, it has one chance, and the probability is the rate.
+    if fraction(fingerprint(task, exchange.request), salt="sample") >= rate:
+        return Decision(Verdict.LEFT_OUT, f"not among the {rate:g} that are kept")
+    return Decision(Verdict.CHOSEN, f"the teacher's answer, kept at rate {rate:g}", rate)
+
+
+def candidate(
+    task: Task, exchange: events.Exchange, said: Said, decision: Decision, now: datetime
+) -> events.Candidate | None:
+    """The event that tells the decision; None where there is nothing to tell."""
+    if decision.verdict not in EMITTED:
+        return None
+    teacher, model = _teachers(exchange)
+    own = answer_text(exchange.reply.message)
+    chosen = events.Candidate(
+        id=exchange.id,
+        task=task.name,
+        split=side(task, exchange),
+        request=exchange.request,
+        answer=said.correction if decision.verdict is Verdict.CORRECTED else own,
+        corrected=decision.verdict in BY_A_PERSON,
+        reason=decision.reason,
+        probability=decision.probability,
+        excluded=decision.verdict is Verdict.EXCLUDED,
+        teacher_answer=teacher,
+        teacher_model=model,
+    )
+    chosen.decided_at.FromDatetime(now)
+    return chosen
+
+
+def _teachers(exchange: events.Exchange) -> tuple[str, str]:
+    """What the teacher answered, kept or not, and which teacher; empty where it was not asked."""
+    if exchange.reply.answered_by == inference.BACKEND_TEACHER:
+        return answer_text(exchange.reply.message), exchange.reply.model
+    asked = [attempt for attempt in exchange.attempts if attempt.backend == inference.BACKEND_TEACHER]
+    return (answer_text(asked[-1].message), asked[-1].model) if asked else ("", "")

@@ -1,0 +1,82 @@
+"""What people see in a terminal: the console, progress bars, the table of scores, errors in one line."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import grpc
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from protos import events_pb2 as events
+from services.errors import Overloaded
+
+console: Final = Console(soft_wrap=True)
+errors: Final = Console(stderr=True, soft_wrap=True)
+WHO: Final = ("teacher", "student", "cascade")
+
+
+def progress() -> Progress:
+    """A bar with count, time gone and time left."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+    )
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Errors that a user can mend end the command with one line and exit code 1, without a trace."""
+    try:
+        yield
+    except grpc.RpcError as error:
+        raise fail(f"{error.code().name}: {error.details()}") from error
+    except (Overloaded, ValueError, KeyError, OSError) as error:
+        raise fail(str(error.args[0] if isinstance(error, KeyError) else error)) from error
+
+
+def fail(message: str) -> typer.Exit:
+    """Print the message as an error; raise what this returns."""
+    errors.print(f"[bold red]error[/] {message}", highlight=False)
+    return typer.Exit(1)
+
+
+def score_table(report: dict[str, Any]) -> Table:
+    """Who answers how well, how fast and at what price, from report.json's object."""
+    title = f"{report['task']}: {report['golden']} golden examples, trained on {report['train']}"
+    table = Table(
+        "who", "error", "95 % interval", "p50", "p99", "USD per million", "tokens in + out", "asks teacher", title=title
+    )
+    for who in WHO:
+        score = report[who]
+        table.add_row(
+            who,
+            f"{score['error']:.1%}",
+            f"{score['error_low']:.1%} - {score['error_high']:.1%}",
+            f"{score['p50_ms']:,.0f} ms",
+            f"{score['p99_ms']:,.0f} ms",
+            f"{float(score['usd_per_million']):,.0f}",
+            f"{score['prompt_tokens']:,.0f} + {score['completion_tokens']:,.0f}",
+            f"{score['teacher_share']:.0%}",
+        )
+    return table
+
+
+def policy_text(policy: events.Policy) -> str:
+    """A policy in a word or two."""
+    match policy.kind:
+        case events.POLICY_KIND_SHARE:
+            return f"share {policy.share:.0%} by the student"
+        case events.POLICY_KIND_CASCADE:
+            return f"cascade from confidence {policy.min_confidence:.3f}"
+        case events.POLICY_KIND_STUDENT_ONLY:
+            return "student"
+        case _:
+            return "teacher"

@@ -1,0 +1,70 @@
+"""A backend in memory: says what the test scripts, remembers what it was asked."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services.gateway.backends import Ask, BackendFailed, FailureKind, OnText
+
+
+@dataclass
+class FakeBackend:
+    """Answers `text` in pieces of one word, after `delay_s`; `failure` is raised after `fails_after` pieces instead."""
+
+    backend: inference.Backend
+    text: str = "an answer of the fake"
+    finish: inference.Finish = inference.FINISH_STOP
+    confidence: float | None = None
+    model: str = "fake"
+    delay_s: float = 0.0
+    failure: BackendFailed | None = None
+    fails_after: int = 0
+    calls: tuple[inference.ToolCall, ...] = ()
+    asks: list[Ask] = field(default_factory=list)
+    cancelled: int = 0
+    closed: bool = False
+
+    async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:
+        self.asks.append(ask)
+        try:
+            await asyncio.sleep(self.delay_s)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        pieces, finish = self._pieces(ask)
+        if self.failure is not None:
+            pieces = pieces[: self.fails_after]
+        for piece in pieces if on_text is not None else ():
+            on_text(piece)
+        if self.failure is not None:
+            raise self.failure
+        return self._attempt(ask, pieces, finish)
+
+    def _pieces(self, ask: Ask) -> tuple[list[str], inference.Finish]:
+        words = self.text.split(" ")
+        pieces = [word if place == 0 else f" {word}" for place, word in enumerate(words)]
+        most = ask.request.sampling.max_tokens or len(pieces)
+        return pieces[:most], inference.FINISH_LENGTH if most < len(pieces) else self.finish
+
+    def _attempt(self, ask: Ask, pieces: list[str], finish: inference.Finish) -> events.Attempt:
+        content = "" if self.calls else "".join(pieces)
+        attempt = events.Attempt(
+            backend=self.backend,
+            model=self.model,
+            message=inference.Message(role=inference.ROLE_ASSISTANT, content=content, tool_calls=self.calls),
+            finish=finish,
+            usage=inference.Usage(prompt_tokens=100, completion_tokens=len(pieces)),
+        )
+        if self.backend == inference.BACKEND_STUDENT:
+            attempt.student_version = ask.student_version
+        if self.confidence is not None:
+            attempt.confidence = self.confidence
+        return attempt
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def breaks(self, kind: FailureKind = FailureKind.UNAVAILABLE, after: int = 0) -> None:
+        """From now on it fails, once `after` pieces have gone out."""
+        self.failure, self.fails_after = BackendFailed(kind, "it is broken"), after

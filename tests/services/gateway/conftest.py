@@ -1,0 +1,103 @@
+"""A gateway on loopback with backends, promotions and spool in memory."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+import grpc
+import pytest
+
+from protos import control_pb2_grpc, inference_pb2_grpc
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services.gateway.door import Door
+from services.gateway.exchanges import Exchanges
+from services.gateway.repeats import Repeats
+from services.gateway.server import Server
+from services.gateway.servicer import FeedbackServicer, InferenceServicer
+from services.gateway.settings import GatewaySettings
+from services.gateway.spool import SpoolFull
+from services.tasks import Task
+from services.topics import Record
+from tests.fakes.backends import FakeBackend
+from tests.services.gateway.examples import a_task
+
+
+@dataclass
+class MemorySpool:
+    """Keeps what is appended."""
+
+    exchanges: list[events.Exchange] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
+    full: str = ""
+    broken: str = ""
+
+    def admit(self) -> None:
+        if self.full:
+            raise SpoolFull(self.full)
+
+    async def append_exchange(self, exchange: events.Exchange) -> None:
+        if self.broken:
+            raise SpoolFull(self.broken)
+        self.exchanges.append(exchange)
+
+    async def append(self, record: Record) -> None:
+        self.records.append(record)
+
+
+@dataclass
+class Gateway:
+    """The running gateway, what stands around it, and clients to it."""
+
+    task: Task
+    teacher: FakeBackend
+    student: FakeBackend
+    spool: MemorySpool
+    server: Server
+    exchanges: Exchanges
+    door: Door
+    promotions: dict[str, events.Promotion]
+    channel: grpc.aio.Channel
+
+    @property
+    def inference(self) -> inference_pb2_grpc.InferenceStub:
+        return inference_pb2_grpc.InferenceStub(self.channel)
+
+    @property
+    def feedback(self) -> control_pb2_grpc.FeedbackStub:
+        return control_pb2_grpc.FeedbackStub(self.channel)
+
+    @property
+    def exchange(self) -> events.Exchange:
+        """The only one that was written."""
+        (exchange,) = self.spool.exchanges
+        return exchange
+
+    def promote(self, kind: events.PolicyKind, version: int = 3, **parameters: float) -> None:
+        policy = events.Policy(kind=kind, **parameters)
+        self.promotions[self.task.name] = events.Promotion(task=self.task.name, policy=policy, student_version=version)
+
+
+@pytest.fixture
+def settings() -> GatewaySettings:
+    return GatewaySettings(gateway_listen="127.0.0.1:0", shutdown_grace_s=0.5, max_open_calls=4)
+
+
+@pytest.fixture
+async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
+    task, spool = a_task(), MemorySpool()
+    teacher = FakeBackend(inference.BACKEND_TEACHER, text="the teacher says so", model="gpt-4")
+    student = FakeBackend(inference.BACKEND_STUDENT, text="the student says so", model="tiny", confidence=-0.02)
+    promotions: dict[str, events.Promotion] = {}
+    backends = {inference.BACKEND_TEACHER: teacher, inference.BACKEND_STUDENT: student}
+    exchanges = Exchanges(backends, spool, promotions.get, Repeats(10, 60), teacher_needs_s=0.2)
+    door = Door(settings.max_open_calls)
+    server = Server(
+        settings,
+        InferenceServicer(exchanges, {task.name: task}, settings.request_limits, door),
+        FeedbackServicer(spool, {task.name: task}, settings.request_limits, door),
+    )
+    port = await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+        yield Gateway(task, teacher, student, spool, server, exchanges, door, promotions, channel)
+    await server.stop()
+    await exchanges.close()

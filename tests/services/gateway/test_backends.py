@@ -1,0 +1,169 @@
+"""What every backend promises: one suite for the fake, the teacher over HTTP and the student in Triton."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+
+import pytest
+import tritonclient.grpc.aio as triton_grpc
+from pydantic import SecretStr
+
+from protos import inference_pb2 as inference
+from services.gateway.backends import Ask, Backend, BackendFailed, FailureKind
+from services.gateway.student import TritonStudent
+from services.gateway.teacher import OpenAITeacher
+from tests.fakes.backends import FakeBackend
+from tests.fixtures.students import install
+from tests.services.gateway.examples import a_task, an_ask
+from tests.services.gateway.openai_like import KEY, serving
+
+pytestmark = pytest.mark.contract
+VERSION = 1
+AWAY = "127.0.0.1:9"  # The discard port: nobody listens.
+
+
+@dataclass
+class Rig:
+    """A backend that works, and the same kind of backend with nobody behind it."""
+
+    backend: Backend
+    name: inference.Backend
+    away: Backend
+    slow_down: Callable[[], None] = lambda: None
+
+
+@pytest.fixture
+async def fake() -> Rig:
+    backend, away = FakeBackend(inference.BACKEND_STUDENT), FakeBackend(inference.BACKEND_STUDENT)
+    away.breaks()
+    return Rig(backend, inference.BACKEND_STUDENT, away, lambda: setattr(backend, "delay_s", 60))
+
+
+@pytest.fixture
+async def teacher() -> AsyncIterator[Rig]:
+    async with serving() as server:
+        server.text = "one two three four five"
+        backend = OpenAITeacher(server.url, SecretStr(KEY), max_retries=0)
+        away = OpenAITeacher(f"http://{AWAY}/v1", SecretStr(KEY), max_retries=0)
+        yield Rig(backend, inference.BACKEND_TEACHER, away, lambda: setattr(server, "delay_s", 60))
+        await backend.close()
+        await away.close()
+
+
+@pytest.fixture
+async def student(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
+    server, made = request.getfixturevalue("triton"), request.getfixturevalue("tiny_student")
+    if not (server.repository / "say").exists():
+        install(made, server.repository, "say", VERSION)
+    async with triton_grpc.InferenceServerClient(server.grpc_address) as client:
+        await client.load_model("say")
+    backend, away = TritonStudent(server.grpc_address), TritonStudent(AWAY)
+    yield Rig(backend, inference.BACKEND_STUDENT, away)
+    await backend.close()
+    await away.close()
+
+
+@pytest.fixture(params=["fake", "teacher", "student"])
+def rig(request: pytest.FixtureRequest) -> Rig:
+    found: Rig = request.getfixturevalue(request.param)
+    return found
+
+
+def asked(max_tokens: int = 16) -> Ask:
+    return an_ask(version=VERSION, sampling=inference.Sampling(max_tokens=max_tokens))
+
+
+async def test_a_whole_answer_says_all_that_only_the_backend_knows(rig: Rig):
+    attempt = await rig.backend.answer(asked(), None)
+    assert attempt.backend == rig.name
+    assert attempt.student_version == (VERSION if rig.name == inference.BACKEND_STUDENT else 0)
+    assert attempt.message.role == inference.ROLE_ASSISTANT
+    assert attempt.message.content
+    assert attempt.model
+    assert attempt.finish in {inference.FINISH_STOP, inference.FINISH_LENGTH}
+    assert attempt.usage.prompt_tokens > 0
+    assert 0 < attempt.usage.completion_tokens <= 16
+
+
+async def test_the_pieces_of_a_stream_are_the_same_answer(rig: Rig):
+    pieces: list[str] = []
+    streamed = await rig.backend.answer(asked(), pieces.append)
+    whole = await rig.backend.answer(asked(), None)
+    assert "".join(pieces) == streamed.message.content == whole.message.content
+    assert len(pieces) > 1
+    assert (streamed.finish, streamed.usage) == (whole.finish, whole.usage)
+
+
+async def test_an_answer_is_cut_at_the_callers_limit(rig: Rig):
+    attempt = await rig.backend.answer(asked(max_tokens=2), None)
+    assert attempt.finish == inference.FINISH_LENGTH
+    assert attempt.usage.completion_tokens == 2
+
+
+async def test_a_backend_that_is_away_is_unavailable(rig: Rig):
+    for on_text in (None, [].append):
+        with pytest.raises(BackendFailed) as failed:
+            await rig.away.answer(asked(), on_text)
+        assert failed.value.kind is FailureKind.UNAVAILABLE
+        assert KEY not in str(failed.value)
+
+
+async def test_a_cancelled_ask_ends_at_once_and_the_backend_answers_others(rig: Rig):
+    rig.slow_down()
+    asking = asyncio.create_task(rig.backend.answer(asked(), None))
+    await asyncio.sleep(0)
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+
+
+async def test_asks_at_the_same_time_do_not_mix(rig: Rig):
+    answers = await asyncio.gather(*(rig.backend.answer(asked(n), None) for n in (1, 2, 3, 4)))
+    assert [answer.usage.completion_tokens for answer in answers] == [1, 2, 3, 4]
+
+
+async def test_a_cancelled_ask_stops_the_student_in_triton(student: Rig, request: pytest.FixtureRequest):
+    task = a_task(student={**a_task().student.model_dump(), "max_tokens": 250})
+    begun = asyncio.Event()
+    asking = asyncio.create_task(student.backend.answer(an_ask(task, VERSION), lambda _text: begun.set()))
+    await begun.wait()
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    async with triton_grpc.InferenceServerClient(request.getfixturevalue("triton").grpc_address) as client:
+        print(await client.get_inference_statistics("say"))
+
+
+async def test_an_unknown_version_of_the_student_is_unavailable(student: Rig):
+    with pytest.raises(BackendFailed) as failed:
+        await student.backend.answer(an_ask(version=77), None)
+    assert failed.value.kind is FailureKind.UNAVAILABLE
+    assert "77" in str(failed.value)
+
+
+async def test_a_prompt_that_the_student_cannot_take_is_the_requests_fault(student: Rig):
+    words = inference.Message(role=inference.ROLE_USER, content="long " * 4_000)
+    with pytest.raises(BackendFailed) as failed:
+        await student.backend.answer(an_ask(version=VERSION, messages=[words]), None)
+    assert failed.value.kind is FailureKind.REFUSED
+
+
+async def test_the_students_confidence_is_a_log_probability(student: Rig):
+    attempt = await student.backend.answer(asked(), None)
+    assert attempt.HasField("confidence")
+    assert attempt.confidence <= 0
+
+
+async def test_a_seed_makes_the_students_draw_repeatable(student: Rig):
+    drawn = inference.Sampling(temperature=1.5, top_p=0.9, seed=2**63 + 1, max_tokens=12)
+    answers = [await student.backend.answer(an_ask(version=VERSION, sampling=drawn), None) for _ in range(2)]
+    assert answers[0] == answers[1]
+
+
+async def test_a_stop_text_ends_the_students_answer(student: Rig):
+    whole = (await student.backend.answer(asked(), None)).message.content
+    stop = whole[len(whole) // 2]
+    sampling = inference.Sampling(max_tokens=16, stop=[stop])
+    attempt = await student.backend.answer(an_ask(version=VERSION, sampling=sampling), None)
+    assert attempt.message.content == whole[: whole.index(stop)]
+    assert attempt.finish == inference.FINISH_STOP

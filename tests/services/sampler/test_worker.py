@@ -1,0 +1,82 @@
+"""The sampler as a process, against a real broker."""
+
+import signal
+
+import pytest
+
+from protos import events_pb2 as events
+from services.sampler.sampling import side
+from services.topics import EXCHANGES, Record, encode
+from tests.services.sampler.conftest import PATIENCE_S, World
+from tests.services.sampler.makers import PROVES, a_task, an_exchange, feedback
+
+pytestmark = [pytest.mark.contract]
+
+# A worker whose decision on one exchange breaks, as a bug would.
+BROKEN = """
+from services.sampler import __main__, joining
+decide = joining.decide
+def broken(task, exchange, said, duplicate):
+    if exchange.id == "e70":
+        raise RuntimeError("a bug")
+    return decide(task, exchange, said, duplicate)
+joining.decide = broken
+__main__.main()
+"""
+
+
+def test_exchanges_and_feedback_become_candidates_in_any_order(world: World):
+    newer = an_exchange("new", "5 Oak St", "{}")
+    newer.request.ParseFromString(newer.request.SerializeToString() + b"\xfa\x3e\x03new")
+    world.tell(
+        feedback("early", correction='{"street": "Elm"}'),
+        an_exchange("early", "7 Elm St", '{"street": "Elm St"}'),
+        an_exchange("bad", "9 Fir St", "{}"),
+        an_exchange("golden", "1 Ash St", "{}", group_key=PROVES),
+        an_exchange("twice", "5  Oak St", "{}"),
+        newer,
+        feedback("bad", rating=-1.0),
+    )
+    world.produce(Record("exchanges", b"g1", b"\xff\xff"), encode(EXCHANGES, an_exchange("odd", task="nowhere")))
+    with world.worker():
+        world.wait_until(lambda: {"early", "bad"} < set(world.candidates) and len(world.dead) == 2)
+        world.tell(an_exchange("last", "3 Yew St", "{}"))
+        world.wait_until(lambda: "last" in world.candidates)
+    assert len({"twice", "new"} & set(world.candidates)) == 1
+    assert "golden" not in world.candidates
+    assert world.candidates["early"].answer == '{"street": "Elm"}'
+    assert world.candidates["bad"].excluded
+    assert {record.headers["dead-topic"] for record in world.dead} == {b"exchanges"}
+    assert any(b"\xfa\x3e\x03new" in made.SerializeToString() for made in world.candidates.values()) == (
+        "new" in world.candidates
+    )
+
+
+def test_a_killed_worker_remembers_and_loses_nothing(world: World):
+    ids = {f"e{number}" for number in range(3000)}
+    with world.worker() as worker:
+        world.tell(an_exchange("known", "8 Elm St", "{}"))
+        world.wait_until(lambda: "known" in world.candidates)
+        world.tell(*(an_exchange(name, f"{name} Main St", "{}", group_key=f"g{name}") for name in ids))
+        world.wait_until(lambda: len(world.candidates) > 1)
+        worker.kill()
+        worker.wait(PATIENCE_S)
+    world.tell(feedback("known", correction='{"street": "Elm"}'))
+    kept = {name for name in ids if not _golden(name)}
+    with world.worker() as worker:
+        world.wait_until(lambda: kept < set(world.candidates) and world.candidates["known"].corrected)
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(PATIENCE_S) == 0
+    assert set(world.candidates) == kept | {"known"}
+
+
+def test_a_bug_stops_the_worker_before_it_acknowledges(world: World):
+    world.tell(*(an_exchange(f"e{number}", f"{number} Main St", "{}") for number in range(100)))
+    with world.worker(("-c", BROKEN)) as worker:
+        assert worker.wait(PATIENCE_S) != 0
+    with world.worker():
+        world.wait_until(lambda: len(world.candidates) == 100)
+
+
+def _golden(name: str) -> bool:
+    return side(a_task(), an_exchange(name, group_key=f"g{name}")) == events.SPLIT_GOLDEN

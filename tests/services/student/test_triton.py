@@ -1,0 +1,187 @@
+"""The wire contract, over a real Triton: what a client sends and gets."""
+
+import asyncio
+import urllib.request
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+import tritonclient.grpc.aio as triton_grpc
+from tenacity import AsyncRetrying, stop_after_delay, wait_fixed
+from tritonclient.utils import InferenceServerException
+
+from tests.services.student.conftest import Server
+
+pytestmark = pytest.mark.contract
+
+TYPES = {
+    "text_input": ("BYTES", np.object_),
+    "stop": ("BYTES", np.object_),
+    "max_tokens": ("INT32", np.int32),
+    "temperature": ("FP32", np.float32),
+    "top_p": ("FP32", np.float32),
+    "seed": ("UINT64", np.uint64),
+    "stream": ("BOOL", np.bool_),
+}
+LONG = 250
+
+
+@dataclass
+class Response:
+    text: bytes
+    logprobs: list[float]
+    finish: bytes
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@pytest_asyncio.fixture
+async def client(triton_server: Server) -> AsyncIterator[triton_grpc.InferenceServerClient]:
+    async with triton_grpc.InferenceServerClient(triton_server.grpc) as client:
+        for model in ("tiny", "narrow"):
+            await client.load_model(model)
+        yield client
+
+
+def inputs(values: dict[str, Any]) -> list[triton_grpc.InferInput]:
+    made = []
+    for name, value in values.items():
+        datatype, dtype = TYPES[name]
+        array = np.array(value if isinstance(value, list) else [value], dtype=dtype)
+        tensor = triton_grpc.InferInput(name, list(array.shape), datatype)
+        tensor.set_data_from_numpy(array)
+        made.append(tensor)
+    return made
+
+
+async def responses(
+    client: Any, model: str, text: str, version: str = "1", **values: Any
+) -> AsyncGenerator[Response, None]:
+    """Raises InferenceServerException on an error response; ends after the final flag."""
+
+    async def one() -> AsyncIterator[dict[str, Any]]:
+        yield {"model_name": model, "model_version": version, "inputs": inputs({"text_input": text.encode(), **values})}
+
+    stream = client.stream_infer(one())
+    try:
+        async for result, error in stream:
+            if error:
+                raise error
+            get = result.as_numpy
+            logprobs = get("logprobs").tolist()
+            counts = int(get("prompt_tokens")[0]), int(get("completion_tokens")[0])
+            yield Response(get("text_output")[0], logprobs, get("finish_reason")[0], *counts)
+            if result.get_response().parameters["triton_final_response"].bool_param:
+                return
+    finally:
+        stream.cancel()
+
+
+async def ask(client: Any, text: str, model: str = "tiny", **values: Any) -> list[Response]:
+    return [response async for response in responses(client, model, text, **values)]
+
+
+async def test_an_answer_comes_whole_in_one_response(client: Any) -> None:
+    (answer,) = await ask(client, "hello", max_tokens=12)
+    assert (answer.finish, answer.prompt_tokens, answer.completion_tokens) == (b"length", 4, 12)
+    assert len(answer.logprobs) == 12
+    assert all(logprob <= 0 for logprob in answer.logprobs)
+    assert answer.text
+
+
+async def test_the_pieces_of_a_stream_together_are_the_whole_answer(client: Any) -> None:
+    (whole,) = await ask(client, "the street", max_tokens=40)
+    pieces = await ask(client, "the street", max_tokens=40, stream=True)
+    assert len(pieces) > 5
+    assert b"".join(piece.text for piece in pieces) == whole.text
+    assert [logprob for piece in pieces for logprob in piece.logprobs] == pytest.approx(whole.logprobs, abs=1e-3)
+    assert [piece.finish for piece in pieces] == [b""] * (len(pieces) - 1) + [b"length"]
+    assert pieces[-1].completion_tokens == 40
+    for piece in pieces:
+        piece.text.decode()  # never half a character
+
+
+async def test_a_stop_text_ends_the_answer_before_it(client: Any) -> None:
+    (whole,) = await ask(client, "hello", max_tokens=40)
+    stop = whole.text.decode()[6:8]
+    (cut,) = await ask(client, "hello", max_tokens=40, stop=[stop.encode()])
+    assert cut.finish == b"stop"
+    assert cut.text.decode() == whole.text.decode().split(stop)[0]
+    assert cut.completion_tokens < whole.completion_tokens
+
+
+async def test_a_draw_follows_its_seed(client: Any) -> None:
+    drawn = [await ask(client, "hello", max_tokens=20, temperature=1.5, seed=seed) for seed in (7, 7, 8)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+async def test_32_at_once_get_what_each_would_get_alone(client: Any) -> None:
+    alone = [await ask(client, f"house {i}", max_tokens=20) for i in range(32)]
+    together = await asyncio.gather(*(ask(client, f"house {i}", max_tokens=20) for i in range(32)))
+    assert [answer[0].text for answer in together] == [answer[0].text for answer in alone]
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "reason"),
+    [
+        ("", {}, "text_input: .*at least 1 character"),
+        ("x" * 600, {}, "text_input: 600 tokens are above the limit 511"),
+        ("x" * 500, {"max_tokens": 50}, "max_tokens: 50 is above the 12 that 500 prompt tokens leave"),
+        ("x", {"max_tokens": 0}, "max_tokens: .*greater than or equal to 1"),
+        ("x", {"max_tokens": 257}, "max_tokens: 257 is above the limit 256"),
+        ("x", {"temperature": float("nan")}, "temperature: .*finite"),
+        ("x", {"stop": [b"\xff"]}, "stop.0: .*unicode"),
+    ],
+)
+async def test_bad_input_is_refused_by_name_while_others_are_answered(
+    client: Any, text: str, values: dict[str, Any], reason: str
+) -> None:
+    other = asyncio.create_task(ask(client, "hello", max_tokens=100))
+    with pytest.raises(InferenceServerException, match=reason):
+        await ask(client, text, **values)
+    assert (await other)[0].finish == b"length"
+
+
+async def test_one_request_too_many_is_refused_as_overloaded_and_the_others_are_answered(client: Any) -> None:
+    asked = (ask(client, f"house {i}", "narrow", max_tokens=LONG) for i in range(4))
+    outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    refused = [str(outcome) for outcome in outcomes if isinstance(outcome, InferenceServerException)]
+    answers = [outcome[0] for outcome in outcomes if not isinstance(outcome, BaseException)]
+    assert {reason.split("] ")[-1] for reason in refused} == {"overloaded: 1 requests waiting; limit 1"}
+    assert len(refused) + len(answers) == 4
+    assert [answer.finish for answer in answers] == [b"length"] * len(answers) != []
+
+
+async def test_callers_who_leave_free_their_places(client: Any, triton_server: Server) -> None:
+    before = _metric(triton_server, "answers_total", "tiny", "cancelled")
+    for i in range(5):
+        async with aclosing(responses(client, "tiny", f"house {i}", max_tokens=256, stream=True)) as left:
+            await anext(left)
+    async for attempt in AsyncRetrying(stop=stop_after_delay(20), wait=wait_fixed(0.05), reraise=True):
+        with attempt:
+            assert _metric(triton_server, "answers_total", "tiny", "cancelled") > before
+            assert _metric(triton_server, "requests", "tiny", "running") == 0
+
+
+def _metric(server: Server, name: str, task: str, label: str) -> int:
+    with urllib.request.urlopen(server.metrics_url) as page:  # noqa: S310 - our own
+        lines = page.read().decode().splitlines()
+    labels = (f'task="{task}"', f'"{label}"')
+    (line,) = (x for x in lines if x.startswith(f"tutelage_student_{name}{{") and all(y in x for y in labels))
+    return int(float(line.split()[-1]))
+
+
+async def test_the_next_version_is_loaded_beside_the_one_that_answers(client: Any, triton_server: Server) -> None:
+    stream = responses(client, "tiny", "hello", max_tokens=256, stream=True)
+    pieces = [await anext(stream)]
+    install(triton_server.repository / "tiny" / "1", triton_server.repository, "tiny", 2, versions="1, 2")
+    await client.load_model("tiny")
+    pieces += [piece async for piece in stream]
+    assert pieces[-1].completion_tokens == 256
+    for version in ("1", "2"):
+        assert await client.is_model_ready("tiny", version)
+        assert (await ask(client, "hello", max_tokens=5, version=version))[0].completion_tokens == 5

@@ -1,0 +1,150 @@
+"""The student's answers from the engine that will serve it, with a confidence for each.
+
+Prompts go in as token ids, as they do in serving, and the engine draws greedily. OpenVINO answers as it will serve.
+A student for TensorRT-LLM is answered for by transformers with the same weights: its answers are what will be served,
+its latency is not.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import openvino
+import openvino_genai
+import torch
+from tokenizers import Tokenizer
+
+from training import base
+
+MAX_RUNNING = 64  # beyond it two cores gain nothing
+CACHE_GB = 1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the student said. `confidence` is the least log-probability among its tokens, 0 or less."""
+
+    text: str
+    confidence: float
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When an answer ends."""
+
+    end_tokens: Sequence[int]
+    max_tokens: int
+
+
+Done = Callable[[int], None]
+"""Told, now and then, how many answers are there."""
+
+
+class Engine(Protocol):
+    """Answers prompts of token ids, in their order."""
+
+    def answers(self, prompts: Sequence[Sequence[int]], done: Done) -> list[Answer]: ...
+
+
+class OpenVino:
+    """Continuous batching over an exported model directory, on the CPU."""
+
+    def __init__(self, directory: Path, tokenizer: Tokenizer, limits: Limits) -> None:
+        scheduler = openvino_genai.SchedulerConfig()
+        scheduler.max_num_seqs = MAX_RUNNING
+        scheduler.cache_size = CACHE_GB
+        scheduler.enable_prefix_caching = True
+        self._pipeline = openvino_genai.ContinuousBatchingPipeline(
+            models_path=str(directory), scheduler_config=scheduler, device="CPU"
+        )
+        self._generation = openvino_genai.GenerationConfig()
+        self._generation.max_new_tokens = limits.max_tokens
+        self._generation.logprobs = 1
+        self._generation.eos_token_id = limits.end_tokens[0]
+        self._generation.stop_token_ids = set(limits.end_tokens)
+        self._tokenizer, self._limits = tokenizer, limits
+
+    def answers(self, prompts: Sequence[Sequence[int]], done: Done) -> list[Answer]:
+        handles = [
+            self._pipeline.add_request(index, openvino.Tensor(np.array([ids], dtype=np.int64)), self._generation)
+            for index, ids in enumerate(prompts)
+        ]
+        going_on = openvino_genai.GenerationStatus.RUNNING
+        while self._pipeline.has_non_finished_requests():
+            self._pipeline.step()
+            done(sum(handle.get_status() != going_on for handle in handles))
+        return [self._read(ids, handle) for ids, handle in zip(prompts, handles, strict=True)]
+
+    def _read(self, prompt: Sequence[int], handle: Any) -> Answer:
+        tokens: list[int] = []
+        logprobs: list[float] = []
+        while handle.can_read():
+            for output in handle.read().values():
+                tokens += output.generated_ids
+                logprobs += output.generated_log_probs
+        return answer(prompt, tokens, logprobs, self._tokenizer, self._limits)
+
+
+class Transformers:
+    """One prompt after another through transformers, on a GPU if there is one."""
+
+    def __init__(self, directory: Path, tokenizer: Tokenizer, limits: Limits) -> None:
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model: Any = base.model(directory, dtype="auto").to(self._device).eval()
+        self._tokenizer, self._limits = tokenizer, limits
+
+    @torch.inference_mode()
+    def answers(self, prompts: Sequence[Sequence[int]], done: Done) -> list[Answer]:
+        made = []
+        for prompt in prompts:
+            made.append(self._answer(prompt))
+            done(len(made))
+        return made
+
+    def _answer(self, prompt: Sequence[int]) -> Answer:
+        ids = torch.tensor([list(prompt)], device=self._device)
+        drawn = self._model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            max_new_tokens=self._limits.max_tokens,
+            do_sample=False,
+            eos_token_id=list(self._limits.end_tokens),
+            pad_token_id=self._limits.end_tokens[0],
+            output_logits=True,
+            return_dict_in_generate=True,
+        )
+        tokens = drawn.sequences[0, len(prompt) :]  # [N]
+        logprobs = torch.stack(drawn.logits)[:, 0].float().log_softmax(-1)  # [N, V]
+        chosen = logprobs.gather(1, tokens[:, None])[:, 0]
+        return answer(prompt, tokens.tolist(), chosen.tolist(), self._tokenizer, self._limits)
+
+
+def engine(name: str, directory: Path, tokenizer: Tokenizer, limits: Limits) -> Engine:
+    """The engine for the student in `directory`, as student.json names it."""
+    return OpenVino(directory, tokenizer, limits) if name == "openvino" else Transformers(directory, tokenizer, limits)
+
+
+def answer(
+    prompt: Sequence[int], tokens: Sequence[int], logprobs: Sequence[float], tokenizer: Tokenizer, limits: Limits
+) -> Answer:
+    """The text without the token that ended it; the confidence with it. An answer of no tokens has none."""
+    text = [token for token in tokens if token not in limits.end_tokens]
+    confidence = min(0.0, *logprobs) if logprobs else float("-inf")
+    return Answer(tokenizer.decode(text, skip_special_tokens=True), confidence, len(prompt), len(tokens))
+
+
+def timed(engine: Engine, prompts: Sequence[Sequence[int]], done: Done) -> list[float]:
+    """Milliseconds for each prompt, asked one at a time, after two that warm the engine."""
+    engine.answers(prompts[:1] * 2, lambda _: None)
+    times_ms = []
+    for prompt in prompts[1:]:
+        start = time.perf_counter()
+        engine.answers([prompt], lambda _: None)
+        times_ms.append(1000 * (time.perf_counter() - start))
+        done(len(times_ms))
+    return times_ms

@@ -1,0 +1,45 @@
+"""What an interrupted run needs to go on exactly where it was; written whole or not at all."""
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Curve = list[tuple[int, float, float | None, float]]
+
+
+@dataclass
+class State:
+    """Where a run stands. `step` is also the position in the data, whose order the config's seed decides."""
+
+    step: int = 0
+    elapsed_s: float = 0.0
+    tokens: int = 0
+    examples: int = 0
+    finished: bool = False
+    recent: list[float] = field(default_factory=list)  # losses since the last point of the curve
+    evaluated: int = 0  # evaluations so far
+    curve: Curve = field(default_factory=list)  # step, train loss, eval loss, tokens/s
+
+
+def save(output: Path, state: State, tensors: dict[str, Any]) -> None:
+    """Replace the checkpoint. `tensors` holds state dicts: adapter, optimiser, rng."""
+    folder = output / "checkpoints"
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / "last.pt.part"
+    with part.open("wb") as file:
+        torch.save({"state": vars(state), **tensors}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(folder / "last.pt")
+
+
+def load(output: Path) -> tuple[State, dict[str, Any]] | None:
+    """The last checkpoint's state and tensors, on the CPU; None where there is none."""
+    path = output / "checkpoints" / "last.pt"
+    if not path.is_file():
+        return None
+    tensors: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return State(**tensors.pop("state")), tensors

