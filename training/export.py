@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import nncf
+import nncf  # type: ignore[import-untyped]
 import openvino
 import peft
 import torch
@@ -14,7 +14,8 @@ from huggingface_hub import hf_hub_download
 from optimum.exporters.openvino import main_export
 from optimum.intel.openvino import OVConfig
 
-from training import base, recipe
+from training import base
+from training import model as learning
 from training.config import Config
 
 COPIED = ("config.json", "generation_config.json", "tokenizer.json")
@@ -24,7 +25,7 @@ def merge(config: Config, adapter: dict[str, torch.Tensor], output: Path) -> Pat
     """Write `model/`: the base's weights with the adapter folded in, tokeniser and generation settings."""
     source, target = base.fetch(config), output / "model"
     dtype = torch.float32 if config.engine == "openvino" else torch.bfloat16
-    tuned = recipe.adapted(base.model(source, dtype=dtype), config)
+    tuned = learning.adapted(base.model(source, dtype=dtype), config)
     peft.set_peft_model_state_dict(tuned, adapter)
     merged: Any = tuned.merge_and_unload()
     merged.save_pretrained(target)

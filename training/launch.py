@@ -18,7 +18,6 @@ from types import FrameType
 from typing import Any
 
 import ray
-import torch
 from ray.train import RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
@@ -32,6 +31,15 @@ WORKER_ENVIRONMENT = {
     "MALLOC_TOP_PAD_": str(256 << 20),
     "MALLOC_TRIM_THRESHOLD_": str(8 << 30),
     "MALLOC_MMAP_THRESHOLD_": str(8 << 30),
+    # Threads that wait sleep. Spinning, they made a step seven times as long where other processes want the cores.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+
+
+RAY_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",  # progress goes to train.jsonl; this is what costs Ray a process each
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
 }
 
 
@@ -87,7 +95,11 @@ def _train(job: Job, config: Config, ray_address: str) -> None:
         resources = {"CPU": 1.0, "GPU": float(config.gpus_per_worker)}
         TorchTrainer(
             _worker,
-            train_loop_config={"config": config.model_dump_json(), "dataset": str(job.dataset), "output": str(job.output)},
+            train_loop_config={
+                "config": config.model_dump_json(),
+                "dataset": str(job.dataset.absolute()),
+                "output": str(job.output.absolute()),
+            },
             scaling_config=ScalingConfig(
                 num_workers=config.workers, use_gpu=config.gpus_per_worker > 0, resources_per_worker=resources
             ),
@@ -105,17 +117,19 @@ def _worker(settings: dict[str, str]) -> None:
 def _ray(address: str, config: Config) -> Iterator[None]:
     """A connection to a cluster, or a Ray of our own on this machine's loopback, gone afterwards."""
     environment = {"env_vars": WORKER_ENVIRONMENT}
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as scratch:  # noqa: S108 - its sockets need a short path
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as scratch:  # short, for sockets
         if address:
             ray.init(address=address, runtime_env=environment, log_to_driver=False)
         else:
             ray.init(
+                log_to_driver=False,
                 num_cpus=max(LOCAL_CPUS, config.workers + 1),
                 include_dashboard=False,
                 runtime_env=environment,
                 _node_ip_address="127.0.0.1",
                 _temp_dir=scratch,
             )
+        signal.signal(signal.SIGTERM, _terminated)  # again, for Ray has put its own in place, which aborts
         try:
             yield
         finally:
@@ -140,10 +154,10 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _check_same(job: Job) -> None:
     """An output directory belongs to one job: a checkpoint of another would be continued silently."""
-    written, text = job.output / "job.json", job.model_dump_json(indent=2)
+    written = job.output / "job.json"
     if not written.is_file():
-        written.write_text(text)
-    elif written.read_text() != text:
+        written.write_text(job.model_dump_json(by_alias=True, indent=2))
+    elif Job.model_validate_json(written.read_text()) != job:
         raise ValueError(f"{job.output} holds a run of another job; give this one an output directory of its own")
 
 
@@ -166,7 +180,9 @@ def main() -> None:
     arguments.add_argument("--ray-address", default="", help="a Ray cluster's; empty: a Ray of its own")
     given = arguments.parse_args()
     signal.signal(signal.SIGTERM, _terminated)
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in RAY_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)  # whoever runs a cluster may want otherwise
+    os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # else a Ray of our own listens beyond loopback
     try:
         launch(Job.model_validate_json(given.job.read_text()), given.ray_address)
     except Exception as error:  # noqa: BLE001 - the last line of the output says what went wrong, whatever it was

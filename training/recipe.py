@@ -14,33 +14,14 @@ from pathlib import Path
 import peft
 import torch
 import torch.distributed as dist
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from training import base, checkpoint, data, progress, schedule
+from training import base, checkpoint, data, model, progress, schedule
 from training.checkpoint import State
 from training.config import Config
-from training.data import Batch, Example
+from training.data import Example
 
 CURVE_POINTS = 60
-
-
-class Student(torch.nn.Module):
-    """A causal language model that answers a batch with its loss."""
-
-    def __init__(self, model: torch.nn.Module, label_smoothing: float) -> None:
-        super().__init__()
-        self.model = model
-        self.label_smoothing = label_smoothing
-
-    def forward(self, batch: Batch) -> torch.Tensor:
-        """The sum over completion tokens of weight * cross entropy, a scalar in nats."""
-        hidden = self.model.model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=False).last_hidden_state
-        logits = self.model.lm_head(hidden.flatten(0, 1)[batch.places])  # [C, V]
-        losses = functional.cross_entropy(
-            logits.float(), batch.labels, reduction="none", label_smoothing=self.label_smoothing
-        )
-        return (losses * batch.weights).sum()
 
 
 @dataclass(frozen=True)
@@ -62,22 +43,8 @@ class Place:
 def place(config: Config, device: torch.device) -> Place:
     """Reads the process group, if there is one, and the machine's abilities."""
     grouped = dist.is_initialized()
-    bf16 = config.precision == "bf16" or (config.precision == "auto" and _multiplies_bf16(device))
+    bf16 = config.precision == "bf16" or (config.precision == "auto" and model.multiplies_bf16(device))
     return Place(dist.get_rank() if grouped else 0, dist.get_world_size() if grouped else 1, device, bf16)
-
-
-def adapted(model: torch.nn.Module, config: Config) -> peft.PeftModel:
-    """The model with fresh adapters on every linear layer of its blocks from `first_block` on."""
-    blocks = model.config.num_hidden_layers
-    settings = peft.LoraConfig(
-        r=config.lora.rank,
-        lora_alpha=config.lora.alpha,
-        lora_dropout=config.lora.dropout,
-        target_modules="all-linear",
-        layers_to_transform=list(range(config.lora.first_block, blocks)) if config.lora.first_block else None,
-        task_type="CAUSAL_LM",
-    )
-    return peft.get_peft_model(model, settings)
 
 
 class Run:
@@ -97,17 +64,12 @@ class Run:
         self.started = time.monotonic() - self.state.elapsed_s
 
     def _build(self, source: Path | str) -> None:
-        """Frozen weights in bf16 where the machine multiplies it, adapters in fp32, under autocast."""
-        model = base.model(source, attn_implementation=self.config.attention)
-        self.adapter = adapted(model, self.config)
-        if self.here.bf16:
-            for weight in model.parameters():
-                weight.data = weight.data if weight.requires_grad else weight.data.bfloat16()
-        self.learnt = [weight for weight in model.parameters() if weight.requires_grad]
-        student: torch.nn.Module = Student(model, self.config.label_smoothing).to(self.here.device)
+        student, self.adapter = model.student(source, self.config, self.here.bf16)
+        student.to(self.here.device)
         if self.config.compile:
             student.compile(dynamic=True)
         self.student = DistributedDataParallel(student) if self.here.size > 1 else student
+        self.learnt = [weight for weight in student.parameters() if weight.requires_grad]
         self.optimiser = torch.optim.AdamW(
             self.learnt, lr=self.config.learning_rate, betas=(0.9, 0.99), weight_decay=self.config.weight_decay
         )
@@ -153,11 +115,11 @@ class Run:
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
         self.state.step += 1
-        self.state.examples += len(batch)
+        self.state.examples = min(self.state.examples + len(batch), len(self.examples))
         self.state.tokens += sum(len(self.examples[index]) for index in batch)
         return self._summed(loss)
 
-    @torch.no_grad()
+    @torch.no_grad()  # type: ignore[untyped-decorator]
     def eval_loss(self) -> float:
         """The mean loss in nats per token over the first eval examples."""
         some = sorted(self.held_out[: self.config.eval_examples], key=len)
@@ -176,12 +138,13 @@ class Run:
         loss = loss.detach()
         if self.here.size > 1:
             dist.all_reduce(loss)
-        return loss.item()
+        return float(loss)
 
 
 def train(config: Config, dataset: Path, output: Path, device: torch.device) -> None:
     """Fine-tune; leaves `checkpoints/last.pt` with the adapter and the learning curve. Goes on where it was."""
     torch.set_num_threads(config.threads or max(1, len(os.sched_getaffinity(0)) // config.workers))
+    output.mkdir(parents=True, exist_ok=True)
     run = Run(config, dataset, output, place(config, device))
     saved_s = run.state.elapsed_s
     while not run.state.finished:
@@ -218,9 +181,3 @@ def _speed(state: State) -> float:
 
 def _weight(examples: Sequence[Example], batch: Sequence[int]) -> float:
     return sum(examples[index].weight * len(examples[index].completion) for index in batch)
-
-
-def _multiplies_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -10,10 +10,11 @@ The second is right on average while the teacher's mistakes do not depend on how
 does not repeat them by chance: then P(d) = e + (1 - e) * P(student wrong). It may be negative for one example; the
 mean over a kept group is floored at 0.
 
-`e` comes from the confirmed rows, where the teacher's own answer can be compared. People may correct wrong answers
-more often than they confirm right ones, which would make it too high and the student look too good. So it is capped:
-where the student is surest it is nearly always right, and so what it disagrees with there is hardly more than `e`.
-That rate also is the prior, worth `PRIOR` rows, where few rows are confirmed.
+`e` is the share of the teacher's mistakes among two groups taken together: the confirmed rows, where the teacher's own
+answer can be compared, and the surest `SUREST` of the student's other answers, which are nearly all right, so that
+what they disagree with is the teacher's mistake. People may correct wrong answers more often than they confirm right
+ones, which would make `e` too high and the student look too good; so it is capped by the upper bound (95 %, Wilson)
+of the second group alone.
 
 The cascade errs by the risk of what it keeps and by `e` on the rest. The threshold with the least estimated error
 is then moved to keep more for as long as the additional answers are not worse than the teacher's by more than one
@@ -22,14 +23,17 @@ standard error: a teacher's answer costs a hundred times as much, and what canno
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import stats
 
 from training.contract import ThresholdRow
 
 Floats = NDArray[np.float64]
-PRIOR = 10.0  # rows that the disagreement of the surest answers is worth as knowledge of the teacher's error
+SUREST = 1 / 3  # fewer would be purer but too few to count
+MOST = 0.9  # of the teacher's answers; no worse one is believed in
 CURVE_ROWS = 100
 KEEP_NOTHING = 0.0
 
@@ -52,15 +56,18 @@ def keeps(threshold: float, confidence: float, refusal: str) -> bool:
 
 
 def teacher_error(rows: Sequence[Judged]) -> float:
-    """The estimated share of the teacher's answers that are wrong, below 0.9."""
-    unconfirmed = sorted((row for row in rows if not row.corrected and not row.refused), key=lambda row: -row.confidence)
+    """The estimated share of the teacher's answers that are wrong."""
+    unconfirmed = sorted(
+        (row for row in rows if not row.corrected and not row.refused), key=lambda row: -row.confidence
+    )
     surest = unconfirmed[: (len(unconfirmed) + 1) // 2]
     confirmed = [row for row in rows if row.corrected]
     wrong = sum(row.teacher_differs for row in confirmed)
-    if not surest:
-        return min(0.9, wrong / len(confirmed)) if confirmed else 0.0
-    cap = sum(row.differs for row in surest) / len(surest)
-    return min(0.9, cap, (wrong + PRIOR * cap) / (len(confirmed) + PRIOR))
+    disagreed = sum(row.differs for row in surest)
+    counted = len(confirmed) + len(surest)
+    pooled = (wrong + disagreed) / counted if counted else 0.0
+    cap = stats.binomtest(disagreed, len(surest)).proportion_ci(method="wilson").high if surest else 1.0
+    return min(MOST, float(cap), pooled)
 
 
 def choose(rows: Sequence[Judged]) -> tuple[float, list[ThresholdRow]]:
@@ -121,7 +128,7 @@ class _Curve:
         ]
 
 
-def _sums(values: Floats, ends: NDArray[np.int64]) -> Floats:
+def _sums(values: Any, ends: NDArray[np.int64]) -> Floats:
     """Running sums at the ends of the groups, with a 0 for the empty group before them."""
     return np.append(0.0, np.cumsum(values)[ends])
 

@@ -47,7 +47,7 @@ def demo(scale: Scale, state: Path, tasks_dir: Path, keep: bool) -> None:
     try:
         kafka = KafkaSettings(kafka_bootstrap_servers=stack.addresses.kafka)
         clickhouse = ClickHouse(ClickHouseSettings(clickhouse_url=stack.addresses.clickhouse_url))
-        story = Story(scale, stack.addresses, task, kafka, clickhouse, state.resolve() / "runs")
+        story = Story(scale, stack.addresses, task, kafka, clickhouse, state.resolve() / "runs", stack.check)
         story.seconds |= {"data": round(prepared - began, 1), "stack": round(time.monotonic() - prepared, 1)}
         path = story.tell(records, began)
         if keep:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +45,8 @@ class Story:
     kafka: KafkaSettings
     clickhouse: ClickHouse
     runs_dir: Path
+    check: Callable[[], None]
+    """Raises if a part of the stack has ended."""
     seconds: dict[str, float] = field(default_factory=dict)
     replies: dict[str, inference.Reply] = field(default_factory=dict)
     by_kafka: set[str] = field(default_factory=set)
@@ -109,6 +111,7 @@ class Story:
                 follower = follow(self.runs_dir, run.id, bar)
                 while run.state not in ENDED:
                     time.sleep(RUN_POLL_S)
+                    self.check()
                     next(follower)
                     run = stub.GetRun(control.GetRunRequest(id=run.id), timeout=10)
         if run.state == events.RUN_STATE_FAILED:
@@ -160,11 +163,9 @@ class Story:
         """The table, the verdict, the ledger, and demo.json."""
         report = json.loads(run.report)
         console.print(score_table(report))
-        console.print(
-            ("[green]promoted[/] " if run.promoted else "[yellow]not promoted[/] ") + run.reason, highlight=False
-        )
-        console.print("ledger: " + ", ".join(f"{name} {n}" for name, n in counts.items()), highlight=False)
-        console.print(f"report: {run.report_path}", highlight=False)
+        console.print(run.reason, style="bold green" if run.promoted else "bold yellow", markup=False, highlight=False)
+        say("ledger: " + ", ".join(f"{name} {n}" for name, n in counts.items()))
+        say(f"report: {run.report_path}")
         path = Path(run.report_path).parent / "demo.json"
         summary = {"seconds": self.seconds, "ledger": counts, "golden": report["golden"], **_scores(report)}
         ended = {"promoted": run.promoted, "reason": run.reason, "answered_by_student_after": answered_by_student}

@@ -14,6 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
+from deploy.local import clickhouse_go
 from deploy.local import clickhouse_sql as sql
 from deploy.local.clickhouse_engine import Answer, Engine, EngineError, Request
 
@@ -51,6 +52,9 @@ async def _statement(http: web.Request) -> web.Response:
         request = _request(http.method, fields | await _form(http), await _body(http))
         if not request.text.strip():
             return web.Response(text="Ok.\n")
+        if clickhouse_go.is_hello(request.text, fields.get("client_protocol_version", "")):
+            engine = http.app[_ENGINE]
+            return web.Response(body=clickhouse_go.hello(engine.version, engine.timezone))
         answer = await asyncio.get_running_loop().run_in_executor(http.app[_THREADS], http.app[_ENGINE].run, request)
     except EngineError as error:
         return _refusal(error.code, str(error), query_id)
@@ -69,6 +73,8 @@ async def _body(http: web.Request) -> bytes:
             limit + 1,
             text=f"A request may have {limit} bytes at most: insert in smaller parts.\n",
         ) from error
+    except web.RequestPayloadError as error:
+        raise web.HTTPUnsupportedMediaType(text=f"{error}. Send the body plain, or by gzip or deflate.\n") from error
 
 
 async def _form(http: web.Request) -> dict[str, str]:
@@ -82,6 +88,10 @@ async def _form(http: web.Request) -> dict[str, str]:
 
 
 def _request(method: str, fields: dict[str, str], body: bytes) -> Request:
+    if "1" in {fields.get("compress"), fields.get("decompress")}:
+        raise EngineError(
+            "Code: 48. DB::Exception: The local engine speaks plain or by gzip, not LZ4. (NOT_IMPLEMENTED)"
+        )
     named = {name: value for name, value in fields.items() if name.startswith("param_")}
     settings = {name: value for name, value in fields.items() if name not in sql.NOT_SETTINGS and name not in named}
     if method in {"GET", "HEAD"}:

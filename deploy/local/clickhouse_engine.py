@@ -51,7 +51,8 @@ class Engine:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._root = chdb.connect(str(path))  # Keeps the engine up between requests.
-        self.timezone = self.run(Request(b"SELECT timezone()")).data.decode().strip()
+        answer = self.run(Request(b"SELECT version(), timezone()")).data.decode().strip()
+        self.version, self.timezone = answer.split("\t")
 
     def close(self) -> None:
         self._root.close()

@@ -114,11 +114,12 @@ def http_status(code: int) -> int:
 
 def empty_native_block(columns: list[tuple[str, str]]) -> bytes:
     """A Native block of no rows with (name, type) columns: how a client learns the columns of an empty answer."""
-    texts = b"".join(_varint(len(t)) + t for pair in columns for t in (pair[0].encode(), pair[1].encode()))
-    return _varint(len(columns)) + _varint(0) + texts
+    texts = b"".join(varint(len(t)) + t for pair in columns for t in (pair[0].encode(), pair[1].encode()))
+    return varint(len(columns)) + varint(0) + texts
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """A number as ClickHouse's protocols write it: seven bits a byte, lowest first."""
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)

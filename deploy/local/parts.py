@@ -64,18 +64,23 @@ def _triton(at: Addresses, state_dir: Path) -> Part:
 def _ray(options: StackOptions, at: Addresses, state_dir: Path) -> Part:
     folder = ray_head.folder(state_dir)
     argv = ray_head.command(at.port("ray_address"), at.port("ray_node"), folder, options.cpus)
+
+    def prepare() -> None:
+        ray_head.make_folder(folder)
+        ray_head.make_token(state_dir)
+
     return Part(
         "ray",
         tuple(argv),
-        lambda: ready.accepts(at.ray_address) and ready.accepts(at.ray_node),
-        ray_head.ENVIRONMENT,
-        partial(ray_head.make_folder, folder),
+        lambda: ready.says(state_dir / "logs" / "ray.log", ray_head.STARTED) and ready.accepts(at.ray_node),
+        ray_head.environment(state_dir),
+        prepare,
     )
 
 
 def _service(name: str, options: StackOptions, at: Addresses, state_dir: Path) -> Part:
     metrics: str = vars(at)[f"{name}_metrics"]
-    common = at.environment() | ray_head.ENVIRONMENT | _folders(state_dir)
+    common = at.environment() | ray_head.environment(state_dir) | _folders(state_dir)
     own = {"TASKS_DIR": str(options.tasks_dir.resolve()), "METRICS_LISTEN": metrics}
     serves = {"gateway": at.gateway, "controller": at.control}.get(name)
     return Part(

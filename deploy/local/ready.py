@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import grpc
@@ -18,6 +19,11 @@ def accepts(address: str) -> bool:
     except OSError:
         return False
     return True
+
+
+def says(log: Path, text: str) -> bool:
+    """Whether a part's log holds the text."""
+    return log.exists() and text in log.read_text(errors="replace")
 
 
 def answers_http(url: str) -> bool:

@@ -10,13 +10,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final, Self
 
+from deploy.local import ray_head
 from deploy.local.addresses import Addresses
 from deploy.local.home import Home, Record
 from deploy.local.options import Event, StackOptions, State
 from deploy.local.part import Part, Running, tail
 from deploy.local.parts import all_parts
 from deploy.local.processes import Identity, identity, wait_until
-from deploy.local.ray_head import ENVIRONMENT as RAY_ENVIRONMENT
 
 __all__ = ["Addresses", "Crashed", "Event", "Stack", "StackOptions", "State"]
 
@@ -69,7 +69,7 @@ class Stack:
     @property
     def environment(self) -> dict[str, str]:
         """The settings of a client of this stack."""
-        return self.addresses.environment() | RAY_ENVIRONMENT
+        return self.addresses.environment() | ray_head.environment(self._home.directory)
 
     def log(self, part: str) -> Path:
         """The file that holds a part's output."""

@@ -12,8 +12,7 @@ from datetime import UTC, datetime
 import grpc.aio
 import structlog
 import uuid_utils
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
@@ -23,6 +22,7 @@ from services.clickhouse import ClickHouse
 from services.controller.actions import Actions
 from services.controller.desk import Desk
 from services.controller.launcher import Launcher
+from services.controller.loading import Loading
 from services.controller.repository import Repository
 from services.controller.runner import Runner
 from services.controller.servicer import Control
@@ -89,6 +89,7 @@ async def _run(settings: Settings) -> None:
     going_on.cancel()
     with suppress(asyncio.CancelledError):
         await going_on
+    os._exit(0)  # a thread may load a model for minutes more; whatever it does can be done again
 
 
 def _rebuild(state: State, settings: Settings) -> None:
@@ -114,12 +115,14 @@ def _actions(settings: Settings, defined: dict[str, tasks.Task]) -> Actions:
         tasks=defined,
         store=ClickHouseStore(lambda: ClickHouse(settings)),
         launcher=Launcher(settings.training_command, settings.ray_address),
-        repository=Repository(settings.triton_repository.resolve(), settings.triton_config_template),
-        triton=Triton(settings.triton_grpc_address, settings.triton_load_timeout_s),
+        loading=Loading(
+            Repository(settings.triton_repository.resolve(), settings.triton_config_template),
+            Triton(settings.triton_grpc_address, settings.triton_load_timeout_s),
+            settings.versions_kept,
+        ),
         now=lambda: datetime.now(UTC),
         snapshots_dir=settings.snapshots_dir,
         runs_dir=settings.runs_dir,
-        versions_kept=settings.versions_kept,
         page_rows=settings.page_rows,
     )
 
@@ -127,7 +130,7 @@ def _actions(settings: Settings, defined: dict[str, tasks.Task]) -> Actions:
 async def _serve(settings: Settings, control: Control) -> grpc.aio.Server:
     server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
     control_pb2_grpc.add_ControlServicer_to_server(control, server)
-    healthy = health.HealthServicer()
+    healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection((CONTROL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     port = server.add_insecure_port(settings.control_listen)

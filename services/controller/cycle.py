@@ -70,6 +70,13 @@ class Numbers:
     student_version: int
 
 
+def decided_since(run: events.Run, current: events.Promotion) -> bool:
+    """Whether the task's promotion is this run's own, or was decided after the run came to loading."""
+    loading = run.state == events.RUN_STATE_LOADING
+    later = current.decided_at.ToNanoseconds() > run.updated_at.ToNanoseconds()
+    return current.run_id == run.id or bool(loading and later)
+
+
 def begin(task: Task, overrides: Mapping[str, Any], numbers: Numbers, now: datetime) -> events.Run:
     """A run at its start, with its numbers taken."""
     config = laid_over({"from": task.student.training, **task.student.overrides}, overrides)
@@ -128,11 +135,9 @@ def lacking(task: Task, counts: Counts) -> str:
     return ""
 
 
-def due(task: Task, new_candidates: int, runs: Iterable[events.Run]) -> bool:
-    """Whether enough new training candidates have come to start a run by itself."""
-    threshold = task.sampling.run_at_candidates
-    busy = any(run.task == task.name and run.state not in ENDED for run in runs)
-    return 0 < threshold <= new_candidates and not busy
+def may_be_due(task: Task, runs: Iterable[events.Run]) -> bool:
+    """Whether new candidates may start a run by themselves: the task wants it, and none of its runs goes on."""
+    return task.sampling.run_at_candidates > 0 and all(run.state in ENDED for run in runs if run.task == task.name)
 
 
 def next_number(taken: Iterable[int]) -> int:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Final
 
@@ -27,6 +28,8 @@ class Desk:
         self._new_id = new_id
         self._now = now
         self._numbering = asyncio.Lock()
+        # A thread of its own: a rollback must not wait for those that load models or ask ClickHouse.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="events")
         self.deciding = asyncio.Lock()
         """Held between reading what serves a task and recording what takes its place."""
         self.changed = asyncio.Event()
@@ -41,7 +44,7 @@ class Desk:
             snapshot = next_number(snapshots + [run.snapshot for run in runs])
             version = next_number(versions + [run.student_version for run in runs])
             run = begin(task, overrides, Numbers(self._new_id(), snapshot, version), self._now())
-            await asyncio.to_thread(self._state.write, run)
+            await self._write(run)
         log.info("run started", run=run.id, task=run.task, student_version=version)
         self.changed.set()
         return run
@@ -49,7 +52,7 @@ class Desk:
     async def advance(self, run: events.Run, step: Step) -> events.Run:
         """Record that the run has come to `step`."""
         later = advanced(run, step, self._now())
-        await asyncio.to_thread(self._state.write, later)
+        await self._write(later)
         log.info("run", run=run.id, task=run.task, state=events.RunState.Name(later.state))
         return later
 
@@ -65,11 +68,14 @@ class Desk:
         return await self._record(promotions.roll_back(current, run_ids, self._decision(reason, decided_by)))
 
     async def _record(self, made: events.Promotion) -> events.Promotion:
-        await asyncio.to_thread(self._state.write, made)
+        await self._write(made)
         kind = events.PolicyKind.Name(made.policy.kind)
         log.info("serving", task=made.task, policy=kind, student_version=made.student_version, reason=made.reason)
         self.changed.set()
         return made
+
+    async def _write(self, event: events.Run | events.Promotion) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._state.write, event)
 
     def _decision(self, reason: str, decided_by: str) -> Decision:
         return Decision(self._new_id(), reason[:MAX_REASON_CHARACTERS], decided_by, self._now())

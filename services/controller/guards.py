@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from services.tasks import Task
@@ -59,15 +59,15 @@ class Tally:
     last_decided_at: datetime | None = None
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Count a candidate that stays. Rows come by id."""
+        """Count a candidate that stays."""
         self.rows += 1
         self.corrected += bool(row["corrected"])
         self.kinds[row["kind"]] += 1
         self.reasons[row["reason"]] += 1
         self.teachers[row["teacher_model"]] += 1
-        self.first_id = self.first_id or row["id"]
-        self.last_id = row["id"]
-        decided_at = row["decided_at"]
+        row_id, decided_at = str(row["id"]), row["decided_at"].replace(tzinfo=UTC)  # the driver leaves it out
+        self.first_id = min(self.first_id or row_id, row_id)  # UUIDv7: the first in time
+        self.last_id = max(self.last_id, row_id)
         self.first_decided_at = min(self.first_decided_at or decided_at, decided_at)
         self.last_decided_at = max(self.last_decided_at or decided_at, decided_at)
 

@@ -26,7 +26,7 @@ class GoldenTally:
         """A page's usable examples as rows of golden.parquet."""
         for example in page:
             self.wall.add(example["input"], example["group_key"])
-            if not example["question"]:
+            if not example["answered"]:
                 self.without_teacher_answer += 1
                 continue
             row = golden_row(task, example)
@@ -54,7 +54,7 @@ class GoldenTally:
 def example_row(task: Task, candidate: Mapping[str, Any]) -> dict[str, Any]:
     """A candidate as a row of train.parquet or eval.parquet."""
     return {
-        "id": candidate["id"],
+        "id": str(candidate["id"]),
         "prompt": student_prompt(task, _request(candidate["request"])),
         "completion": candidate["answer"],
         "question": candidate["question"],
@@ -67,7 +67,7 @@ def example_row(task: Task, candidate: Mapping[str, Any]) -> dict[str, Any]:
 
 def golden_row(task: Task, example: Mapping[str, Any]) -> dict[str, Any]:
     """A golden example with its teacher's answer as a row of golden.parquet."""
-    answer, latency_us, cost_usd, prompt_tokens, completion_tokens, request, _model = example["teacher"]
+    answer, latency_us, cost_usd, prompt_tokens, completion_tokens, request = example["teacher"]
     return {
         "id": example["id"],
         "prompt": student_prompt(task, _request(request)),

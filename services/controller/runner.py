@@ -12,8 +12,9 @@ import structlog
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wait_exponential
 
 from protos import events_pb2 as events
-from services.controller.actions import Actions, decided_since, report_text
-from services.controller.cycle import ENDED, Facts, Step, due, lacking, next_step, to_carry_on
+from services.controller import reports
+from services.controller.actions import Actions
+from services.controller.cycle import ENDED, Facts, Step, decided_since, lacking, may_be_due, next_step, to_carry_on
 from services.controller.desk import MAX_REASON_CHARACTERS, Desk
 from services.controller.errors import Refused
 from services.controller.state import State
@@ -70,7 +71,10 @@ class Runner:
             self._take_up()
 
     def _take_up(self) -> None:
-        self._going = {run_id: task for run_id, task in self._going.items() if not task.done()}
+        for run_id, task in list(self._going.items()):
+            if task.done():
+                del self._going[run_id]
+                task.result()  # what not even a failed run could be made of stops the controller
         for run in to_carry_on(self._state.runs(), self._going.keys(), self._runs_at_once):
             self._going[run.id] = asyncio.create_task(self._carry_on(run))
 
@@ -79,7 +83,7 @@ class Runner:
             outcome: events.Run | BaseException
             [outcome] = await asyncio.gather(self._patiently(run.id, ""), return_exceptions=True)
             run = outcome if isinstance(outcome, events.Run) else await self._ended_by(run, outcome)
-        RUNS.labels(run.task, events.RunState.Name(run.state)).inc()
+        RUNS.labels(run.task, _result(run)).inc()
         log.info("run ended", run=run.id, task=run.task, promoted=run.promoted, reason=run.reason)
         self._desk.changed.set()
 
@@ -126,8 +130,8 @@ class Runner:
         if step is Step.FAILED:
             run.reason = facts.failure[:MAX_REASON_CHARACTERS]
         if step is Step.JUDGING and facts.verdict and (report := self._actions.report(run)):
-            run.report = report_text(report)
-            run.report_path = str(self._actions.output(run) / "report.html")
+            run.report = reports.text(report)
+            run.report_path = self._actions.report_path(run)
             run.config = self._actions.resolved_config(run)
             run.reason = facts.verdict.reason
         if step is Step.DONE:
@@ -141,12 +145,12 @@ class Runner:
                 await self._desk.promote(current, facts.verdict.policy, run, facts.verdict.reason, CONTROLLER)
 
     async def _start_if_due(self, task: Task) -> None:
-        if task.sampling.run_at_candidates == 0:
-            return
         runs = self._state.runs(task.name)
+        if not may_be_due(task, runs):
+            return  # without asking ClickHouse
         since = self._actions.latest_snapshot_at(runs[-1]) if runs else EPOCH
         new = await asyncio.to_thread(self._actions.store.new_candidates, task.name, since)
-        if not due(task, new, runs):
+        if new < task.sampling.run_at_candidates:
             return
         if why := lacking(task, await asyncio.to_thread(self._actions.store.counts, task.name)):
             log.warning("a run is due, but", task=task.name, new_candidates=new, lacking=why)
@@ -168,6 +172,12 @@ async def _outlived(look: Coroutine[Any, Any, None]) -> None:
     if isinstance(error, Exception):
         known = isinstance(error, Overloaded | Refused)
         log.warning("will look again", reason=str(error), exc_info=None if known else error)
+
+
+def _result(run: events.Run) -> str:
+    if run.state == events.RUN_STATE_FAILED:
+        return "failed"
+    return "promoted" if run.promoted else "not promoted"
 
 
 def _waiting(attempt: RetryCallState) -> None:

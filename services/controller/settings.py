@@ -30,5 +30,5 @@ class Settings(ServiceSettings, KafkaSettings, ClickHouseSettings):
     """Runs of different tasks that may go on together; one task never has two."""
     versions_kept: int = Field(5, ge=1)
     """Student versions in Triton's repository, besides the live and the previous one."""
-    page_rows: int = Field(2_000, ge=1)
+    page_rows: int = Field(10_000, ge=1)
     """Rows read from ClickHouse and written to Parquet at a time: bounds the memory of a snapshot."""

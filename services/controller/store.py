@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 import uuid_utils
 
@@ -12,6 +13,7 @@ from services.controller.cycle import Counts
 
 Page = list[dict[str, Any]]
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 GOLDEN_COLUMNS: Final = ("task", "id", "input", "truth", "group_key", "kind", "metadata", "added_at")
 
 COUNTS: Final = """
@@ -24,34 +26,38 @@ WHERE task = {task:String} AND NOT excluded AND split IN ('train', 'eval')
 NEW: Final = """
 SELECT count() AS new
 FROM candidates FINAL
-WHERE task = {task:String} AND NOT excluded AND split = 'train' AND decided_at > {since:DateTime64(6)}
+WHERE task = {task:String} AND NOT excluded AND split = 'train'
+      AND decided_at > fromUnixTimestamp64Micro({since_us:Int64}, 'UTC')
 """
 
 CANDIDATES: Final = """
-SELECT toString(id) AS id, request, question, kind, group_key, answer, corrected, reason, probability,
+SELECT id, request, question, kind, group_key, answer, corrected, reason, probability,
        teacher_answer, teacher_model, decided_at
 FROM candidates FINAL
-WHERE task = {task:String} AND split = {split:String} AND NOT excluded AND toString(id) > {after:String}
-ORDER BY toString(id)
+WHERE task = {task:String} AND split = {split:String} AND NOT excluded AND id > {after:UUID}
+ORDER BY id
 LIMIT {rows:UInt32}
 """
 
-# The teacher's latest answer to each question of a page of golden examples; none leaves its columns empty.
+# The teacher's latest answer to each question of a page of golden examples; none leaves its columns empty. Where it
+# was asked after a student, the exchange's cost is both, so one with the teacher alone comes first. White space does
+# not make another question; case may, as the right answer often keeps it.
 GOLDEN: Final = """
 WITH page AS (
-    SELECT id, input, truth, group_key, kind FROM golden FINAL
+    SELECT id, input, truth, group_key, kind, trimBoth(replaceRegexpAll(input, '\\s+', ' ')) AS text FROM golden FINAL
     WHERE task = {task:String} AND id > {after:String} ORDER BY id LIMIT {rows:UInt32}
 )
-SELECT page.*, asked.*
+SELECT page.id AS id, page.input AS input, page.truth AS truth, page.group_key AS group_key, page.kind AS kind,
+       asked.text != '' AS answered, asked.teacher AS teacher
 FROM page LEFT JOIN (
-    SELECT question,
-           argMax((answer, latency_us, toString(cost_usd), prompt_tokens, completion_tokens, request, model),
-                  finished_at) AS teacher
+    SELECT trimBoth(replaceRegexpAll(question, '\\s+', ' ')) AS text,
+           argMax((answer, if(teacher_us > 0, teacher_us, latency_us), toString(cost_usd), prompt_tokens,
+                   completion_tokens, request), (student_us = 0, finished_at)) AS teacher
     FROM exchanges FINAL
     WHERE task = {task:String} AND answered_by = 'teacher' AND outcome = 'answered'
-          AND question IN (SELECT input FROM page)
-    GROUP BY question
-) AS asked ON page.input = asked.question
+          AND text IN (SELECT text FROM page)
+    GROUP BY text
+) AS asked ON page.text = asked.text
 ORDER BY page.id
 """
 
@@ -88,23 +94,22 @@ class ClickHouseStore:
 
     def new_candidates(self, task: str, since: datetime) -> int:
         with self._connected() as clickhouse:
-            [row] = clickhouse.query(NEW, {"task": task, "since": since})
+            [row] = clickhouse.query(NEW, {"task": task, "since_us": (since - EPOCH) // timedelta(microseconds=1)})
         return int(row["new"])
 
     def candidates(self, task: str, split: str, page_rows: int) -> Iterator[Page]:
-        return self._pages(CANDIDATES, {"task": task, "split": split, "rows": page_rows})
+        return self._pages(CANDIDATES, {"task": task, "split": split, "rows": page_rows}, after=str(UUID(int=0)))
 
     def golden(self, task: str, page_rows: int) -> Iterator[Page]:
-        return self._pages(GOLDEN, {"task": task, "rows": page_rows})
+        return self._pages(GOLDEN, {"task": task, "rows": page_rows}, after="")
 
     def add_golden(self, rows: Sequence[Sequence[Any]]) -> None:
         # A token of its own each time: A, then B, then A again for one input is three inserts, not two.
         with self._connected() as clickhouse:
             clickhouse.insert("golden", GOLDEN_COLUMNS, rows, token=str(uuid_utils.uuid7()))
 
-    def _pages(self, sql: str, parameters: dict[str, Any]) -> Iterator[Page]:
-        """Page after page by id: a cursor that outlives a server's restart, and never the whole table in memory."""
-        after = ""
+    def _pages(self, sql: str, parameters: dict[str, Any], after: str) -> Iterator[Page]:
+        """Page after page in the order of ids: never the whole table in memory, and no session to lose."""
         with self._connected() as clickhouse:
             while page := clickhouse.query(sql, {**parameters, "after": after}):
                 yield page

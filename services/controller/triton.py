@@ -15,7 +15,7 @@ from services.errors import Overloaded
 ASK_TIMEOUT_S: Final = 5.0
 ANSWER_TIMEOUT_S: Final = 60.0
 """A first answer compiles kernels and maps weights."""
-PASSING: Final = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "failed to connect")
+PASSING: Final = frozenset({"StatusCode.UNAVAILABLE", "StatusCode.DEADLINE_EXCEEDED", "StatusCode.RESOURCE_EXHAUSTED"})
 
 
 class Triton:
@@ -59,8 +59,9 @@ class Triton:
         try:
             yield client
         except InferenceServerException as error:
-            away = any(word in str(error) for word in PASSING)
-            raise (Overloaded if away else Refused)(f"Triton at {self._address}: {str(error)[:500]}") from error
+            raise (Overloaded if error.status() in PASSING else Refused)(
+                f"Triton at {self._address}: {str(error)[:500]}"
+            ) from error
         finally:
             client.close()
 

@@ -87,19 +87,20 @@ def _objection(way: _Way, report: Report, task: Task) -> str:
         return "it keeps no answer of the student's: more training examples"
     if not way.score.error_high <= task.error_ceiling:
         beyond = f"upper end {_percent(way.score.error_high, 2)} is above the ceiling {_percent(task.error_ceiling)}"
-        return f"{beyond}: {_way_out(report.golden, way.score.error, way.score.error_high, task.error_ceiling)}"
+        return f"{beyond}: {_way_out(report.golden, way.score.error, way.score.error_high, task.error_ceiling, ' %')}"
     if not way.paired.high <= 0:
         beyond = f"paired difference to the teacher reaches {_points(way.paired.high)} points, above 0"
-        return f"{beyond}: {_way_out(report.golden, way.paired.difference, way.paired.high, 0.0)}"
+        return f"{beyond}: {_way_out(report.golden, way.paired.difference, way.paired.high, 0.0, ' points')}"
     return ""
 
 
-def _way_out(golden: int, middle: float, high: float, bound: float) -> str:
+def _way_out(golden: int, middle: float, high: float, bound: float, unit: str) -> str:
     """What would bring an upper end under its bound."""
     needed = _golden_needed(golden, middle, high, bound)
     if needed > CEILING_OUT_OF_REACH:
         return "more training examples, corrections of wrong ones, or a larger student"
-    return f"{_points(middle)} was measured: about {needed:,} golden examples would prove it, or more training examples"
+    measured = f"{_points(middle)}{unit} was measured"
+    return f"{measured}: about {needed:,} golden examples would prove it, or more training examples"
 
 
 def _golden_needed(golden: int, middle: float, high: float, bound: float) -> int:

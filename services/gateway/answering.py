@@ -60,10 +60,13 @@ class Answering:
         started_s = self._clock.elapsed_s()
         budget_s = step.until_s - started_s
         attempt.student_version = self._plan.student_version if step.backend == inference.BACKEND_STUDENT else 0
-        attempt.refusal = "cancelled: the caller went away"  # Stays if this is the end of it.
+        attempt.refusal = "internal: the gateway is at fault"  # Stays if it is.
         try:
             async with asyncio.timeout(budget_s):
                 await self._fill(step, attempt, budget_s)
+        except asyncio.CancelledError:
+            attempt.refusal = "cancelled: the caller went away"
+            raise
         except TimeoutError:
             self._failure, attempt.refusal = FailureKind.TIMEOUT, f"timeout: no answer within {budget_s:.2f} s"
         except BackendFailed as failure:

@@ -2,21 +2,19 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
-from typing import Final, TypeVar
-from uuid import UUID
+from typing import Final
 
 import jsonschema_rs
 from pydantic import BaseModel, ConfigDict, Field
 
 from protos import inference_pb2 as inference
 from services import validators
+from services.gateway.fields import BadInput, UnknownTask, check_count, check_size, check_text, check_uuid, numbered
 from services.tasks import ROLE_NAMES, Task
 
 TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
-T = TypeVar("T")
 
 
 class RequestLimits(BaseModel):
@@ -33,14 +31,6 @@ class RequestLimits(BaseModel):
     metadata_value_bytes: int = Field(1_024, ge=0)
     group_key_bytes: int = Field(256, ge=1)
     feedback_bytes: int = Field(65_536, ge=1)  # Of a correction and of a comment, each.
-
-
-class BadInput(ValueError):  # noqa: N818 - as gRPC calls it
-    """The caller must change the request; the text says what."""
-
-
-class UnknownTask(LookupError):  # noqa: N818
-    """No such task; the text names those that exist."""
 
 
 def check_request(request: inference.Request, tasks: Mapping[str, Task], limits: RequestLimits) -> Task:
@@ -68,40 +58,11 @@ def check_task(name: str, tasks: Mapping[str, Task]) -> Task:
     return tasks[name]
 
 
-def check_uuid(field: str, value: str) -> None:
-    """Raise BadInput unless `value` is a UUID in its usual form of 36 characters."""
-    try:
-        usual = str(UUID(value)) == value.lower()
-    except ValueError:
-        usual = False
-    if not usual:
-        raise BadInput(f"{field}: {value[:64]!r} is not a UUID like 0190a0b0-0000-7000-8000-000000000000")
-
-
-def check_text(field: str, value: str, max_bytes: int) -> None:
-    """Raise BadInput for a label that is too long or would break a log line."""
-    check_size(field, value, max_bytes)
-    if CONTROL.search(value):
-        raise BadInput(f"{field}: {value[:64]!r} has a control character")
-
-
-def check_size(field: str, value: str, max_bytes: int) -> None:
-    """Raise BadInput for a text of more than `max_bytes` in UTF-8."""
-    size = len(value.encode())
-    if size > max_bytes:
-        raise BadInput(f"{field}: {size} bytes are above the limit of {max_bytes}")
-
-
-def _check_count(field: str, given: int, limit: int) -> None:
-    if given > limit:
-        raise BadInput(f"{field}: {given} are above the limit of {limit}")
-
-
 def _check_messages(request: inference.Request, task: Task) -> None:
     if not request.messages:
         raise BadInput("messages: are empty; at least one is needed")
-    _check_count("messages", len(request.messages), task.limits.max_messages)
-    for field, message in _numbered("messages", request.messages):
+    check_count("messages", len(request.messages), task.limits.max_messages)
+    for field, message in numbered("messages", request.messages):
         _check_message(field, message)
     if not any(message.role == inference.ROLE_USER for message in request.messages):
         raise BadInput("messages: none is of ROLE_USER; at least one is needed")
@@ -124,7 +85,7 @@ def _check_message(field: str, message: inference.Message) -> None:
     # A tool may well return nothing.
     if not message.content.strip() and not message.tool_calls and message.role != inference.ROLE_TOOL:
         raise BadInput(f"{field}.content: is empty")
-    for place, call in _numbered(f"{field}.tool_calls", message.tool_calls):
+    for place, call in numbered(f"{field}.tool_calls", message.tool_calls):
         _check_tool_name(f"{place}.name", call.name)
         _check_object(f"{place}.arguments", call.arguments)
 
@@ -139,13 +100,13 @@ def _check_object(field: str, text: str) -> None:
 
 
 def _check_tools(request: inference.Request, limits: RequestLimits) -> None:
-    _check_count("tools", len(request.tools), limits.tools)
+    check_count("tools", len(request.tools), limits.tools)
     texts = [text for tool in request.tools for text in (tool.description, tool.parameters)]
     size = sum(len(text.encode()) for text in (*texts, request.response_schema))
     if size > limits.schema_bytes:
         raise BadInput(f"tools, response_schema: {size} bytes in all are above the limit of {limits.schema_bytes}")
     seen: set[str] = set()
-    for field, tool in _numbered("tools", request.tools):
+    for field, tool in numbered("tools", request.tools):
         _check_tool_name(f"{field}.name", tool.name)
         if tool.name in seen:
             raise BadInput(f"{field}.name: {tool.name!r} is there twice")
@@ -183,22 +144,17 @@ def _check_sampling(sampling: inference.Sampling, limits: RequestLimits) -> None
         raise BadInput(f"sampling.top_p: {sampling.top_p:g} is not above 0 and up to 1")
     if sampling.HasField("max_tokens") and not sampling.max_tokens:
         raise BadInput("sampling.max_tokens: 0 is not at least 1")
-    _check_count("sampling.stop", len(sampling.stop), limits.stop_texts)
-    for field, text in _numbered("sampling.stop", sampling.stop):
+    check_count("sampling.stop", len(sampling.stop), limits.stop_texts)
+    for field, text in numbered("sampling.stop", sampling.stop):
         if not text:
             raise BadInput(f"{field}: is empty")
         check_size(field, text, limits.stop_bytes)
 
 
 def _check_metadata(metadata: Mapping[str, str], limits: RequestLimits) -> None:
-    _check_count("metadata", len(metadata), limits.metadata_entries)
+    check_count("metadata", len(metadata), limits.metadata_entries)
     for key, value in metadata.items():
         if not key:
             raise BadInput("metadata: a key is empty")
         check_text("metadata key", key, limits.metadata_key_bytes)
         check_size(f"metadata[{key!r}]", value, limits.metadata_value_bytes)
-
-
-def _numbered(field: str, items: Iterable[T]) -> Iterable[tuple[str, T]]:
-    """Each item with its name for people: `messages[0]`."""
-    return ((f"{field}[{place}]", item) for place, item in enumerate(items))

@@ -11,7 +11,7 @@ from protos import events_pb2 as events
 from services import telemetry
 from services.gateway.answering import NoAnswer
 from services.gateway.backends import FailureKind
-from services.gateway.checks import BadInput, UnknownTask
+from services.gateway.fields import BadInput, UnknownTask
 from services.gateway.spool import SpoolFull
 
 DETAILS_CHARS: Final = 2_000
@@ -56,6 +56,11 @@ class Door:
         except (BadInput, UnknownTask, NoAnswer, SpoolFull, TooManyCalls) as error:
             REFUSED.labels(method, status(error).name).inc()
             await context.abort(status(error), str(error)[:DETAILS_CHARS])
+        except Exception:  # noqa: BLE001 - the end of the line: it is logged, and the caller told INTERNAL
+            # gRPC would tell the caller the exception's text, which may hold anything.
+            telemetry.log.exception("a call failed by the gateway's own fault", method=method)
+            REFUSED.labels(method, grpc.StatusCode.INTERNAL.name).inc()
+            await context.abort(grpc.StatusCode.INTERNAL, "the gateway is at fault; its log says why")
 
     @contextmanager
     def _place(self) -> Iterator[None]:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 
 from protos import events_pb2 as events
-from services.gateway.checks import BadInput, RequestLimits, check_size, check_task, check_text, check_uuid
+from services.gateway.checks import RequestLimits, check_task
+from services.gateway.fields import BadInput, check_size, check_text, check_uuid
 from services.tasks import Task
 
 

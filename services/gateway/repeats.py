@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import xxhash
 
 from protos import inference_pb2 as inference
-from services.gateway.checks import BadInput
+from services.gateway.fields import BadInput
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,5 +159,5 @@ def tool_calls(text: str) -> list[inference.ToolCall]:
             inference.ToolCall(id=f"call_{number}", name=call["name"], arguments=call["arguments"])
             for number, call in enumerate(calls, start=1)
         ]
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return []

@@ -139,6 +139,8 @@ class Spool:
             self._segment().write(frames)
         except OSError as error:
             self._reserve.release(error)
+            if self._active.written:
+                self._active.sealed = True  # Sent and deleted, it makes room, although no call is admitted.
             self._segment().write(frames)  # In the room that was held for it.
 
     def _segment(self) -> Segment:

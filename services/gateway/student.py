@@ -31,23 +31,23 @@ class TritonStudent:
         self._client = InferenceServerClient(address, keepalive_options=KEEPALIVE)
 
     async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:
-        growing = Growing(ask)
+        growing, failure = Growing(ask), None
         stream = self._client.stream_infer(_once(_fields(ask, on_text is not None)), stream_timeout=ask.timeout_s)
         try:
             async for result, error in stream:
+                # Read on to the end: a stream cancelled as its last response arrives is kept by Triton for ever.
                 if error is not None:
-                    raise _failed(error.message())
-                text = growing.add(result)
-                if on_text is not None and text:
+                    failure = _failed(error.message())
+                elif (text := growing.add(result)) and on_text is not None:
                     on_text(text)
-                if result.get_response().parameters["triton_final_response"].bool_param:
-                    break
         except grpc.RpcError as error:
             raise _unreachable(error) from error
         except InferenceServerException as error:
             raise _failed(error.message()) from error
         finally:
-            stream.cancel()
+            stream.cancel()  # Only in mid-answer does this do anything: it ends the generation.
+        if failure is not None:
+            raise failure
         return growing.attempt()
 
     async def close(self) -> None:

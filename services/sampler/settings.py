@@ -19,9 +19,9 @@ class SamplerSettings(KafkaSettings, ServiceSettings):
     sampler_replication: int = Field(1, ge=1)
     """Copies of the changelog topic where the sampler creates it."""
     sampler_batch: int = Field(500, ge=1, le=10_000)
-    """Events decided together and acknowledged together."""
+    """Events decided together and acknowledged together, at most."""
     sampler_batch_within_s: float = Field(0.2, gt=0)
-    """How long an incomplete batch waits."""
+    """How long an incomplete batch may grow."""
     sampler_remember_count: int = Field(300_000, ge=1)
     """Entries kept in memory: an exchange, its question, its rating and its correction are one each."""
     sampler_remember_s: float = Field(3 * 86_400, gt=0)

@@ -22,6 +22,9 @@ The wire, the same for every engine. The model's name is the task's; its version
 The last response carries the final flag. An error is the request's last response and touches no other request; its
 text starts with the field at fault (`max_tokens: 900 is above the limit 512`), with `overloaded: ` or with `engine: `.
 
+A client that wants no more cancels its stream; one that has its last response, or an error, reads on until the stream
+ends: Triton 24.10 may keep a request for ever, and with it the model's memory, if it is cancelled just then.
+
 A version's directory holds `model.py` (`from services.student.model import TritonPythonModel`), `student.json`
 (`config.Student`), `tokenizer.json`, `config.json` and the engine's own files.
 """

@@ -103,3 +103,13 @@ def test_a_dropped_word_never_covers(question: list[str], data: st.DataObject) -
 def test_arbitrary_text_never_raises(question: str, answer: str) -> None:
     assert isinstance(refusal([SCHEMA, GROUNDED, COVERS], question, answer), str)
     assert all(word == word.strip() for word in words(question))
+
+
+def test_a_schema_never_reaches_out_for_another() -> None:
+    with pytest.raises(ValueError, match="not a JSON Schema"):
+        check_schema('{"$ref": "http://127.0.0.1:1/schema.json"}')
+
+
+def test_json_nested_without_end_is_not_json() -> None:
+    assert "not JSON" in schema_refusal('{"type": "array"}', "[" * 100_000)
+    assert refusal([GROUNDED], "q", "[" * 100_000) != "q"

@@ -157,6 +157,7 @@ def test_curl_gets_errors_as_clickhouse_gives_them(clickhouse: str) -> None:
         (f"/?query={quote('SELECT 1')}&no_such_setting=1", 404, "115"),
         (f"/?query={quote('SELECT 1')}&database=nowhere", 404, "81"),
         (f"/?query={quote('CREATE DATABASE by_a_link')}", 403, "164"),
+        (f"/?query={quote('SELECT 1')}&compress=1", 501, "48"),
     ):
         got, headers, body = http(clickhouse, target)
         assert (got, headers["X-ClickHouse-Exception-Code"]) == (status, code)

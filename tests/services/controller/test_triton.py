@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -50,17 +51,37 @@ def test_a_version_that_does_not_load_is_refused_with_tritons_words_and_the_othe
     repository.install(TASK, 2, triton.repository / TASK / "1")
     (triton.repository / TASK / "2" / "student.json").unlink()
     repository.serve(TASK, {1, 2})
-    with pytest.raises(Refused, match="student.json"):
+    with pytest.raises(Refused, match=r"student\.json"):
         server.load(TASK)
     assert server.serves(TASK, 1)
     assert server.answer(TASK, 1, "the house\n")
+
+
+def test_the_live_version_answers_while_the_next_one_is_loaded(
+    triton: TritonServer, server: Triton, tiny_student: Path
+) -> None:
+    repository = Repository(triton.repository, TEMPLATE)
+    repository.install(TASK, 1, tiny_student)
+    repository.serve(TASK, {1})
+    server.load(TASK)
+    repository.install(TASK, 2, tiny_student)
+    repository.serve(TASK, {1, 2})
+    answers = []
+    with ThreadPoolExecutor() as pool:
+        loading = pool.submit(server.load, TASK)
+        while not loading.done():
+            answers.append(server.answer(TASK, 1, "the house\n"))
+    assert loading.exception() is None
+    assert len(answers) > 1
+    assert all(answers)
 
 
 async def test_a_run_ends_with_its_student_answering_in_triton(
     triton: TritonServer, server: Triton, tiny_student: Path, tmp_path: Path
 ) -> None:
     world = World(tmp_path, a_task(name=TASK)).filled()
-    world.serving(Repository(triton.repository, TEMPLATE), server)
+    world.repository, world.serving = Repository(triton.repository, TEMPLATE), server
+    world.restarted()
     world.launcher.student = tiny_student
     first, second = await world.a_run(TASK), await world.a_run(TASK)
     assert [run.reason[:13] for run in (first, second) if run.promoted] == ["cascade error"] * 2
@@ -72,7 +93,8 @@ async def test_a_second_student_that_does_not_load_leaves_the_first_as_it_was(
     triton: TritonServer, server: Triton, tiny_student: Path, tmp_path: Path
 ) -> None:
     world = World(tmp_path, a_task(name=TASK)).filled()
-    world.serving(Repository(triton.repository, TEMPLATE), server)
+    world.repository, world.serving = Repository(triton.repository, TEMPLATE), server
+    world.restarted()
     world.launcher.student = tiny_student
     await world.a_run(TASK)
     world.launcher.student = None

@@ -46,7 +46,7 @@ def test_an_interval_that_is_too_wide_asks_for_more_golden_examples() -> None:
     assert not verdict.promote
     assert verdict.policy.kind == events.POLICY_KIND_TEACHER_ONLY
     assert (
-        "cascade: upper end 10.2 % is above the ceiling 9 %: 6 was measured: about 196 golden examples"
+        "cascade: upper end 10.2 % is above the ceiling 9 %: 6 % was measured: about 196 golden examples"
         in verdict.reason
     )
 

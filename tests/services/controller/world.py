@@ -3,17 +3,18 @@
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from protos import events_pb2 as events
-from services.controller.actions import Actions, Serving
+from services.controller.actions import Actions
 from services.controller.cycle import Counts
 from services.controller.desk import Desk
 from services.controller.launcher import Launcher
+from services.controller.loading import Loading, Serving
 from services.controller.repository import Repository
 from services.controller.runner import Runner
 from services.controller.servicer import Control
@@ -26,7 +27,7 @@ from tests.fakes.kafka import FakeBroker, FakeFollower, FakeProducer
 from training.contract import Difference, Paired, Report, Score
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
-TEMPLATE = Path("deploy/triton/config.pbtxt")
+TEMPLATE = Path(__file__).parents[3] / "deploy/triton/config.pbtxt"
 
 
 def a_task(**changes: Any) -> Task:
@@ -112,8 +113,8 @@ def a_golden(number: int, *, answered: bool = True, **changes: Any) -> dict[str,
         "truth": "no",
         "group_key": "",
         "kind": "rare",
-        "question": text if answered else "",
-        "teacher": ("yes", 900_000, "0.0021", 700, 2, request, "big"),
+        "answered": answered,
+        "teacher": ("yes", 900_000, "0.0021", 700, 2, request),
     }
     return fields | changes
 
@@ -214,6 +215,7 @@ class FakeLauncher(Launcher):
             (student / "student.json").write_text("{}", encoding="utf-8")
             if self.student:
                 shutil.copytree(self.student, student, dirs_exist_ok=True)
+            job.with_name("report.html").write_text("<html>", encoding="utf-8")
             job.with_name("report.json").write_text(self.report.model_dump_json(), encoding="utf-8")
         return self.status
 
@@ -231,12 +233,9 @@ class World:
         self.launcher = FakeLauncher(a_report())
         self.clock = count()
         self.ids = (f"{number:08d}-0000-7000-8000-000000000000" for number in count(1))
+        self.repository = Repository(directory / "triton", TEMPLATE)
+        self.serving: Serving = self.triton
         self.restarted()
-
-    def serving(self, repository: Repository, triton: Serving) -> None:
-        """With a real Triton in the place of the fake."""
-        self.actions = replace(self.actions, repository=repository, triton=triton)
-        self.runner = Runner(self.tasks, self.state, self.desk, self.actions, runs_at_once=2)
 
     def restarted(self) -> "World":
         self.state = State(FakeProducer(self.broker), ack_timeout_s=0.01)
@@ -245,12 +244,10 @@ class World:
             tasks=self.tasks,
             store=self.store,
             launcher=self.launcher,
-            repository=Repository(self.directory / "triton", TEMPLATE),
-            triton=self.triton,
+            loading=Loading(self.repository, self.serving, versions_kept=2),
             now=lambda: NOON + timedelta(minutes=next(self.clock)),
             snapshots_dir=self.directory / "snapshots",
             runs_dir=self.directory / "runs",
-            versions_kept=2,
             page_rows=3,
         )
         self.desk = Desk(self.state, lambda: next(self.ids), self.actions.now)

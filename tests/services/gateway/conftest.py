@@ -48,6 +48,10 @@ class MemorySpool:
 class Gateway:
     """The running gateway, what stands around it, and clients to it."""
 
+    settings: GatewaySettings
+    port: int
+    inference_servicer: InferenceServicer
+    feedback_servicer: FeedbackServicer
     task: Task
     teacher: FakeBackend
     student: FakeBackend
@@ -91,13 +95,25 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     backends = {inference.BACKEND_TEACHER: teacher, inference.BACKEND_STUDENT: student}
     exchanges = Exchanges(backends, spool, promotions.get, Repeats(10, 60), teacher_needs_s=0.2)
     door = Door(settings.max_open_calls)
-    server = Server(
-        settings,
-        InferenceServicer(exchanges, {task.name: task}, settings.request_limits, door),
-        FeedbackServicer(spool, {task.name: task}, settings.request_limits, door),
-    )
+    inference_servicer = InferenceServicer(exchanges, {task.name: task}, settings.request_limits, door)
+    feedback_servicer = FeedbackServicer(spool, {task.name: task}, settings.request_limits, door)
+    server = Server(settings, inference_servicer, feedback_servicer)
     port = await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Gateway(task, teacher, student, spool, server, exchanges, door, promotions, channel)
+        yield Gateway(
+            settings=settings,
+            port=port,
+            inference_servicer=inference_servicer,
+            feedback_servicer=feedback_servicer,
+            task=task,
+            teacher=teacher,
+            student=student,
+            spool=spool,
+            server=server,
+            exchanges=exchanges,
+            door=door,
+            promotions=promotions,
+            channel=channel,
+        )
     await server.stop()
     await exchanges.close()

@@ -10,6 +10,7 @@ from services.gateway.backends import Ask
 from services.tasks import Task
 
 PRICES = {"input_usd_per_million": "30", "output_usd_per_million": "60"}
+AN_ID = "0190a0b0-0000-7000-8000-00000000000A"
 STUDENT_PRICES = {"input_usd_per_million": "0.1", "output_usd_per_million": "0.1"}
 
 
@@ -32,6 +33,11 @@ def a_request(text: str = "what is it?", **fields: Any) -> inference.Request:
     """A request that is in order."""
     message = inference.Message(role=inference.ROLE_USER, content=text)
     return inference.Request(**{"task": "say", "messages": [message], **fields})
+
+
+def a_feedback(**fields: Any) -> events.FeedbackRecord:
+    """Feedback that is in order."""
+    return events.FeedbackRecord(**{"task": "say", "exchange_id": AN_ID, "rating": 1.0, **fields})
 
 
 def a_promotion(kind: events.PolicyKind, version: int = 3, **parameters: float) -> events.Promotion:

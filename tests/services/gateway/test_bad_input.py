@@ -7,12 +7,12 @@ import pytest
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.gateway.checks import BadInput, RequestLimits, UnknownTask, check_request
+from services.gateway.checks import RequestLimits, check_request
 from services.gateway.feedback_checks import check_feedback
+from services.gateway.fields import BadInput, UnknownTask
 from tests.services.gateway.conftest import Gateway
-from tests.services.gateway.examples import a_request, a_task
+from tests.services.gateway.examples import AN_ID, a_feedback, a_request, a_task
 
-AN_ID = "0190a0b0-0000-7000-8000-00000000000a"
 USER, ASSISTANT, TOOL = inference.ROLE_USER, inference.ROLE_ASSISTANT, inference.ROLE_TOOL
 
 
@@ -123,10 +123,6 @@ def bad_request(fields: dict[str, Any]) -> inference.Request:
     return inference.Request(**{"task": "say", "messages": [message()], **fields})
 
 
-def feedback(**fields: Any) -> events.FeedbackRecord:
-    return events.FeedbackRecord(**{"task": "say", "exchange_id": AN_ID, "rating": 1.0, **fields})
-
-
 @pytest.mark.parametrize(("fields", "told"), BAD_REQUESTS.values(), ids=BAD_REQUESTS)
 def test_a_bad_request_is_refused_with_what_is_wrong(fields: dict[str, Any], told: str):
     with pytest.raises(BadInput) as refused:
@@ -137,7 +133,7 @@ def test_a_bad_request_is_refused_with_what_is_wrong(fields: dict[str, Any], tol
 @pytest.mark.parametrize(("fields", "told"), BAD_FEEDBACK.values(), ids=BAD_FEEDBACK)
 def test_bad_feedback_is_refused_with_what_is_wrong(fields: dict[str, Any], told: str):
     with pytest.raises(BadInput) as refused:
-        check_feedback(feedback(**fields), {"say": a_task()}, RequestLimits())
+        check_feedback(a_feedback(**fields), {"say": a_task()}, RequestLimits())
     assert str(refused.value).startswith(told)
 
 
@@ -191,7 +187,7 @@ async def test_all_bad_feedback_is_an_invalid_argument_and_not_stored(
     gateway: Gateway, fields: dict[str, Any], told: str
 ):
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await gateway.feedback.Record(feedback(**fields))
+        await gateway.feedback.Record(a_feedback(**fields))
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert str(refused.value.details()).startswith(told)
     assert gateway.spool.records == []
@@ -203,7 +199,7 @@ async def test_an_unknown_task_is_not_found_on_every_rpc(gateway: Gateway):
     stream = gateway.inference.CompleteStream(request)
     for refused_call in (
         gateway.inference.Complete(request),
-        gateway.feedback.Record(feedback(task="sing")),
+        gateway.feedback.Record(a_feedback(task="sing")),
         stream.read(),
     ):
         with pytest.raises(grpc.aio.AioRpcError) as refused:

@@ -237,6 +237,8 @@ async def test_the_reserve_makes_room_for_a_call_that_was_admitted(
     tmp_path: Path, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with opened(tmp_path, broker) as spool:
+        await spool.append_exchange(exchange("before"))
+        (filled,) = files(tmp_path)
         real = os.write
 
         def full_while_reserved(fd: int, data: bytes) -> int:
@@ -249,7 +251,8 @@ async def test_the_reserve_makes_room_for_a_call_that_was_admitted(
         with pytest.raises(SpoolFull):
             spool.admit()
         monkeypatch.undo()
-        await until(lambda: len(broker.records("exchanges")) == 1)
+        await until(lambda: len(broker.records("exchanges")) == 2)
+        await until(lambda: filled not in files(tmp_path))
 
 
 async def test_a_caller_who_goes_away_takes_nobodys_record_with_him(tmp_path: Path, broker: FakeBroker) -> None:

@@ -51,7 +51,7 @@ class World:
         """Read on until it has happened; `candidates` holds the latest of each id, as the table does."""
         until_s = time.monotonic() + PATIENCE_S
         while not happened():
-            assert time.monotonic() < until_s, f"not within {PATIENCE_S} s; {self.log()}"
+            assert time.monotonic() < until_s, f"{len(self.candidates)} candidates, {self.log()}"
             for record in self._reader.poll(1000, 0.5):
                 if record.topic == DEAD_LETTERS:
                     self.dead.append(record)

@@ -70,6 +70,37 @@ def test_a_killed_worker_remembers_and_loses_nothing(world: World):
     assert set(world.candidates) == kept | {"known"}
 
 
+def test_a_backlog_is_taken_whole_by_workers_that_come_and_are_killed(world: World):
+    """Each start has a backlog: reading on while the changelog is recovered must not lose what was read."""
+    kept = set()
+    for turn in range(3):
+        names = [f"t{turn}e{number}" for number in range(1500)]
+        world.tell(*(an_exchange(name, f"{name} Main St", "{}", group_key=f"g{name}") for name in names))
+        kept |= {name for name in names if not _golden(name)}
+        seen = len(world.candidates)
+        with world.worker() as worker:
+            world.wait_until(lambda seen=seen: len(world.candidates) > seen)  # type: ignore[misc]
+            worker.kill()
+            worker.wait(PATIENCE_S)
+    with world.worker():
+        world.wait_until(lambda: kept <= set(world.candidates))
+    assert set(world.candidates) == kept
+
+
+def test_two_workers_share_the_partitions_and_one_takes_over(world: World):
+    with world.worker(), world.worker() as other:
+        first = {f"a{number}" for number in range(900)}
+        world.tell(*(an_exchange(name, f"{name} Main St", "{}", group_key=f"g{name}") for name in first))
+        world.wait_until(lambda: {name for name in first if not _golden(name)} <= set(world.candidates))
+        other.send_signal(signal.SIGTERM)
+        other.wait(PATIENCE_S)
+        known = next(name for name in sorted(first) if not _golden(name))
+        said = feedback(known, correction='{"street": "Elm"}')
+        said.group_key = f"g{known}"
+        world.tell(said, an_exchange("last", "3 Yew St", "{}"))
+        world.wait_until(lambda: "last" in world.candidates and world.candidates[known].corrected)
+
+
 def test_a_bug_stops_the_worker_before_it_acknowledges(world: World):
     world.tell(*(an_exchange(f"e{number}", f"{number} Main St", "{}") for number in range(100)))
     with world.worker(("-c", BROKEN)) as worker:

@@ -1,0 +1,131 @@
+"""OpenAI's chat-completion request into ours; pure. What can't be read is a BadEvent that says what is wrong."""
+
+import json
+import uuid
+from collections.abc import Iterable
+from typing import Any, Final, TypeVar
+
+from google.protobuf.message import EncodeError
+from pydantic import BaseModel, ValidationError
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services.errors import BadEvent
+from services.intake.shapes import ChatMessage, ChatRequest
+
+MAX_BYTES: Final = 1024 * 1024
+"""Of one request or exchange, as protobuf; Apache Kafka's own default for a message."""
+NAMESPACE: Final = uuid.UUID("6f9d1c1e-7d0b-5c8e-9a53-1f6a4f1f5f10")
+"""Makes ids from content: the same line always becomes the same exchange."""
+MODEL_PREFIX: Final = "tutelage/"
+PRODUCER_ID: Final = "producer_id"
+ROLES: Final = {
+    "system": inference.ROLE_SYSTEM,
+    "developer": inference.ROLE_SYSTEM,
+    "user": inference.ROLE_USER,
+    "assistant": inference.ROLE_ASSISTANT,
+    "tool": inference.ROLE_TOOL,
+}
+Shape = TypeVar("Shape", bound=BaseModel)
+Sized = TypeVar("Sized", inference.Request, events.Exchange)
+
+
+def parse_request(data: Any) -> inference.Request:
+    """A chat-completion request body as a Request. The task stands in `task`, or in `model` as `tutelage/<task>`.
+
+    An id that is no UUID becomes one, always the same, and is kept in the metadata as `producer_id`.
+    """
+    chat = read_shape(ChatRequest, data, "")
+    task = chat.task or (chat.model or "").removeprefix(MODEL_PREFIX)
+    if not chat.task and not (chat.model or "").startswith(MODEL_PREFIX):
+        raise BadEvent(f"task: is missing, and model is not {MODEL_PREFIX}<task>")
+    return sized(request_of(chat, task))
+
+
+def read_shape(shape: type[Shape], data: Any, where: str) -> Shape:
+    """`data` as that shape; a BadEvent names the first key that is wrong, after `where`."""
+    try:
+        return shape.model_validate(data)
+    except (ValidationError, RecursionError) as error:
+        raise BadEvent(f"{where}{_first_problem(error)}"[:500]) from error
+
+
+def _first_problem(error: ValidationError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(str(part)[:40] for part in problem['loc'])}: {problem['msg']}"
+
+
+def request_of(chat: ChatRequest, task: str) -> inference.Request:
+    """The request of a task that a chat-completion body asks."""
+    given = chat.request_id or chat.id or ""
+    labels = {PRODUCER_ID: given} if given and not as_uuid(given) else {}
+    schema = chat.response_format.json_schema if chat.response_format else None
+    with readable():
+        return inference.Request(
+            task=task,
+            messages=[message_of(message) for message in chat.messages],
+            tools=_tools(chat),
+            sampling=_sampling(chat),
+            metadata={**{name: str(value) for name, value in (chat.metadata or {}).items()}, **labels},
+            request_id=as_uuid(given) or (str(uuid.uuid5(NAMESPACE, f"{task}\x00{given}")) if given else ""),
+            group_key=chat.group_key or chat.user or "",
+            response_schema=json.dumps(schema.json_schema) if schema else "",
+        )
+
+
+def _sampling(chat: ChatRequest) -> inference.Sampling | None:
+    """How to draw the answer; None where the request says nothing of it."""
+    sampling = inference.Sampling(
+        temperature=chat.temperature,
+        top_p=chat.top_p,
+        max_tokens=chat.max_completion_tokens or chat.max_tokens,
+        stop=[chat.stop] if isinstance(chat.stop, str) else chat.stop or (),
+        seed=chat.seed,
+    )
+    return sampling if sampling.ListFields() else None
+
+
+def message_of(message: ChatMessage) -> inference.Message:
+    """One message, its tool calls included."""
+    calls = [
+        inference.ToolCall(id=call.id, name=call.function.name, arguments=call.function.arguments)
+        for call in message.tool_calls or ()
+    ]
+    return inference.Message(
+        role=ROLES[message.role], content=message.text, tool_calls=calls, tool_call_id=message.tool_call_id or ""
+    )
+
+
+def _tools(chat: ChatRequest) -> Iterable[inference.Tool]:
+    for tool in chat.tools or ():
+        described = tool.function
+        parameters = "" if described.parameters is None else json.dumps(described.parameters, ensure_ascii=False)
+        yield inference.Tool(name=described.name, description=described.description or "", parameters=parameters)
+
+
+def as_uuid(value: object) -> str:
+    """The UUID in its usual form, '' where it is none."""
+    try:
+        return str(uuid.UUID(value)) if isinstance(value, str) and len(value) == 36 else ""
+    except ValueError:
+        return ""
+
+
+def sized(message: Sized) -> Sized:
+    """The message itself. Raises BadEvent above MAX_BYTES."""
+    if (size := message.ByteSize()) > MAX_BYTES:
+        raise BadEvent(f"{size} bytes are above the limit of {MAX_BYTES}")
+    return message
+
+
+class readable:  # noqa: N801 - reads as a phrase
+    """Texts that JSON can say and protobuf can't (half a surrogate pair) are bad events."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, UnicodeError | EncodeError | RecursionError):
+            raise BadEvent(f"can't be stored: {error}"[:300]) from error

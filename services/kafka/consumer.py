@@ -1,0 +1,87 @@
+"""The member of a consumer group."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from confluent_kafka import Consumer as _Consumer
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from services.errors import Overloaded
+from services.kafka.config import consumer_config
+from services.kafka.records import records_of
+from services.settings import KafkaSettings
+from services.topics import Record
+
+# The partitions have gone to another member, who reads again what was not committed.
+LOST: Final = frozenset(
+    {
+        KafkaError.ILLEGAL_GENERATION,
+        KafkaError.UNKNOWN_MEMBER_ID,
+        KafkaError.REBALANCE_IN_PROGRESS,
+        KafkaError.FENCED_INSTANCE_ID,
+        KafkaError.STALE_MEMBER_EPOCH,
+        KafkaError.FENCED_MEMBER_EPOCH,
+        KafkaError._ASSIGNMENT_LOST,
+    }
+)
+
+
+class Consumer:
+    """A member of a consumer group. Offsets are committed by `commit` alone, after the work is done."""
+
+    def __init__(
+        self,
+        settings: KafkaSettings,
+        group: str,
+        topics: Sequence[str],
+        on_revoke: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._on_revoke = on_revoke
+        self._revoked: set[tuple[str, int]] = set()
+        self._consumer = _Consumer(consumer_config(settings, group))
+        self._consumer.subscribe(list(topics), on_revoke=self._revoke)
+
+    def _revoke(self, _consumer: Any, places: list[TopicPartition]) -> None:
+        self._revoked |= {(place.topic, place.partition) for place in places}
+        self._on_revoke()
+
+    def owned(self) -> set[tuple[str, int]]:
+        """The (topic, partition) pairs that this member reads now."""
+        return {(place.topic, place.partition) for place in self._consumer.assignment()}
+
+    def poll(self, max_records: int, timeout_s: float) -> list[Record]:
+        """Up to `max_records` records, as soon as there is one, or none after `timeout_s`."""
+        first = records_of([message] if (message := self._consumer.poll(timeout_s)) else [])
+        self._revoked.clear()
+        rest = records_of(self._consumer.consume(max_records - 1, 0)) if max_records > 1 else []
+        # A partition revoked between the two is read again from its last commit, by us or by another member.
+        return [record for record in first if (record.topic, record.partition) not in self._revoked] + rest
+
+    def commit(self, records: Iterable[Record]) -> None:
+        """Mark these records, and all before them on their partitions, as done. Returns when Kafka knows.
+
+        Raises Overloaded if Kafka does not answer. Partitions that went to another member meanwhile are left to it.
+        """
+        ends: dict[tuple[str, int], int] = {}
+        for record in records:
+            place = (record.topic, record.partition)
+            ends[place] = max(ends.get(place, 0), record.offset + 1)
+        if ends:
+            offsets = [TopicPartition(topic, partition, end) for (topic, partition), end in ends.items()]
+            try:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            except KafkaException as error:
+                if error.args[0].code() not in LOST:
+                    raise Overloaded(f"Kafka does not take the commit: {error}") from error
+
+    def pause(self) -> None:
+        """Fetch nothing more, but stay in the group as long as `poll` is called."""
+        self._consumer.pause(self._consumer.assignment())
+
+    def resume(self) -> None:
+        """Fetch again where `pause` stopped."""
+        self._consumer.resume(self._consumer.assignment())
+
+    def close(self) -> None:
+        """Leave the group at once, so that another member takes over."""
+        self._consumer.close()

@@ -1,0 +1,83 @@
+"""The producer."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Producer as _Producer
+
+from services.errors import Overloaded
+from services.kafka.config import producer_config
+from services.settings import KafkaSettings
+from services.topics import Record
+
+Acked = Callable[[str], None]
+"""Called once per record when Kafka has it ('') or has refused it for good (why)."""
+
+# What Kafka says of the record itself; every other error is the outside's and passes.
+REFUSED: Final = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
+
+
+class Producer:
+    """An idempotent producer: acks=all, in order, for as long as an outage lasts. Not shared between processes.
+
+    A fatal error of the client (another producer fenced it off, say) is a KafkaException: the process must restart.
+    """
+
+    RESEND_AFTER_S: Final = 1.0
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self._producer = _Producer(producer_config(settings))
+        self._again: list[tuple[Record, Acked]] = []
+        self._again_at_s = 0.0
+
+    def send(self, record: Record, acked: Acked = lambda _error: None) -> None:
+        """Queue a record. Raises Overloaded when the queue is full.
+
+        `acked` runs inside `poll` or `flush`, or at once for a record that is too large.
+        """
+        try:
+            self._produce(record, acked)
+        except BufferError as error:
+            raise Overloaded("the producer's queue is full: Kafka is slow or away") from error
+
+    def _produce(self, record: Record, acked: Acked) -> None:
+        def delivered(error: KafkaError | None, _message: Message) -> None:
+            self._answer(error, record, acked)
+
+        headers = list(record.headers.items())
+        try:
+            self._producer.produce(record.topic, record.value, record.key, on_delivery=delivered, headers=headers)
+        except KafkaException as error:
+            self._answer(error.args[0], record, acked)
+
+    def _answer(self, error: KafkaError | None, record: Record, acked: Acked) -> None:
+        if error is None:
+            acked("")
+        elif error.code() in REFUSED:
+            acked(str(error))
+        elif error.fatal() or error.code() == KafkaError._FATAL:
+            raise KafkaException(error)
+        else:  # A topic that is not there yet, a right that is not given yet.
+            self._again_at_s = time.monotonic() + self.RESEND_AFTER_S
+            self._again.append((record, acked))
+
+    def _send_again(self) -> None:
+        if self._again and time.monotonic() >= self._again_at_s:
+            again, self._again = self._again, []
+            for record, acked in again:
+                try:
+                    self._produce(record, acked)
+                except BufferError:
+                    self._again.append((record, acked))
+
+    def poll(self, timeout_s: float) -> int:
+        """Run the callbacks of what was acknowledged; return how many ran."""
+        self._send_again()
+        return int(self._producer.poll(timeout_s))
+
+    def flush(self, timeout_s: float) -> int:
+        """Wait until everything is acknowledged; return how many records still are not."""
+        self._send_again()
+        return int(self._producer.flush(timeout_s)) + len(self._again)

@@ -1,0 +1,1 @@
+"""Brings the topics into ClickHouse's tables of the same names."""

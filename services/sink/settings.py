@@ -1,0 +1,16 @@
+"""The sink's settings, each from the environment variable of its name in upper case."""
+
+from pydantic import Field
+
+from services.settings import ServiceSettings
+
+
+class SinkSettings(ServiceSettings):
+    """How large a batch grows before it is written, whichever comes first."""
+
+    sink_batch_rows: int = Field(20_000, ge=1)
+    sink_batch_bytes: int = Field(16 * 1024**2, ge=1)
+    sink_batch_age_s: float = Field(1.0, gt=0)
+    """How long a row waits for others. ClickHouse likes few large inserts: one a second and table is easy for it."""
+    sink_group: str = "sink"
+    """The consumer group. Sinks of one group share the partitions."""

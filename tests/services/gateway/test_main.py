@@ -1,0 +1,66 @@
+"""The gateway as a process of its own: started, asked, stopped by SIGTERM, its exchanges on Kafka."""
+
+import os
+import signal
+import sys
+from asyncio.subprocess import create_subprocess_exec
+from pathlib import Path
+
+import grpc
+import pytest
+
+from deploy.local.addresses import free_ports
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from protos import inference_pb2_grpc
+from services import topics
+from services.kafka import Follower, create_topics
+from services.settings import KafkaSettings
+from tests.services.gateway.openai_like import KEY, OpenAILike, serving
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+pytestmark = pytest.mark.contract
+
+
+def environment(port: int, kafka: str, teacher: OpenAILike, spool: Path) -> dict[str, str]:
+    return os.environ | {
+        "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+        "KAFKA_BOOTSTRAP_SERVERS": kafka,
+        "TEACHER_BASE_URL": teacher.url,
+        "TEACHER_API_KEY": KEY,
+        "SPOOL_DIR": str(spool),
+        "METRICS_LISTEN": "",
+    }
+
+
+def read_exchanges(kafka: KafkaSettings) -> list[events.Exchange]:
+    follower = Follower(kafka, topics.EXCHANGES.name)
+    follower.start(10)
+    found: list[events.Exchange] = []
+    while not follower.caught_up() or not found:
+        found += [topics.decode(record) for record in follower.poll(100, 0.2)]
+    follower.close()
+    return found
+
+
+async def test_a_gateway_that_is_told_to_stop_has_brought_every_exchange_to_kafka(tansu: str, tmp_path: Path):
+    kafka, port = KafkaSettings(kafka_bootstrap_servers=tansu), free_ports(1)[0]
+    create_topics(kafka, partitions=1)
+    async with serving() as teacher:
+        teacher.text = '{"street":"Main St"}'
+        command = (sys.executable, "-m", "services.gateway")
+        variables = environment(port, tansu, teacher, tmp_path / "spool")
+        process = await create_subprocess_exec(*command, cwd=REPOSITORY, env=variables)
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                request = inference.Request(task="address-extraction")
+                request.messages.add(role=inference.ROLE_USER, content="Main St")
+                stub = inference_pb2_grpc.InferenceStub(channel)
+                replies = [await stub.Complete(request, wait_for_ready=True, timeout=60) for _ in range(3)]
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+    exchanges = [exchange for exchange in read_exchanges(kafka) if exchange.request == request]
+    assert [exchange.reply for exchange in exchanges] == replies
+    assert [exchange.sequence for exchange in exchanges] == [1, 2, 3]
+    assert len({exchange.source for exchange in exchanges}) == 1

@@ -1,0 +1,67 @@
+"""A request_id that comes again."""
+
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from protos import inference_pb2 as inference
+from services.gateway.fields import BadInput
+from services.gateway.repeats import Repeats
+from tests.services.gateway.examples import a_request
+
+
+class Maker:
+    """Makes replies, and counts them; its clock is set by hand."""
+
+    def __init__(self, max_entries: int = 10, max_age_s: float = 60.0) -> None:
+        self.made = 0
+        self.now_s = 0.0
+        self.repeats = Repeats(max_entries, max_age_s, lambda: self.now_s)
+
+    async def ask(self, exchange_id: str, text: str = "what is it?") -> inference.Reply:
+        return await self.repeats.once(exchange_id, a_request(text), self._make(exchange_id))
+
+    def _make(self, exchange_id: str) -> Callable[[], Awaitable[inference.Reply]]:
+        async def make() -> inference.Reply:
+            self.made += 1
+            return inference.Reply(exchange_id=exchange_id, why=f"made {self.made}")
+
+        return make
+
+
+async def test_a_repeated_id_has_the_first_reply():
+    maker = Maker()
+    assert await maker.ask("a") == await maker.ask("a")
+    assert maker.made == 1
+
+
+async def test_other_ids_have_replies_of_their_own():
+    maker = Maker()
+    assert await maker.ask("a") != await maker.ask("b")
+
+
+async def test_a_reply_is_forgotten_when_it_is_too_old():
+    maker = Maker(max_age_s=60)
+    await maker.ask("a")
+    maker.now_s = 60.0
+    await maker.ask("a")
+    assert maker.made == 1
+    maker.now_s = 60.1
+    await maker.ask("a")
+    assert maker.made == 2
+
+
+async def test_the_oldest_reply_is_forgotten_when_there_are_too_many():
+    maker = Maker(max_entries=2)
+    for exchange_id in ("a", "b", "c", "c", "b"):
+        await maker.ask(exchange_id)
+    assert maker.made == 3
+    await maker.ask("a")
+    assert maker.made == 4
+
+
+async def test_an_id_of_another_request_is_refused():
+    maker = Maker()
+    await maker.ask("a")
+    with pytest.raises(BadInput, match="request_id"):
+        await maker.ask("a", "something else")

@@ -1,0 +1,28 @@
+"""The DDL is applied in order, once."""
+
+from services.sink import schema
+from tests.fakes.clickhouse import FakeClickHouse, FakeServer
+
+
+def test_a_file_is_cut_into_statements_without_its_comments() -> None:
+    sql = "-- one; two;\nCREATE TABLE a (\n  b String -- ';' inside\n);\n\nCREATE TABLE c (d UInt8);\n-- end\n"
+    assert [statement.split()[2] for statement in schema.statements(sql)] == ["a", "c"]
+
+
+def test_every_file_has_its_own_number_and_every_statement_may_run_again() -> None:
+    paths = sorted(schema.FILES.glob("*.sql"))
+    assert len({path.name[:4] for path in paths}) == len(paths) >= 1
+    for path in paths:
+        assert all("IF NOT EXISTS" in statement for statement in schema.statements(path.read_text()))
+
+
+def test_what_is_applied_is_noted_and_not_applied_again() -> None:
+    server = FakeServer()
+    schema.apply(FakeClickHouse(server))
+    assert {"exchanges", "ledger", "feedback", "candidates", "runs", "promotions", "golden"} <= set(server.tables)
+    noted = list(server.tables["schema_versions"])
+    assert [row["version"] for row in noted] == list(range(1, len(noted) + 1))
+    server.tables.pop("golden")
+    schema.apply(FakeClickHouse(server))
+    assert "golden" not in server.tables
+    assert server.tables["schema_versions"] == noted

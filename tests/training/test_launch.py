@@ -1,0 +1,162 @@
+"""The whole function on a tiny model, with the real Ray, OpenVINO and all."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from training import checkpoint, recipe
+from training.config import resolve
+from training.contract import Job, Progress, Report
+
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(600)]
+Write = Callable[..., Path]
+
+
+@pytest.fixture
+def write_job(tiny_base: Path, dataset: Path, tmp_path: Path) -> Write:
+    """Writes a job whose config has the given keys changed; its file's path comes back."""
+
+    def write(**changed: Any) -> Path:
+        config = {
+            "base_model": str(tiny_base),
+            "batch_size": 8,
+            "learning_rate": 1e-2,
+            "precision": "fp32",
+            "threads": 1,
+        }
+        job = Job(
+            task="addresses",
+            dataset=dataset,
+            output=tmp_path / "out",
+            config={**config, "timed_answers": 3, **changed},
+            answer_kind="json",
+            validators=[{"kind": "grounded"}],
+            student_input_usd_per_million="0.02",
+            student_output_usd_per_million="0.08",
+            max_tokens=24,
+            error_ceiling=0.11,
+        )
+        path = tmp_path / "job.json"
+        path.write_text(job.model_dump_json())
+        return path
+
+    return write
+
+
+def launch(job: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "training.launch", str(job)], capture_output=True, text=True, check=False
+    )
+
+
+def last_line(result: subprocess.CompletedProcess[str]) -> str:
+    return result.stderr.strip().splitlines()[-1]
+
+
+def test_a_job_leaves_a_model_that_serves_and_a_report_and_is_done_once(write_job: Write, tmp_path: Path) -> None:
+    job, output = write_job(), tmp_path / "out"
+    first = launch(job)
+    assert first.returncode == 0, first.stderr[-3000:]
+    report = Report.model_validate_json((output / "report.json").read_text())
+    assert (report.train, report.eval, report.golden) == (48, 16, 16)
+    assert report.teacher.teacher_share == 1.0
+    assert 0 < report.student.p50_ms <= report.student.p99_ms
+    assert {"model.safetensors", "config.json", "tokenizer.json", "training.yaml"} <= names(output / "model")
+    served = {"openvino_model.xml", "openvino_model.bin", "tokenizer.json", "config.json", "student.json"}
+    assert served <= names(output / "triton")
+    student = json.loads((output / "triton" / "student.json").read_text())
+    assert (student["engine"], student["max_tokens"], student["eos_token_ids"]) == ("openvino", 24, [1])
+    assert "<svg" in (output / "report.html").read_text()
+    lines = [Progress.model_validate_json(line) for line in (output / "train.jsonl").read_text().splitlines()]
+    assert list(dict.fromkeys(line.stage for line in lines)) == [
+        "train",
+        "merge",
+        "export",
+        "evaluate",
+        "report",
+        "done",
+    ]
+
+    second = launch(job)
+    assert second.returncode == 0
+    assert len((output / "train.jsonl").read_text().splitlines()) == len(lines)
+
+
+def test_two_workers_learn_what_one_learns(write_job: Write, tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
+    job = Job.model_validate_json(write_job(workers=2, engine="tensorrt_llm").read_text())
+    result = launch(tmp_path / "job.json")
+    assert result.returncode == 0, result.stderr[-3000:]
+    alone = resolve({**job.config, "workers": 1})
+    recipe.train(alone, dataset, tmp_path / "alone", torch.device("cpu"))
+    assert curve(job.output) == pytest.approx(curve(tmp_path / "alone"), rel=1e-3)
+
+
+def test_a_terminated_launcher_leaves_no_process_and_the_next_one_finishes(write_job: Write, tmp_path: Path) -> None:
+    job = write_job(epochs=2000, checkpoint_every_s=0, engine="tensorrt_llm")
+    process = subprocess.Popen([sys.executable, "-m", "training.launch", str(job)], start_new_session=True)
+    await_checkpoint(tmp_path / "out", process)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 128 + signal.SIGTERM
+    assert await_end_of_session(process.pid)
+
+
+def test_a_job_that_cannot_be_done_says_why_in_its_last_line(write_job: Write) -> None:
+    result = launch(write_job(base_model="package:no-such-model"))
+    assert result.returncode != 0
+    assert "no-such-model" in last_line(result)
+
+
+def test_an_unknown_key_ends_the_job_before_it_starts(write_job: Write, tmp_path: Path) -> None:
+    result = launch(write_job(learning_rat=1))
+    assert result.returncode != 0
+    assert "learning_rat" in last_line(result)
+    assert not (tmp_path / "out" / "checkpoints").exists()
+
+
+def test_an_output_directory_belongs_to_one_job(write_job: Write, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "job.json").write_text("{}")
+    result = launch(write_job())
+    assert result.returncode != 0
+    assert "another job" in last_line(result)
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+def curve(output: Path) -> list[float]:
+    saved = checkpoint.load(output)
+    assert saved is not None
+    return [loss for _, loss, _, _ in saved[0].curve]
+
+
+def await_checkpoint(output: Path, process: subprocess.Popen[bytes]) -> None:
+    while not (output / "checkpoints" / "last.pt").is_file():
+        assert process.poll() is None
+        time.sleep(0.2)
+
+
+def await_end_of_session(session: int) -> bool:
+    """Whether all processes of the session are gone within a minute."""
+    for _ in range(120):
+        if not any(session_of(int(path.name)) == session for path in Path("/proc").iterdir() if path.name.isdigit()):
+            return True
+        time.sleep(0.5)
+    return False
+
+
+def session_of(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return -1

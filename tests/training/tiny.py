@@ -1,0 +1,88 @@
+"""Writes a tiny base model and a tiny dataset."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM
+
+STREETS = ("Oak St", "Elm Ave", "Main St", "Lake Rd", "Hill Ct")
+
+
+def write_base(directory: Path) -> Path:
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.train_from_iterator(
+        STREETS,
+        trainers.BpeTrainer(
+            vocab_size=300,
+            special_tokens=["<|start|>", "<|end|>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
+    tokenizer.save(str(directory / "tokenizer.json"))
+    described = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<|start|>", "eos_token": "<|end|>"}
+    (directory / "tokenizer_config.json").write_text(json.dumps(described))
+    torch.manual_seed(0)
+    shape = LlamaConfig(
+        vocab_size=tokenizer.get_vocab_size(),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=256,
+        bos_token_id=0,
+        eos_token_id=1,
+        initializer_range=0.3,  # wide, so that the frozen vocabulary tells tokens apart
+    )
+    LlamaForCausalLM(shape).save_pretrained(directory)
+    return directory
+
+
+def example(index: int) -> dict[str, Any]:
+    question = f"{index} {STREETS[index % len(STREETS)]}"
+    number, street = question.split(" ", 1)
+    answer = json.dumps({"number": number, "street": street}, separators=(",", ":"))
+    return {
+        "id": str(index),
+        "prompt": f"{question}\n",
+        "completion": answer,
+        "question": question,
+        "kind": ("even", "odd")[index % 2],
+        "weight": 1.0,
+        "corrected": index % 5 == 0,
+        "teacher_answer": answer if index % 9 else "{}",
+    }
+
+
+def golden_example(index: int) -> dict[str, Any]:
+    row = example(index)
+    kept = {key: row[key] for key in ("id", "prompt", "question", "kind", "teacher_answer")}
+    return {
+        **kept,
+        "truth": row["completion"],
+        "group_key": row["id"],
+        "teacher_latency_us": 1_000_000 + index,
+        "teacher_cost_usd": "0.001",
+        "teacher_prompt_tokens": 700,
+        "teacher_completion_tokens": 20,
+    }
+
+
+def write_dataset(directory: Path, train: int, held_out: int, golden: int) -> Path:
+    parts = {
+        "train": [example(index) for index in range(train)],
+        "eval": [example(1000 + index) for index in range(held_out)],
+        "golden": [golden_example(2000 + index) for index in range(golden)],
+    }
+    for name, rows in parts.items():
+        pa.parquet.write_table(pa.Table.from_pylist(rows), directory / f"{name}.parquet")
+    (directory / "manifest.json").write_text(json.dumps({name: len(rows) for name, rows in parts.items()}))
+    return directory

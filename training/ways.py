@@ -1,0 +1,110 @@
+"""Three ways of answering the golden set, the teacher's, the student's and the cascade's, and what each is worth; pure.
+
+A cascade's latency is the student's, and the teacher's on top where it is asked. An example that was not timed counts
+with the time of one that stands at the same place by answer length.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from training import scoring
+from training.answers import Answer
+from training.contract import Job, Score
+from training.data import Row
+from training.scoring import Flags
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way of answering the golden set: per example, what it said and what that took."""
+
+    answers: Sequence[str]
+    wrong: Flags
+    latency_ms: Sequence[float]
+    cost_usd: Sequence[Decimal]
+    prompt_tokens: Sequence[int]
+    completion_tokens: Sequence[int]
+    teacher_share: float
+
+
+def _wrong(job: Job, golden: Sequence[Row], said: Sequence[str]) -> Flags:
+    pairs = zip(golden, said, strict=True)
+    return np.array([not scoring.right(job.answer_kind, row["truth"], answer) for row, answer in pairs], dtype=bool)
+
+
+def teacher(job: Job, golden: Sequence[Row]) -> Way:
+    """As the exchanges with the teacher recorded it."""
+    said = [row["teacher_answer"] for row in golden]
+    return Way(
+        answers=said,
+        wrong=_wrong(job, golden, said),
+        latency_ms=[row["teacher_latency_us"] / 1000 for row in golden],
+        cost_usd=[Decimal(row["teacher_cost_usd"]) for row in golden],
+        prompt_tokens=[row["teacher_prompt_tokens"] for row in golden],
+        completion_tokens=[row["teacher_completion_tokens"] for row in golden],
+        teacher_share=1.0,
+    )
+
+
+def student(job: Job, golden: Sequence[Row], said: Sequence[Answer], latency_ms: Sequence[float]) -> Way:
+    """As the engine answered, at the prices of the task."""
+    read, write = job.student_input_usd_per_million, job.student_output_usd_per_million
+    return Way(
+        answers=[answer.text for answer in said],
+        wrong=_wrong(job, golden, [answer.text for answer in said]),
+        latency_ms=latency_ms,
+        cost_usd=[(read * answer.prompt_tokens + write * answer.completion_tokens) / 1_000_000 for answer in said],
+        prompt_tokens=[answer.prompt_tokens for answer in said],
+        completion_tokens=[answer.completion_tokens for answer in said],
+        teacher_share=0.0,
+    )
+
+
+def cascade(student: Way, teacher: Way, kept: Flags) -> Way:
+    """The student is always asked and paid; the teacher on top where the student's answer is not kept."""
+    pairs = list(zip(student.answers, teacher.answers, kept, strict=True))
+    asked = [int(not keep) for keep in kept]
+    return Way(
+        answers=[ours if keep else theirs for ours, theirs, keep in pairs],
+        wrong=np.where(kept, student.wrong, teacher.wrong),
+        latency_ms=[a + b * ask for a, b, ask in zip(student.latency_ms, teacher.latency_ms, asked, strict=True)],
+        cost_usd=[a + b * ask for a, b, ask in zip(student.cost_usd, teacher.cost_usd, asked, strict=True)],
+        prompt_tokens=[a + b * k for a, b, k in zip(student.prompt_tokens, teacher.prompt_tokens, asked, strict=True)],
+        completion_tokens=[
+            a + b * ask for a, b, ask in zip(student.completion_tokens, teacher.completion_tokens, asked, strict=True)
+        ],
+        teacher_share=float(np.mean(asked)),
+    )
+
+
+def score(job: Job, golden: Sequence[Row], way: Way) -> Score:
+    """The way's figures over the golden set."""
+    error, low, high = scoring.error_interval(way.wrong)
+    latency_ms = scoring.quantiles(way.latency_ms)
+    return Score(
+        error=error,
+        error_low=low,
+        error_high=high,
+        p50_ms=latency_ms[50],
+        p99_ms=latency_ms[99],
+        usd_per_million=float(1_000_000 * sum(way.cost_usd) / len(way.cost_usd)),
+        prompt_tokens=float(np.mean(way.prompt_tokens)),
+        completion_tokens=float(np.mean(way.completion_tokens)),
+        teacher_share=way.teacher_share,
+        fields=scoring.fields([row["truth"] for row in golden], way.answers) if job.answer_kind == "json" else {},
+        kinds=scoring.kinds(way.wrong, [row["kind"] for row in golden]),
+        latency_quantiles_ms=latency_ms,
+    )
+
+
+def spread(latency_ms: Sequence[float], said: Sequence[Answer]) -> list[float]:
+    """A latency for every answer, from those of some: the longer the answer, the longer the time it is given."""
+    order = sorted(range(len(said)), key=lambda index: said[index].completion_tokens)
+    times = sorted(latency_ms)
+    spread = [0.0] * len(said)
+    for place, index in enumerate(order):
+        spread[index] = times[place * len(times) // len(order)]
+    return spread
