@@ -21,8 +21,11 @@ from services.settings import ClickHouseSettings
 # Every refused row is a traceback otherwise; the reason is in the exception that we raise.
 logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 
-# Codes that pass by themselves: timeout, too many queries or parts, memory, read-only, no space, network, shutdown.
-PASSING: Final = frozenset({60, 81, 159, 160, 164, 202, 209, 210, 236, 241, 242, 243, 252, 319, 394, 425, 439, 473, 999})
+# Codes that pass by themselves: a table or database not made yet, timeout, too many queries or parts, memory,
+# read-only, no space, network, shutdown.
+PASSING: Final = frozenset(
+    {60, 81, 159, 160, 164, 202, 209, 210, 236, 241, 242, 243, 252, 319, 394, 425, 439, 473, 999}
+)
 # Codes that speak of a row: unparsable or out of range, a null or a length that is not allowed, a constraint.
 OF_A_ROW: Final = frozenset({6, 27, 38, 41, 69, 72, 131, 321, 349, 376, 407, 469})
 INSERT_SETTINGS: Final = {

@@ -186,7 +186,7 @@ def main() -> None:
     try:
         launch(Job.model_validate_json(given.job.read_text()), given.ray_address)
     except Exception as error:  # noqa: BLE001 - the last line of the output says what went wrong, whatever it was
-        sys.exit(f"training failed: {type(error).__name__}: {error}")
+        sys.exit(f"training failed: {type(error).__name__}: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ def producer_config(settings: KafkaSettings) -> dict[str, Any]:
         "delivery.timeout.ms": 0,  # For ever: giving up and sending anew would lose the order.
         "compression.type": "lz4",
         "linger.ms": 5,
+        "partitioner": "murmur2_random",  # As Java's clients and aiokafka do: what shares a key shares a partition.
         "message.max.bytes": MAX_MESSAGE_BYTES,
         "queue.buffering.max.messages": 100_000,
         "queue.buffering.max.kbytes": 256 * 1024,

@@ -6,8 +6,8 @@ from typing import Any
 import faust
 import structlog
 import uvloop
-from aiokafka import AIOKafkaConsumer  # type: ignore[import-untyped]
-from aiokafka.errors import KafkaConnectionError  # type: ignore[import-untyped]
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaConnectionError
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 from tenacity import RetryCallState, retry, retry_if_exception_type, wait_random_exponential
 
@@ -51,14 +51,14 @@ def _log_wait(state: RetryCallState) -> None:
 async def partitions_of_sources(settings: SamplerSettings) -> int:
     """How many partitions both source topics have; waits for Kafka and for the topics. ValueError if they differ."""
     security = credentials_to_aiokafka_auth(credentials(settings.kafka_options), None)
-    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap_servers, **security)
-    await consumer.start()
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap_servers, **security)
+    names = {EXCHANGES.name, FEEDBACK.name}
+    await admin.start()
     try:
-        there = await consumer.topics()
-        counts = {name: len(consumer.partitions_for_topic(name) or ()) for name in (EXCHANGES.name, FEEDBACK.name)}
+        counts = {topic["topic"]: len(topic["partitions"]) for topic in await admin.describe_topics(sorted(names))}
     finally:
-        await consumer.stop()
-    if missing := counts.keys() - there:
+        await admin.close()
+    if missing := {name for name in names if not counts.get(name)}:
         raise Overloaded(f"no such topics as yet: {', '.join(sorted(missing))}")
     if len(set(counts.values())) > 1:
         raise ValueError(f"the topics must have the same number of partitions, to be joined; they have {counts}")
