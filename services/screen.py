@@ -38,7 +38,9 @@ def clear_errors() -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
-        raise fail(f"{error.code().name}: {error.details()}") from error
+        away = error.code() is grpc.StatusCode.UNAVAILABLE
+        hint = "; is it up? `tutelage up` starts a stack, --state names the folder of one that runs" if away else ""
+        raise fail(f"{error.code().name}: {error.details()}{hint}") from error
     except (Overloaded, ValueError, KeyError, OSError) as error:
         raise fail(str(error.args[0] if isinstance(error, KeyError) else error)) from error
 
@@ -52,7 +54,7 @@ def fail(message: str) -> typer.Exit:
 def score_table(report: dict[str, Any]) -> Table:
     """Who answers how well, how fast and at what price, from report.json's object."""
     title = f"{report['task']}: {report['golden']} golden examples, trained on {report['train']}"
-    heads = ("who", "error % [95 %]", "p50 / p99 ms", "$ per million", "tokens in + out", "to teacher")
+    heads = ("who", "error % [95 %]", "p50 / p99 ms", "$/million", "tokens", "to teacher")
     table = Table(title=title, box=SIMPLE, padding=(0, 1))
     for head in heads:
         table.add_column(head, no_wrap=True, justify="left" if head == "who" else "right")
@@ -61,9 +63,21 @@ def score_table(report: dict[str, Any]) -> Table:
     return table
 
 
+def kind_table(report: dict[str, Any]) -> Table:
+    """The error in % with its 95 % interval, for each kind of input, from report.json's object."""
+    table = Table("kind", "examples", *WHO, title="error % by kind", box=SIMPLE, padding=(0, 1))
+    for kind, first in report[WHO[0]]["kinds"].items():
+        table.add_row(kind or "-", str(first["n"]), *(_error(report[who]["kinds"][kind]) for who in WHO))
+    return table
+
+
+def _error(score: dict[str, Any]) -> str:
+    return f"{score['error'] * 100:.1f} [{score['error_low'] * 100:.1f}, {score['error_high'] * 100:.1f}]"
+
+
 def _cells(score: dict[str, Any]) -> tuple[str, ...]:
     return (
-        f"{score['error'] * 100:.1f} [{score['error_low'] * 100:.1f}, {score['error_high'] * 100:.1f}]",
+        _error(score),
         f"{score['p50_ms']:,.0f} / {score['p99_ms']:,.0f}",
         f"{float(score['usd_per_million']):,.0f}",
         f"{score['prompt_tokens']:,.0f} + {score['completion_tokens']:,.0f}",

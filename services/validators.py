@@ -86,10 +86,13 @@ Validator = Annotated[JsonSchema | OneOf | Regex | Grounded | Covers, Field(disc
 
 
 def refusal(validators: Sequence[Validator], question: str, answer: str) -> str:
-    """Why the answer must not be kept, by the first validator that refuses; '' if all accept.
+    """Why the answer must not be kept, by the first validator that refuses; '' if all accept. An empty answer is
+    refused always.
 
     `question` is the last user message's text, `answer` the model's text.
     """
+    if not answer.strip():
+        return "empty: no text"
     return next((why for validator in validators if (why := validator.refusal(question, answer))), "")
 
 

@@ -32,9 +32,9 @@ def test_every_link_leads_somewhere() -> None:
 
 def test_every_command_it_shows_exists() -> None:
     shown = set(re.findall(r"^tutelage ([a-z]+)", README, re.MULTILINE))
-    help_text = subprocess.run([".venv/bin/tutelage", "--help"], capture_output=True, text=True, check=True).stdout
     assert shown
-    assert [command for command in shown if command not in help_text] == []
+    for command in shown:
+        subprocess.run([".venv/bin/tutelage", command, "--help"], capture_output=True, check=True)
 
 
 def test_no_pin_and_no_file_carries_an_address_of_a_registry() -> None:

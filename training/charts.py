@@ -16,7 +16,6 @@ from training.contract import Report, Score
 COLOURS = {"teacher": "#b45309", "student": "#2563eb", "cascade": "#047857"}  # apart for the colour-blind, too
 MARKERS = {"teacher": "s", "student": "o", "cascade": "D"}
 DASHES = {"teacher": "--", "student": ":", "cascade": "-"}
-LABEL_HEIGHTS = {"teacher": 8, "student": 8, "cascade": -14}  # teacher and cascade may stand in one place
 INK, FAINT = "#374151", "#e5e7eb"
 SETTINGS = {
     "svg.fonttype": "none",  # text stays text: small, selectable, read aloud

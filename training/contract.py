@@ -182,7 +182,7 @@ class Report(Frozen):
     paired: Paired
     learning_curve: list[CurvePoint]
     threshold_curve: list[ThresholdRow]
-    mistakes: list[Mistake]  # the worst first: wrong with the most confidence
+    mistakes: list[Mistake]  # the worst first: those kept, then the surest
     seconds: dict[str, float]  # per stage
     train_tokens_per_s: float
     engine: str

@@ -45,7 +45,7 @@ def evaluate(job: Job, config: Config) -> Measured:
     student_said = said[len(judged) :]
     kept = np.array(
         [
-            threshold.keeps(limit, answer.confidence, refusal(job.validators, row["question"], answer.text))
+            threshold.keeps(limit, answer.confidence, _refusal(job, row, answer))
             for row, answer in zip(golden, student_said, strict=True)
         ]
     )
@@ -90,11 +90,18 @@ def _told(output: Path, message: str, total: int) -> Done:
     return told
 
 
+def _refusal(job: Job, row: Row, answer: Answer) -> str:
+    """Why the gateway would not keep the answer, '' if it would: it refuses what was cut at the limit, too."""
+    if answer.completion_tokens >= job.max_tokens:
+        return f"length: cut at {answer.completion_tokens} tokens"
+    return refusal(job.validators, row["question"], answer.text)
+
+
 def _judged(job: Job, rows: Sequence[Row], said: Sequence[Answer]) -> list[threshold.Judged]:
     return [
         threshold.Judged(
             confidence=answer.confidence,
-            refused=bool(refusal(job.validators, row["question"], answer.text)),
+            refused=bool(_refusal(job, row, answer)),
             differs=not scoring.right(job.answer_kind, row["completion"], answer.text),
             corrected=row["corrected"],
             teacher_differs=not scoring.right(job.answer_kind, row["completion"], row["teacher_answer"]),
@@ -109,8 +116,8 @@ def _less(way: ways.Way, reference: ways.Way) -> Difference:
 
 
 def _mistakes(golden: Sequence[Row], said: Sequence[Answer], wrong: Flags, kept: Flags) -> list[Mistake]:
-    """The worst first: those that the student was surest of."""
-    worst = sorted(np.nonzero(wrong)[0], key=lambda index: -said[index].confidence)[:MISTAKES]
+    """The worst first: those that the cascade lets through, then those that the student was surest of."""
+    worst = sorted(np.nonzero(wrong)[0], key=lambda index: (not kept[index], -said[index].confidence))[:MISTAKES]
     return [
         Mistake(
             question=golden[index]["question"],

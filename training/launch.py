@@ -19,6 +19,7 @@ from typing import Any
 
 import ray
 from ray.train import RunConfig, ScalingConfig
+from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from training import checkpoint, evaluate, export, progress, recipe, report
@@ -104,8 +105,16 @@ def _train(job: Job, config: Config, ray_address: str) -> None:
                 num_workers=config.workers, use_gpu=config.gpus_per_worker > 0, resources_per_worker=resources
             ),
             run_config=RunConfig(name=job.task, storage_path=storage),
-            torch_config=TorchConfig(backend="nccl" if config.gpus_per_worker else "gloo"),
+            torch_config=_Alone() if config.workers == 1 else TorchConfig("nccl" if config.gpus_per_worker else "gloo"),
         ).fit()
+
+
+class _Alone(TorchConfig):  # type: ignore[misc]  # ray is untyped to the checker
+    """One worker needs no process group, whose store would listen on every interface."""
+
+    @property
+    def backend_cls(self) -> Any:
+        return Backend
 
 
 def _worker(settings: dict[str, str]) -> None:

@@ -21,6 +21,7 @@ is then moved to keep more for as long as the additional answers are not worse t
 standard error: a teacher's answer costs a hundred times as much, and what cannot be told apart is not worth that.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ from scipy import stats
 from training.contract import ThresholdRow
 
 Floats = NDArray[np.float64]
-SUREST = 1 / 3  # fewer would be purer but too few to count
+SUREST = 1 / 2  # fewer would be purer but too few to count
 MOST = 0.9  # of the teacher's answers; no worse one is believed in
 CURVE_ROWS = 100
 KEEP_NOTHING = 0.0
@@ -60,7 +61,7 @@ def teacher_error(rows: Sequence[Judged]) -> float:
     unconfirmed = sorted(
         (row for row in rows if not row.corrected and not row.refused), key=lambda row: -row.confidence
     )
-    surest = unconfirmed[: (len(unconfirmed) + 1) // 2]
+    surest = unconfirmed[: math.ceil(len(unconfirmed) * SUREST)]
     confirmed = [row for row in rows if row.corrected]
     wrong = sum(row.teacher_differs for row in confirmed)
     disagreed = sum(row.differs for row in surest)

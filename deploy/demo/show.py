@@ -5,7 +5,7 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
@@ -36,14 +36,19 @@ STAND_IN: Final = (
 )
 
 
-def demo(scale: Scale, state: Path, tasks_dir: Path, keep: bool) -> None:
-    """The whole loop. Prints the path of demo.json last. Raises DemoFailed, DataUnavailableError, Crashed."""
+def demo(scale: Scale, state: Path, tasks_dir: Path, pay: Callable[[str], None], *, keep: bool) -> None:
+    """The whole loop. Prints the path of demo.json last. Raises DemoFailed, DataUnavailableError, Crashed.
+
+    `pay` is told what a real teacher will cost before it is asked anything, and raises if that is not wanted.
+    """
     began = time.monotonic()
     task = tasks.by_name(tasks.load(tasks_dir), TASK)
+    if base_url := os.environ.get("TEACHER_BASE_URL", ""):
+        pay(_price(base_url, task, scale))
     empty(state)
     records = addresses(scale.requests + scale.after, SEED, CACHE)
     prepared = time.monotonic()
-    stack = Stack.start(_options(state, tasks_dir, task, records, scale), cli.show)
+    stack = Stack.start(_options(state, tasks_dir, records), cli.show)
     try:
         kafka = KafkaSettings(kafka_bootstrap_servers=stack.addresses.kafka)
         clickhouse = ClickHouse(ClickHouseSettings(clickhouse_url=stack.addresses.clickhouse_url))
@@ -67,12 +72,11 @@ def empty(state: Path) -> None:
     if state.exists() and any(state.iterdir()) and not (state / "stack.lock").exists():
         raise ValueError(f"{state} holds files that are no stack's: choose another folder with --state")
     shutil.rmtree(state, ignore_errors=True)
-    state.mkdir(parents=True)
+    state.mkdir(mode=0o700, parents=True)
 
 
-def _options(state: Path, tasks_dir: Path, task: tasks.Task, records: Sequence[Address], scale: Scale) -> StackOptions:
-    if base_url := os.environ.get("TEACHER_BASE_URL", ""):
-        _warn_of_cost(base_url, task, scale)
+def _options(state: Path, tasks_dir: Path, records: Sequence[Address]) -> StackOptions:
+    if os.environ.get("TEACHER_BASE_URL"):
         return StackOptions(state, tasks_dir)
     console.print(STAND_IN, highlight=False)
     answers = state.resolve() / "answers.jsonl"
@@ -95,11 +99,9 @@ def _stand_in(port: int, key: str, answers: Path) -> Part:
     return Part("teacher", (*module, *argv, f"--seed={SEED}"), up, {"TEACHER_API_KEY": key})
 
 
-def _warn_of_cost(base_url: str, task: tasks.Task, scale: Scale) -> None:
+def _price(base_url: str, task: tasks.Task, scale: Scale) -> str:
+    if not os.environ.get("TEACHER_API_KEY"):
+        raise ValueError("TEACHER_BASE_URL is set, TEACHER_API_KEY is not: set both, or neither for the stand-in")
     prices, (read, written) = task.teacher.prices, TEACHER_TOKENS
     each = (prices.input_usd_per_million * read + prices.output_usd_per_million * written) / MILLION
-    console.print(
-        f"[bold yellow]The teacher is {base_url}.[/] {scale.requests} requests and more will go to it: about "
-        f"${each * scale.requests:.0f} at the price in the task's file.",
-        highlight=False,
-    )
+    return f"{scale.requests} requests and more will go to {base_url}, for about ${each * scale.requests:.0f}"

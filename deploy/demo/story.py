@@ -14,7 +14,7 @@ from rich.progress import Progress
 from deploy.demo import ledger, traffic
 from deploy.demo.addresses import Address
 from deploy.demo.scale import Scale
-from deploy.demo.training_progress import follow
+from deploy.demo.training_progress import TrainingProgress
 from deploy.local.addresses import Addresses
 from protos import control_pb2 as control
 from protos import events_pb2 as events
@@ -22,7 +22,7 @@ from protos import inference_pb2 as inference
 from services import client, tasks
 from services.clickhouse import ClickHouse
 from services.kafka import Producer
-from services.screen import WHO, console, progress, score_table
+from services.screen import WHO, console, kind_table, progress, score_table
 from services.settings import KafkaSettings
 
 SHOWN_ANSWERS: Final = 5
@@ -108,11 +108,11 @@ class Story:
             request = control.StartRunRequest(task=self.task.name, overrides=dict(self.scale.overrides))
             run = stub.StartRun(request, timeout=60)
             with progress() as bar:
-                follower = follow(self.runs_dir, run.id, bar)
+                shown = TrainingProgress(self.runs_dir, run.id, bar)
                 while run.state not in ENDED:
                     time.sleep(RUN_POLL_S)
                     self.check()
-                    next(follower)
+                    shown.look()
                     run = stub.GetRun(control.GetRunRequest(id=run.id), timeout=10)
         if run.state == events.RUN_STATE_FAILED:
             raise DemoFailed(f"the run failed: {run.reason}")
@@ -124,10 +124,11 @@ class Story:
         """Addresses never seen before, by the same call; returns how many the student answered."""
         if run.promoted:
             ledger.wait_until(lambda: self._student_is_asked(fresh[0]), TAKES_EFFECT_S, "the promotion's taking effect")
+            fresh = fresh[1:]
         with progress() as bar:
-            shown = bar.add_task("fresh requests", total=len(fresh) - 1, note="")
-            tally = self._call(fresh[1:], bar, shown, concurrency=16)
-        replies = [(address, tally.replies[address.text]) for address in fresh[1:] if address.text in tally.replies]
+            shown = bar.add_task("fresh requests", total=len(fresh), note="")
+            tally = self._call(fresh, bar, shown, concurrency=16)
+        replies = [(address, tally.replies[address.text]) for address in fresh if address.text in tally.replies]
         for address, reply in [pair for pair in replies if pair[1].answered_by == inference.BACKEND_STUDENT][
             :SHOWN_ANSWERS
         ]:
@@ -163,6 +164,9 @@ class Story:
         """The table, the verdict, the ledger, and demo.json."""
         report = json.loads(run.report)
         console.print(score_table(report))
+        console.print(kind_table(report))
+        read, written = report["teacher"]["prompt_tokens"], report["student"]["prompt_tokens"]
+        say(f"prompt tokens per request: teacher {read:,.0f}, student {written:,.0f}: {1 - written / read:.0%} saved")
         console.print(run.reason, style="bold green" if run.promoted else "bold yellow", markup=False, highlight=False)
         say("ledger: " + ", ".join(f"{name} {n}" for name, n in counts.items()))
         say(f"report: {run.report_path}")

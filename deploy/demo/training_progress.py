@@ -1,38 +1,62 @@
-"""A run's progress lines, as bars on the screen."""
+"""A run's progress lines on the screen: bars in a terminal, lines of text in a log or a pipe."""
 
 import json
-from collections.abc import Iterator
+import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.progress import Progress, TaskID
 
-
-def follow(runs_dir: Path, run_id: str, bar: Progress) -> Iterator[None]:
-    """Show what the run has written to its train.jsonl since the last `next`. Never ends by itself."""
-    shown: dict[str, TaskID] = {}
-    place = 0
-    while True:
-        path = next(iter(runs_dir.glob(f"**/{run_id}/**/train.jsonl")), None)
-        if path:
-            with path.open("rb") as file:
-                file.seek(place)
-                whole, _, _torn = file.read().rpartition(b"\n")
-            place += len(whole) + 1 if whole else 0
-            for line in whole.splitlines():
-                _show(json.loads(line), bar, shown)
-        yield
+TELL_EVERY_S: Final = 20.0
 
 
-def _show(line: dict[str, Any], bar: Progress, shown: dict[str, TaskID]) -> None:
-    stage = str(line["stage"])
-    if stage not in shown:
-        for done in shown.values():
-            bar.update(done, completed=bar.tasks[done].total or 1, total=bar.tasks[done].total or 1)
-        shown[stage] = bar.add_task(stage, total=None, note="")
-    if total := line.get("steps") or line.get("total"):
-        bar.update(shown[stage], completed=line.get("step") or line.get("done") or 0, total=total)
-    notes = [f"loss {line['loss']:.3f}"] if line.get("loss") is not None else []
-    notes += [f"{line['tokens_per_s']:.0f} tokens/s"] if line.get("tokens_per_s") else []
-    if notes or line.get("message"):
-        bar.update(shown[stage], note=", ".join(notes) or line["message"])
+class TrainingProgress:
+    """Shows what a run writes to its train.jsonl, wherever below `runs_dir` that is."""
+
+    def __init__(self, runs_dir: Path, run_id: str, bar: Progress) -> None:
+        self._files = (runs_dir, f"**/{run_id}/**/train.jsonl")
+        self._bar = bar
+        self._shown: dict[str, TaskID] = {}
+        self._read = 0
+        self._told = ("", 0.0)
+
+    def look(self) -> None:
+        """Show what was written since the last look."""
+        for line in self._fresh():
+            self._show(line)
+            if not self._bar.console.is_terminal:
+                self._tell(line)
+
+    def _fresh(self) -> list[dict[str, Any]]:
+        path = next(iter(self._files[0].glob(self._files[1])), None)
+        if path is None:
+            return []
+        with path.open("rb") as file:
+            file.seek(self._read)
+            whole, _, _torn = file.read().rpartition(b"\n")
+        self._read += len(whole) + 1 if whole else 0
+        return [json.loads(line) for line in whole.splitlines()]
+
+    def _show(self, line: dict[str, Any]) -> None:
+        stage = line["stage"]
+        if stage not in self._shown:
+            for ended in self._shown.values():
+                whole = self._bar.tasks[ended].total or 1.0
+                self._bar.update(ended, total=whole, completed=whole)
+            self._shown[stage] = self._bar.add_task(stage, total=None, note="")
+        if total := line.get("steps") or line.get("total"):
+            self._bar.update(self._shown[stage], completed=line.get("step") or line.get("done") or 0, total=total)
+        self._bar.update(self._shown[stage], note=_notes(line))
+
+    def _tell(self, line: dict[str, Any]) -> None:
+        stage, now = line["stage"], time.monotonic()
+        if stage != self._told[0] or now > self._told[1] + TELL_EVERY_S:
+            self._told = (stage, now)
+            done, of = line.get("step") or line.get("done"), line.get("steps") or line.get("total")
+            self._bar.console.print(f"{stage} {f'{done} of {of}' if done else ''} {_notes(line)}", highlight=False)
+
+
+def _notes(line: dict[str, Any]) -> str:
+    figures = {"loss {:.3f}": "loss", "{:.0f} tokens/s": "tokens_per_s", "{:.0f} s left": "eta_s"}
+    notes = [text.format(line[name]) for text, name in figures.items() if line.get(name) is not None]
+    return ", ".join(notes) or str(line.get("message", ""))

@@ -17,6 +17,7 @@ from deploy.local.stack import Crashed, Stack
 app = typer.Typer(no_args_is_help=True, help="The stack on this machine, without containers.")
 _screen: Final = Console(soft_wrap=True, highlight=False)
 _MARKS: Final = {State.READY: "[green]ready[/]", State.STOPPED: "[dim]stopped[/]", State.CRASHED: "[red]crashed[/]"}
+TASKS: Final = Path("deploy/tasks")
 _STOPS_WITHIN_S: Final = 120.0
 
 StateDir = Annotated[Path, typer.Option("--state", help="The folder of data, logs and the record of what runs.")]
@@ -25,11 +26,9 @@ StateDir = Annotated[Path, typer.Option("--state", help="The folder of data, log
 @app.command()
 def up(
     state: StateDir = Path(".tutelage"),
-    tasks_dir: Annotated[Path, typer.Option("--tasks", help="The folder of the tasks' YAML files.")] = Path(
-        "deploy/tasks"
-    ),
-    port: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER, for instance gateway=50051; may repeat.")] = None,
-    without: Annotated[list[str] | None, typer.Option(help="A part to leave out; may repeat.")] = None,
+    tasks_dir: Annotated[Path, typer.Option("--tasks", help="The folder of the tasks' YAML files.")] = TASKS,
+    port: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER: gateway, control, kafka...; may repeat.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help="A part to leave out: ray, intake ...; may repeat.")] = None,
 ) -> None:
     """Starts every part and watches it until Ctrl-C or `down`. Code 1 if a part crashed, 2 if nothing was started."""
     options = StackOptions(state, tasks_dir, _ports(port or []), leave_out=frozenset(without or []))
@@ -99,7 +98,10 @@ def show(event: Event) -> None:
 
 def _ports(given: list[str]) -> dict[str, int]:
     pairs = (text.partition("=") for text in given)
-    return {name: int(number) for name, _, number in pairs}
+    try:
+        return {name: int(number) for name, _, number in pairs}
+    except ValueError:
+        raise typer.BadParameter("must be NAME=NUMBER, for instance gateway=50051", param_hint="--port") from None
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

@@ -41,7 +41,8 @@ class Home:
     @classmethod
     def claim(cls, directory: Path) -> "Home":
         """Takes the folder. AlreadyUp names the stack that has it. What a killed stack left running is stopped."""
-        (directory / "logs").mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # It will hold all the traffic.
+        (directory / "logs").mkdir(exist_ok=True)
         lock = (directory / "stack.lock").open("w")
         if not (_locked(lock) or (_is_dead(directory) and wait_until(lambda: _locked(lock), _WATCHDOG_TAKES_S))):
             lock.close()

@@ -44,7 +44,7 @@ class Running:
         with log.open("ab") as out:
             self._child = subprocess.Popen(
                 part.argv,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **part.environment},
+                env={**_inherited(), "PYTHONUNBUFFERED": "1", **part.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -68,6 +68,11 @@ class Running:
         """Kills it and all that it started, at once."""
         kill_session(self.identity)
         self._child.wait()
+
+
+def _inherited() -> dict[str, str]:
+    """The stack's own environment without the teacher's key: who needs it is given it."""
+    return {name: value for name, value in os.environ.items() if name != "TEACHER_API_KEY"}
 
 
 def tail(log: Path) -> str:

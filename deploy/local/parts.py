@@ -1,5 +1,6 @@
 """The parts of the stack in the order of their start: the engines, then the services, each with its settings."""
 
+import os
 import sys
 from dataclasses import replace
 from functools import partial
@@ -87,8 +88,12 @@ def _service(name: str, options: StackOptions, at: Addresses, state_dir: Path) -
         name,
         (sys.executable, "-m", f"services.{name}"),
         partial(ready.serves_grpc, serves) if serves else partial(ready.answers_http, f"http://{metrics}/metrics"),
-        common | own | _teacher(options) | {"GATEWAY_LISTEN": at.gateway, "CONTROL_LISTEN": at.control},
+        common | own | (_teacher(options) if name == "gateway" else {}) | _listens(name, at),
     )
+
+
+def _listens(name: str, at: Addresses) -> dict[str, str]:
+    return {"gateway": {"GATEWAY_LISTEN": at.gateway}, "controller": {"CONTROL_LISTEN": at.control}}.get(name, {})
 
 
 def _folders(state_dir: Path) -> dict[str, str]:
@@ -103,5 +108,6 @@ def _folders(state_dir: Path) -> dict[str, str]:
 
 
 def _teacher(options: StackOptions) -> dict[str, str]:
-    given = {"TEACHER_BASE_URL": options.teacher_base_url, "TEACHER_API_KEY": options.teacher_api_key}
+    key = options.teacher_api_key or os.environ.get("TEACHER_API_KEY", "")
+    given = {"TEACHER_BASE_URL": options.teacher_base_url, "TEACHER_API_KEY": key}
     return {name: value for name, value in given.items() if value}

@@ -23,7 +23,7 @@ app = typer.Typer()
 Parsed = TypeVar("Parsed")
 File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True, help="A JSONL file.")]
 TaskName = Annotated[str, typer.Argument(help="The task's name.")]
-SHOWN_BAD_LINES: Final = 10
+SHOWN_BAD_LINES: Final = 100
 GOLDEN_PER_CALL: Final = 1000
 
 
@@ -58,7 +58,10 @@ def import_(task: TaskName, file: File, state: StateOption = STATE) -> None:
     """Take requests with their answers, as a JSONL log in OpenAI's shapes, into the exchanges."""
     with clear_errors():
         lines = Lines(file, lambda data: openai_log.parse_log(data, task))
-        producer = Producer(settings(state))
+        found = settings(state)
+        with client.control(found.control_address) as stub:
+            stub.Status(pb.StatusRequest(task=task), timeout=10)  # NOT_FOUND names the tasks that there are.
+        producer = Producer(found)
         source, refused = str(uuid_utils.uuid7()), Counter[str]()
 
         def acked(error: str) -> None:
@@ -74,9 +77,11 @@ def import_(task: TaskName, file: File, state: StateOption = STATE) -> None:
         if waiting := producer.flush(60):
             raise fail(f"Kafka did not acknowledge {waiting} exchanges within 60 s; import the file again: ids repeat")
         console.print(f"{sequence - refused.total()} exchanges imported as source {source}", highlight=False)
+        lines.show_bad()
         for error, count in refused.items():
             console.print(f"{count} refused by Kafka: {error}", highlight=False)
-        lines.show_bad()
+        if refused or not sequence:
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -119,7 +124,7 @@ class Lines(Generic[Parsed]):
             return sum(1 for line in file if line.strip())
 
     def __iter__(self) -> Iterator[Parsed]:
-        with self._path.open(encoding="utf-8", errors="replace") as file:
+        with self._path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     try:
@@ -135,7 +140,7 @@ class Lines(Generic[Parsed]):
             console.print(f"[yellow]{len(self.bad)} bad lines left out[/]", highlight=False)
 
 
-def _json_object(line: str) -> dict[str, Any]:
+def _json_object(line: bytes) -> dict[str, Any]:
     try:
         data = json.loads(line)
     except (ValueError, RecursionError) as error:
@@ -152,7 +157,9 @@ def _golden_example(data: dict[str, Any]) -> pb.GoldenExample:
     if truth is None:
         raise BadEvent("truth: is missing")
     text = truth if isinstance(truth, str) else json.dumps(truth, ensure_ascii=False, separators=(",", ":"))
-    metadata = {str(name): str(value) for name, value in dict(data.get("metadata") or {}).items()}
+    if not isinstance(labels := data.get("metadata") or {}, dict):
+        raise BadEvent("metadata: must be an object of texts")
+    metadata = {str(name): str(value) for name, value in labels.items()}
     return pb.GoldenExample(
         input=data["input"], truth=text, group_key=str(data.get("group_key", "")), metadata=metadata
     )

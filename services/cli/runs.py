@@ -12,7 +12,7 @@ from protos import events_pb2 as events
 from services import client
 from services.cli.logs import TaskName
 from services.cli.settings import STATE, StateOption, settings
-from services.screen import clear_errors, console, fail, policy_text, score_table
+from services.screen import clear_errors, console, fail, kind_table, policy_text, score_table
 
 app = typer.Typer()
 run_app = typer.Typer(help="Start a run, or look at one.", no_args_is_help=True)
@@ -60,6 +60,7 @@ def report(
         typer.echo(run.report)
         return
     console.print(score_table(json.loads(run.report)))
+    console.print(kind_table(json.loads(run.report)))
     _show_run(run)
 
 

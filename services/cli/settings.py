@@ -18,7 +18,6 @@ class CliSettings(KafkaSettings, ClickHouseSettings):
 
     gateway_address: str = "127.0.0.1:50051"
     control_address: str = "127.0.0.1:50052"
-    tasks_dir: Path = Path("deploy/tasks")
 
 
 def settings(state: Path = STATE) -> CliSettings:

@@ -1,6 +1,7 @@
 """`up`, `down`, `demo`: the stack on this machine."""
 
 import signal
+import sys
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -15,7 +16,7 @@ from deploy.local import cli
 from deploy.local.home import AlreadyUp
 from deploy.local.stack import Crashed
 from services.cli.settings import STATE
-from services.screen import clear_errors, fail
+from services.screen import clear_errors, console, fail
 
 app = typer.Typer()
 app.command()(cli.up)
@@ -25,6 +26,7 @@ app.command()(cli.down)
 @app.command()
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer examples, in minutes.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Pay a real teacher without asking.")] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the stack up afterwards, until Ctrl-C.")] = False,
     state: Annotated[Path, typer.Option("--state", help="The stack's folder; emptied first.")] = STATE / "demo",
     tasks: Annotated[Path, typer.Option("--tasks", help="The folder of the tasks' YAML files.")] = Path("deploy/tasks"),
@@ -36,11 +38,22 @@ def demo(
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         with clear_errors():
-            show.demo(QUICK if quick else FULL, state, tasks, keep)
+            show.demo(QUICK if quick else FULL, state, tasks, _yes if yes else _ask, keep=keep)
     except (DemoFailed, DataUnavailableError, AlreadyUp, Crashed) as error:
         raise fail(str(error)) from error
     except KeyboardInterrupt:
         raise typer.Exit(0 if keep else 130) from None
+
+
+def _ask(price: str) -> None:
+    if sys.stdin.isatty():
+        typer.confirm(f"{price}. Go on?", abort=True)
+    else:  # Nobody to ask: whoever set the variables has decided.
+        _yes(price)
+
+
+def _yes(price: str) -> None:
+    console.print(price, highlight=False)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:

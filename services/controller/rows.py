@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from decimal import Decimal
 from typing import Any
 
 from google.protobuf import json_format
@@ -67,7 +68,9 @@ def example_row(task: Task, candidate: Mapping[str, Any]) -> dict[str, Any]:
 
 def golden_row(task: Task, example: Mapping[str, Any]) -> dict[str, Any]:
     """A golden example with its teacher's answer as a row of golden.parquet."""
-    answer, latency_us, cost_usd, prompt_tokens, completion_tokens, request = example["teacher"]
+    answer, latency_us, recorded, prompt_tokens, completion_tokens, request = example["teacher"]
+    usage = inference.Usage(prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
+    priced = task.teacher.prices.cost(usage)  # An imported log says no price.
     return {
         "id": example["id"],
         "prompt": student_prompt(task, _request(request)),
@@ -77,7 +80,7 @@ def golden_row(task: Task, example: Mapping[str, Any]) -> dict[str, Any]:
         "group_key": example["group_key"],
         "teacher_answer": answer,
         "teacher_latency_us": latency_us,
-        "teacher_cost_usd": cost_usd,
+        "teacher_cost_usd": recorded if Decimal(recorded or 0) else str(priced),
         "teacher_prompt_tokens": prompt_tokens,
         "teacher_completion_tokens": completion_tokens,
     }

@@ -110,7 +110,7 @@ def keep(task: Task, policy: events.Policy, request: inference.Request, attempt:
 def _sure_enough(least: float, attempt: events.Attempt) -> Verdict:
     if not attempt.HasField("confidence"):
         return Verdict(False, "confidence: the student gave none")
-    if attempt.confidence >= least:
+    if least < 0 and attempt.confidence >= least:  # 0 keeps nothing, in the proof as here
         return Verdict(True, f"confidence {attempt.confidence:.2f} not below {least:.2f}")
     return Verdict(False, f"confidence: {attempt.confidence:.2f} below {least:.2f}")
 
@@ -118,8 +118,6 @@ def _sure_enough(least: float, attempt: events.Attempt) -> Verdict:
 def student_refusal(task: Task, request: inference.Request, attempt: events.Attempt) -> str:
     """Why a student's answer must not be kept under any policy; '' if it may."""
     text = answer_text(attempt.message)
-    if not text.strip():
-        return "empty: no text"
     if attempt.finish == inference.FINISH_LENGTH and not _caller_cut(task, request):
         return f"length: cut at {attempt.usage.completion_tokens} tokens"
     return (

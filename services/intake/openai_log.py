@@ -96,7 +96,8 @@ def _reply(reply: inference.Reply, response: ChatResponse) -> None:
         reply.message.CopyFrom(message_of(choice.message))
         reply.model = response.model
     reply.answered_by, reply.why = inference.BACKEND_TEACHER, "imported"
-    reply.finish = FINISHES.get(choice.finish_reason or "", inference.FINISH_UNSPECIFIED)
+    # Fine-tuning files and trimmed logs give no reason: what somebody kept as an answer had come to its end.
+    reply.finish = FINISHES.get(choice.finish_reason or "stop", inference.FINISH_UNSPECIFIED)
     if usage:
         reply.usage.prompt_tokens, reply.usage.completion_tokens = usage.prompt_tokens, usage.completion_tokens
 

@@ -1,6 +1,7 @@
 """The closed loop on real addresses, as `tutelage demo --quick` runs it."""
 
 import json
+import re
 
 import pyarrow.parquet as pq
 import pytest
@@ -102,10 +103,10 @@ def test_a_rollback_gives_the_traffic_back_and_a_promotion_takes_it_over_again(d
 
 def test_a_promotion_without_a_report_that_supports_it_is_refused(demo: Demo) -> None:
     refused = demo.tutelage("promote", "address-extraction", "--version", "99", code=1)
-    assert "error" in refused
+    assert "version 99" in refused or "99" in refused.split("error")[1]
 
 
 def test_status_shows_every_task_and_that_nothing_is_missing(demo: Demo) -> None:
     shown = demo.tutelage("status")
     assert "address-extraction" in shown
-    assert "0 missing" in shown
+    assert re.search(r"\b0 missing", shown)

@@ -60,7 +60,7 @@ async def test_a_gateway_that_is_told_to_stop_has_brought_every_exchange_to_kafk
         finally:
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
-    exchanges = [exchange for exchange in read_exchanges(kafka) if exchange.request == request]
+    exchanges = sorted((one for one in read_exchanges(kafka) if one.request == request), key=lambda one: one.sequence)
     assert [exchange.reply for exchange in exchanges] == replies
     assert [exchange.sequence for exchange in exchanges] == [1, 2, 3]
     assert len({exchange.source for exchange in exchanges}) == 1
