@@ -28,6 +28,7 @@ class Config(Frozen):
     cache_dir: Path = Path("~/.cache/tutelage")  # unpacked base models
     lora: Lora = Lora()
     epochs: float = Field(1.0, gt=0)
+    min_steps: int = Field(100, gt=0)  # few examples are passed over again until there are this many steps
     batch_size: int = Field(16, gt=0)  # examples a step, over all workers
     longest: int = Field(2048, gt=1)  # tokens; a longer example is left out and counted
     learning_rate: float = Field(1e-3, gt=0)  # the peak

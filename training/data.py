@@ -85,11 +85,12 @@ def plan(lengths: Sequence[int], batch_size: int, seed: int) -> list[list[int]]:
     return batches
 
 
-def schedule(lengths: Sequence[int], batch_size: int, epochs: float, seed: int) -> list[list[int]]:
-    """The batches of the whole run; a broken number of epochs ends within a pass."""
-    passes = [plan(lengths, batch_size, seed + epoch) for epoch in range(math.ceil(epochs))]
-    batches = [batch for once in passes for batch in once]
-    return batches[: max(1, round(len(passes[0]) * epochs))]
+def schedule(lengths: Sequence[int], batch_size: int, epochs: float, seed: int, least: int = 1) -> list[list[int]]:
+    """The batches of the whole run, `least` or more; a broken number of epochs ends within a pass."""
+    each = math.ceil(len(lengths) / batch_size)
+    steps = max(least, round(each * epochs))
+    passes = (plan(lengths, batch_size, seed + epoch) for epoch in range(math.ceil(steps / each)))
+    return [batch for once in passes for batch in once][:steps]
 
 
 def collate(chosen: Sequence[Example], pad: int) -> Batch:

@@ -58,7 +58,7 @@ class Run:
         self.examples = data.examples(data.rows(dataset, "train"), tokenizer, self.pad, config.longest)
         self.held_out = data.examples(data.rows(dataset, "eval"), tokenizer, self.pad, config.longest)
         lengths = [len(example) for example in self.examples]
-        self.batches = data.schedule(lengths, config.batch_size, config.epochs, config.seed)
+        self.batches = data.schedule(lengths, config.batch_size, config.epochs, config.seed, config.min_steps)
         self._build(source)
         self.state = self._resumed()
         self.started = time.monotonic() - self.state.elapsed_s

@@ -4,7 +4,8 @@ import time
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.box import SIMPLE
+from rich.table import Column, Table
 
 from protos import control_pb2 as pb
 from protos import events_pb2 as events
@@ -30,7 +31,11 @@ def status(task: Annotated[str, typer.Argument(help="Only this task.")] = "", st
     found = settings(state)
     with clear_errors():
         with client.control(found.control_address) as stub:
-            console.print(_table(stub.Status(pb.StatusRequest(task=task), timeout=10)))
+            reply = stub.Status(pb.StatusRequest(task=task), timeout=10)
+        console.print(_table(reply))
+        for one in reply.tasks:
+            if one.promotion.reason:
+                console.print(f"{one.task}: {one.promotion.reason}", markup=False, highlight=False)
         clickhouse = ClickHouse(found)
         [ledger] = clickhouse.query(LEDGER)
         clickhouse.close()
@@ -79,18 +84,15 @@ def _line(exchange: events.Exchange) -> str:
 
 
 def _table(reply: pb.StatusReply) -> Table:
-    table = Table("task", "served by", "student", "candidates", "golden", "latest run", "why")
+    heads = ("served by", "student", "train / eval", "golden", "latest run")
+    table = Table(Column("task", no_wrap=True), *heads, box=SIMPLE, padding=(0, 1))
     for one in reply.tasks:
-        run = f"{state_name(one.runs[0])}" if one.runs else "-"
-        counts = f"{one.train_candidates:,} train, {one.eval_candidates:,} eval"
-        version = str(one.promotion.student_version or "-")
         table.add_row(
             one.task,
             policy_text(one.promotion.policy),
-            version,
-            counts,
+            str(one.promotion.student_version or "-"),
+            f"{one.train_candidates:,} / {one.eval_candidates:,}",
             f"{one.golden_examples:,}",
-            run,
-            one.promotion.reason or "-",
+            state_name(one.runs[0]) if one.runs else "-",
         )
     return table

@@ -32,6 +32,13 @@ def test_half_an_epoch_more_is_half_a_pass_more() -> None:
     assert len(data.schedule([5] * 160, 16, 1.5, 0)) == 15
 
 
+def test_few_examples_are_passed_over_until_there_are_steps_enough() -> None:
+    batches = data.schedule([5] * 20, 8, 1, 0, least=7)
+    assert len(batches) == 7
+    assert sorted(index for batch in batches[:3] for index in batch) == list(range(20))
+    assert len(data.schedule([5] * 160, 16, 1, 0, least=7)) == 10
+
+
 def test_the_loss_is_taken_at_the_token_before_each_completion_token() -> None:
     batch = data.collate([Example([5, 6], [7, 8], 1.0), Example([5], [9], 2.0)], pad=0)
     assert batch.ids.tolist() == [[5, 6, 7, 8], [5, 9, 0, 0]]
