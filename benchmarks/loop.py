@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-GOAL_MINUTES = {False: 20, True: 5}
+GOAL_MINUTES = {False: 20, True: 3}
 
 
 def goals(result: dict[str, Any], quick: bool) -> dict[str, dict[str, Any]]:

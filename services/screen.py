@@ -1,6 +1,6 @@
 """What people see in a terminal: the console, progress bars, the table of scores, errors in one line."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -17,6 +17,8 @@ from services.errors import Overloaded
 console: Final = Console(soft_wrap=True)
 errors: Final = Console(stderr=True, soft_wrap=True)
 WHO: Final = ("teacher", "student", "cascade")
+TIGHT: Final[Mapping[str, Any]] = {"box": SIMPLE, "padding": (0, 1), "collapse_padding": True, "pad_edge": False}
+"""Tables that fit into 80 columns."""
 
 
 def progress() -> Progress:
@@ -54,8 +56,10 @@ def fail(message: str) -> typer.Exit:
 def score_table(report: dict[str, Any]) -> Table:
     """Who answers how well, how fast and at what price, from report.json's object."""
     title = f"{report['task']}: {report['golden']} golden examples, trained on {report['train']}"
+    if report.get("truth") == "teacher":
+        title += "; the teacher's own answers count as right"
     heads = ("who", "error % [95 %]", "p50 / p99 ms", "$/million", "tokens", "to teacher")
-    table = Table(title=title, box=SIMPLE, padding=(0, 1))
+    table = Table(title=title, **TIGHT)
     for head in heads:
         table.add_column(head, no_wrap=True, justify="left" if head == "who" else "right")
     for who in WHO:
@@ -65,7 +69,7 @@ def score_table(report: dict[str, Any]) -> Table:
 
 def kind_table(report: dict[str, Any]) -> Table:
     """The error in % with its 95 % interval, for each kind of input, from report.json's object."""
-    table = Table("kind", "examples", *WHO, title="error % by kind", box=SIMPLE, padding=(0, 1))
+    table = Table("kind", "examples", *WHO, title="error % by kind", **TIGHT)
     for kind, first in report[WHO[0]]["kinds"].items():
         table.add_row(kind or "-", str(first["n"]), *(_error(report[who]["kinds"][kind]) for who in WHO))
     return table

@@ -108,6 +108,9 @@ class Task(_Part):
     student: Student
     error_ceiling: float = Field(gt=0, lt=1)
     """The part of the answers that may be wrong."""
+    proof: Literal["people", "teacher"] = "people"
+    """Whose answers may promote a student. Without a golden set it is measured against the teacher's own answers to
+    requests set aside; `teacher` lets that be enough."""
     latency_budget_ms: int = Field(10_000, ge=1)
     """Where a caller sets no deadline."""
     limits: Limits = Limits()

@@ -56,6 +56,10 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+Truth = Literal["people", "teacher"]
+"""Whose answers count as right in golden.parquet."""
+
+
 class Job(Frozen):
     """One fine-tuning to be done.
 
@@ -73,6 +77,7 @@ class Job(Frozen):
     student_output_usd_per_million: Decimal  # dollars per million answer tokens
     max_tokens: int = Field(gt=0)  # an answer is cut there
     error_ceiling: float = Field(gt=0, lt=1)  # the share of wrong answers that the task's owner accepts
+    truth: Truth = "people"
 
 
 class Progress(Frozen):
@@ -188,3 +193,4 @@ class Report(Frozen):
     engine: str
     base_model: str
     error_ceiling: float
+    truth: Truth = "people"

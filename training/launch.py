@@ -86,6 +86,7 @@ def _report(
         engine=config.engine,
         base_model=config.base_model,
         error_ceiling=job.error_ceiling,
+        truth=job.truth,
         **vars(measured),
     )
 

@@ -23,6 +23,8 @@ class TrainingProgress:
     def look(self) -> None:
         """Show what was written since the last look."""
         for line in self._fresh():
+            if line["stage"] == "done":
+                continue
             self._show(line)
             if not self._bar.console.is_terminal:
                 self._tell(line)

@@ -3,7 +3,6 @@
 import json
 import signal
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Final
 
 import typer
@@ -55,7 +54,7 @@ def status(state: StateDir = Path(".tutelage")) -> None:
 
 def run(options: StackOptions) -> int:
     """Runs a stack until Ctrl-C or SIGTERM and says on the screen what happens; returns the exit code."""
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     stack: Stack | None = None
     try:
         stack = Stack.start(options, show)
@@ -102,7 +101,3 @@ def _ports(given: list[str]) -> dict[str, int]:
         return {name: int(number) for name, _, number in pairs}
     except ValueError:
         raise typer.BadParameter("must be NAME=NUMBER, for instance gateway=50051", param_hint="--port") from None
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

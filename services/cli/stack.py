@@ -3,7 +3,6 @@
 import signal
 import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -35,7 +34,7 @@ def demo(
 
     TEACHER_BASE_URL and TEACHER_API_KEY name a real teacher; without them a stand-in answers.
     """
-    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with clear_errors():
             show.demo(QUICK if quick else FULL, state, tasks, _yes if yes else _ask, keep=keep)
@@ -54,7 +53,3 @@ def _ask(price: str) -> None:
 
 def _yes(price: str) -> None:
     console.print(price, highlight=False)
-
-
-def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt

@@ -4,7 +4,6 @@ import time
 from typing import Annotated
 
 import typer
-from rich.box import SIMPLE
 from rich.table import Column, Table
 
 from protos import control_pb2 as pb
@@ -16,7 +15,7 @@ from services.cli.settings import STATE, StateOption, settings
 from services.clickhouse import ClickHouse
 from services.errors import BadEvent
 from services.kafka import Follower
-from services.screen import clear_errors, console, policy_text
+from services.screen import TIGHT, clear_errors, console, policy_text
 
 app = typer.Typer()
 LEDGER = """
@@ -85,7 +84,7 @@ def _line(exchange: events.Exchange) -> str:
 
 def _table(reply: pb.StatusReply) -> Table:
     heads = ("served by", "student", "train / eval", "golden", "latest run")
-    table = Table(Column("task", no_wrap=True), *heads, box=SIMPLE, padding=(0, 1))
+    table = Table(Column("task", no_wrap=True), *heads, **TIGHT)
     for one in reply.tasks:
         table.add_row(
             one.task,

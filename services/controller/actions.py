@@ -133,4 +133,5 @@ class Actions:
             student_output_usd_per_million=task.student.prices.output_usd_per_million,
             max_tokens=task.student.max_tokens,
             error_ceiling=task.error_ceiling,
+            truth=snapshot.truth(self.dataset(run)),
         )

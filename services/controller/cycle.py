@@ -125,8 +125,6 @@ def lacking(task: Task, counts: Counts) -> str:
         return f"task {task.name} has no train candidate: send requests, or `tutelage import` logs"
     if not counts.eval:
         return f"task {task.name} has no eval candidate, which choose the threshold: send more requests"
-    if not counts.golden:
-        return f"task {task.name} has no golden example to prove a student with: add some (AddGolden)"
     if counts.uncorrected and not task.teacher.may_be_trained_on:
         return (
             f"task {task.name}: teacher.may_be_trained_on is false, and {counts.uncorrected} candidates "

@@ -17,7 +17,7 @@ from services.tasks import Task
 
 log = structlog.stdlib.get_logger("tutelage")
 
-MAX_REASON_CHARACTERS: Final = 4_000
+MAX_RECORDED_CHARACTERS: Final = 4_000
 
 
 class Desk:
@@ -78,4 +78,4 @@ class Desk:
         await asyncio.get_running_loop().run_in_executor(self._writer, self._state.write, event)
 
     def _decision(self, reason: str, decided_by: str) -> Decision:
-        return Decision(self._new_id(), reason[:MAX_REASON_CHARACTERS], decided_by, self._now())
+        return Decision(self._new_id(), reason[:MAX_RECORDED_CHARACTERS], decided_by, self._now())

@@ -7,9 +7,10 @@ from typing import Any
 
 from google.protobuf import json_format
 
+from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.controller.guards import GoldenWall
-from services.tasks import Task, student_prompt
+from services.tasks import Task, split, student_prompt
 
 
 class GoldenTally:
@@ -84,6 +85,11 @@ def golden_row(task: Task, example: Mapping[str, Any]) -> dict[str, Any]:
         "teacher_prompt_tokens": prompt_tokens,
         "teacher_completion_tokens": completion_tokens,
     }
+
+
+def is_set_aside(task: Task, example: Mapping[str, Any]) -> bool:
+    """Whether an exchange stands on the golden side of the wall, and so was never offered for training."""
+    return split(task.sampling.split, example["group_key"] or example["id"]) == events.SPLIT_GOLDEN
 
 
 def _sent_characters(task: Task, request: inference.Request) -> int:

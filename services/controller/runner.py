@@ -15,7 +15,7 @@ from protos import events_pb2 as events
 from services.controller import reports
 from services.controller.actions import Actions
 from services.controller.cycle import ENDED, Facts, Step, decided_since, lacking, may_be_due, next_step, to_carry_on
-from services.controller.desk import MAX_REASON_CHARACTERS, Desk
+from services.controller.desk import MAX_RECORDED_CHARACTERS, Desk
 from services.controller.errors import Refused
 from services.controller.state import State
 from services.errors import Overloaded
@@ -128,7 +128,7 @@ class Runner:
     def _tell(self, run: events.Run, step: Step, facts: Facts) -> None:
         """Fill in what the beginning of a step reveals."""
         if step is Step.FAILED:
-            run.reason = facts.failure[:MAX_REASON_CHARACTERS]
+            run.reason = facts.failure[:MAX_RECORDED_CHARACTERS]
         if step is Step.JUDGING and facts.verdict and (report := self._actions.report(run)):
             run.report = reports.text(report)
             run.report_path = self._actions.report_path(run)

@@ -18,10 +18,10 @@ import pyarrow.parquet as pq
 
 from services.controller.errors import Refused
 from services.controller.guards import GoldenWall, Tally
-from services.controller.rows import GoldenTally, example_row
+from services.controller.rows import GoldenTally, example_row, is_set_aside
 from services.controller.store import Page, Store
 from services.tasks import Task
-from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS
+from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS, Truth
 
 FILTERS: Final = (
     "not excluded",
@@ -30,6 +30,8 @@ FILTERS: Final = (
     "corrected by a person, where the teacher may not be trained on",
     "question and answer not empty",
 )
+MOST_OF_THE_TEACHERS: Final = 1_000
+"""More narrow the interval little, and each costs the student's time."""
 READ_ONLY_FILE: Final = 0o444
 READ_ONLY_DIRECTORY: Final = 0o555
 
@@ -59,14 +61,35 @@ def take(store: Store, order: Order) -> None:
     order.directory.chmod(READ_ONLY_DIRECTORY)
 
 
+def truth(directory: Path) -> Truth:
+    """Whose answers count as right in the snapshot's golden.parquet."""
+    said: Truth = json.loads((directory / "manifest.json").read_text(encoding="utf-8")).get("truth", "people")
+    return said
+
+
 def _fill(directory: Path, store: Store, order: Order) -> None:
     golden = GoldenTally()
-    pages = (golden.rows_of(order.task, page) for page in store.golden(order.task.name, order.page_rows))
+    whose: Truth = "people" if store.counts(order.task.name).golden else "teacher"
+    pages = (golden.rows_of(order.task, page) for page in _proving(store, order, whose))
     _write(directory / "golden.parquet", GOLDEN_COLUMNS, pages)
     tallies = {split: _write_split(directory, store, order, golden.wall, split) for split in ("train", "eval")}
     _check(golden, tallies)
-    manifest = _manifest(order, golden, tallies) | {"sha256": _hashes(directory)}
+    manifest = {**_manifest(order, golden, tallies), "truth": whose, "sha256": _hashes(directory)}
     (directory / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def _proving(store: Store, order: Order, whose: Truth) -> Iterator[Page]:
+    """The golden set; where there is none, the teacher's answers to the requests that are set aside to prove."""
+    if whose == "people":
+        yield from store.golden(order.task.name, order.page_rows)
+        return
+    left = MOST_OF_THE_TEACHERS
+    for page in store.teachers(order.task.name, order.page_rows):
+        aside = [row for row in page if is_set_aside(order.task, row)][:left]
+        left -= len(aside)
+        yield aside
+        if not left:
+            return
 
 
 def _write_split(directory: Path, store: Store, order: Order, wall: GoldenWall, split: str) -> Tally:
@@ -99,6 +122,8 @@ def _check(golden: GoldenTally, tallies: Mapping[str, Tally]) -> None:
         raise Refused(
             f"none of {golden.without_teacher_answer} golden examples can be compared with the teacher: "
             "send their inputs through the gateway once"
+            if golden.without_teacher_answer
+            else "nothing proves a student: add golden examples, or send more requests"
         )
     for split, tally in tallies.items():
         if not tally.rows:

@@ -61,6 +61,18 @@ FROM page LEFT JOIN (
 ORDER BY page.id
 """
 
+# In the shape of GOLDEN: the teacher's whole answers, each its own truth.
+TEACHERS: Final = """
+SELECT toString(id) AS id, question AS input, answer AS truth, group_key, kind, true AS answered,
+       (answer, if(teacher_us > 0, teacher_us, latency_us), toString(cost_usd), prompt_tokens, completion_tokens,
+        request) AS teacher
+FROM exchanges FINAL
+WHERE task = {task:String} AND answered_by = 'teacher' AND outcome = 'answered' AND finish = 'stop'
+      AND exchanges.id > {after:UUID}
+ORDER BY exchanges.id
+LIMIT {rows:UInt32}
+"""
+
 
 class Store(Protocol):
     """What is known of candidates and golden examples: ClickHouseStore, or its fake. Raises Overloaded."""
@@ -76,6 +88,9 @@ class Store(Protocol):
 
     def golden(self, task: str, page_rows: int) -> Iterator[Page]:
         """The golden examples by id, each with the teacher's latest answer to the same question, if there is one."""
+
+    def teachers(self, task: str, page_rows: int) -> Iterator[Page]:
+        """The teacher's answers by id, as golden examples whose truth is the answer itself."""
 
     def add_golden(self, rows: Sequence[Sequence[Any]]) -> None:
         """Store golden examples, in GOLDEN_COLUMNS' order. The same id again replaces it."""
@@ -102,6 +117,9 @@ class ClickHouseStore:
 
     def golden(self, task: str, page_rows: int) -> Iterator[Page]:
         return self._pages(GOLDEN, {"task": task, "rows": page_rows}, after="")
+
+    def teachers(self, task: str, page_rows: int) -> Iterator[Page]:
+        return self._pages(TEACHERS, {"task": task, "rows": page_rows}, after=str(UUID(int=0)))
 
     def add_golden(self, rows: Sequence[Sequence[Any]]) -> None:
         # A token of its own each time: A, then B, then A again for one input is three inserts, not two.

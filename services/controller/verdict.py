@@ -4,6 +4,9 @@ The rule. A way of answering is good enough if the upper end of its error's 95 %
 ceiling, and the upper end of its paired difference to the teacher is at or below zero, on at least
 MIN_GOLDEN_EXAMPLES golden examples. The student alone is promoted if it is good enough; else the cascade if that is
 and it keeps some of the student's answers; else nothing, and the reason says what would change it.
+
+Without a golden set the teacher's own answers stand in as the truth. Then there is no comparison with the teacher, and
+a promotion only if the task says `proof: teacher`.
 """
 
 import math
@@ -82,13 +85,17 @@ def _objection(way: _Way, report: Report, task: Task) -> str:
     """What stands against a way, and what would change it; '' if nothing does."""
     if report.golden < MIN_GOLDEN_EXAMPLES:
         return f"{report.golden} golden examples prove nothing: at least {MIN_GOLDEN_EXAMPLES} are needed"
+    if report.truth == "teacher" and task.proof == "people":
+        return (
+            "only the teacher's own answers say what is right: add golden examples, or accept them by `proof: teacher`"
+        )
     # Written as `not <=` so that a figure that is not a number never promotes.
     if way.policy.kind == events.POLICY_KIND_CASCADE and not way.score.teacher_share < 1:
         return "it keeps no answer of the student's: more training examples"
     if not way.score.error_high <= task.error_ceiling:
         beyond = f"upper end {_percent(way.score.error_high, 2)} is above the ceiling {_percent(task.error_ceiling)}"
         return f"{beyond}: {_way_out(report.golden, way.score.error, way.score.error_high, task.error_ceiling, ' %')}"
-    if not way.paired.high <= 0:
+    if report.truth == "people" and not way.paired.high <= 0:
         beyond = f"paired difference to the teacher reaches {_points(way.paired.high)} points, above 0"
         return f"{beyond}: {_way_out(report.golden, way.paired.difference, way.paired.high, 0.0, ' points')}"
     return ""
@@ -112,6 +119,8 @@ def _golden_needed(golden: int, middle: float, high: float, bound: float) -> int
 
 def _figures(way: _Way, report: Report, task: Task) -> str:
     ceiling = _percent(task.error_ceiling)
+    if report.truth == "teacher":
+        return f"{way.name} is not what the teacher said on {_interval(way.score)}, under ceiling {ceiling}"
     paired = f"{_points(way.paired.difference)} points [{_points(way.paired.low)}, {_points(way.paired.high)}]"
     return (
         f"{way.name} error {_interval(way.score)} under ceiling {ceiling} "

@@ -13,8 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
+from protos import inference_pb2 as inference
+from protos import inference_pb2_grpc
 from services.cli.settings import stack_environment
 from services.clickhouse import ClickHouse
 from services.settings import ClickHouseSettings
@@ -45,6 +48,13 @@ class Demo:
         assert done.returncode == code, f"{arguments} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
+    def who_answers(self, task: str, text: str) -> inference.Backend:
+        request = inference.Request(task=task)
+        request.messages.add(role=inference.ROLE_USER, content=text)
+        with grpc.insecure_channel(self.environment["GATEWAY_ADDRESS"]) as channel:
+            reply = inference_pb2_grpc.InferenceStub(channel).Complete(request, timeout=30)
+        return reply.answered_by
+
     def query(self, sql: str) -> list[dict[str, Any]]:
         clickhouse = ClickHouse(ClickHouseSettings(clickhouse_url=self.environment["CLICKHOUSE_URL"]))
         try:
@@ -53,11 +63,11 @@ class Demo:
             clickhouse.close()
 
 
-def wait_for(ready: Callable[[], bool], timeout_s: float, what: str) -> None:
+def wait_for(ready: Callable[[], bool], timeout_s: float, what: str, every_s: float = 0.5) -> None:
     end = time.monotonic() + timeout_s
     while not ready():
         assert time.monotonic() < end, f"{what} did not come true within {timeout_s} s"
-        time.sleep(0.5)
+        time.sleep(every_s)
 
 
 @pytest.fixture(scope="session")
@@ -81,5 +91,5 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         path = Path(re.findall(r"^(/.*demo\.json)$", printed, re.MULTILINE)[-1])
         yield Demo(state, printed, json.loads(path.read_text()), path.parent)
     finally:
-        running.send_signal(signal.SIGINT)
+        running.send_signal(signal.SIGTERM)
         running.wait(120)

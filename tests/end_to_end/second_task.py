@@ -30,9 +30,10 @@ def write_task(tasks: Path) -> None:
                     "max_tokens": 4,
                     "prices": {"input_usd_per_million": 0.02, "output_usd_per_million": 0.04},
                 },
-                "error_ceiling": 0.2,
+                "error_ceiling": 0.25,
+                "proof": "teacher",
                 "validators": [{"kind": "one_of", "values": ["yes", "no"]}],
-                "sampling": {"split": {"golden": 0.2, "eval": 0.15}},
+                "sampling": {"split": {"golden": 0.15, "eval": 0.15}},
             }
         )
     )
@@ -70,15 +71,3 @@ def write_log(path: Path, records: list[Address]) -> None:
         for record in records
     ]
     path.write_text("\n".join([lines[0], "{ torn", '{"request": {}}', *lines[1:]]) + "\n")
-
-
-def write_golden(path: Path, records: list[Address]) -> None:
-    path.write_text(
-        "".join(
-            json.dumps(
-                {"input": one.text, "truth": label(one), "group_key": one.group_key, "metadata": {"kind": one.kind}}
-            )
-            + "\n"
-            for one in records
-        )
-    )

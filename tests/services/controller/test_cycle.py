@@ -99,7 +99,6 @@ def test_tasks_share_the_places_that_there_are() -> None:
     [
         (Counts(0, 2, 3, 0), "train candidate"),
         (Counts(1, 0, 3, 0), "eval candidate"),
-        (Counts(1, 2, 0, 0), "golden example"),
     ],
 )
 def test_what_is_lacking_is_named(counts: Counts, named: str) -> None:

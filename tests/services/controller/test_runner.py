@@ -177,7 +177,7 @@ async def test_new_candidates_start_a_run_at_the_threshold_and_again_only_after_
 
 async def test_a_run_that_is_due_waits_for_what_it_lacks(world: World) -> None:
     world.tasks["labels"] = a_task(sampling={"run_at_candidates": 5})
-    await world.filled(golden=0).runner.look()
+    await world.filled(eval=0).runner.look()
     assert world.state.runs() == []
 
 

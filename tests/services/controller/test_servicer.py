@@ -93,11 +93,11 @@ async def test_a_run_started_by_hand_goes_round_with_its_overrides(world: World,
     assert (await client.GetRun(control.GetRunRequest(task="labels"))).id == run.id
 
 
-async def test_a_run_without_anything_to_prove_with_is_refused(world: World, client: Any) -> None:
-    world.filled(golden=0)
+async def test_a_run_without_anything_to_tune_with_is_refused(world: World, client: Any) -> None:
+    world.filled(eval=0)
     code, text = await refusal(client.StartRun(control.StartRunRequest(task="labels")))
     assert code == grpc.StatusCode.FAILED_PRECONDITION
-    assert "golden example" in text
+    assert "eval candidate" in text
 
 
 @pytest.mark.parametrize(

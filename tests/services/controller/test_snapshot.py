@@ -6,10 +6,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from protos import events_pb2 as events
 from services.controller import snapshot
 from services.controller.errors import Refused
 from services.controller.guards import normalised
-from services.tasks import Task
+from services.tasks import Task, split
 from tests.services.controller.world import NOON, World, a_candidate, a_golden, a_task
 from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS
 
@@ -48,6 +49,22 @@ def test_a_golden_example_stands_beside_the_teachers_answer(world: World) -> Non
     [first, *_] = rows(taken(world.filled()), "golden")
     assert (first["prompt"], first["truth"], first["teacher_answer"]) == ("golden 0?\n", "no", "yes")
     assert (first["teacher_latency_us"], first["teacher_cost_usd"]) == (900_000, "0.0021")
+
+
+def test_without_a_golden_set_the_teachers_answers_to_what_was_set_aside_are_the_truth(world: World) -> None:
+    world.filled(golden=0)
+    world.store.rows["teachers"] = [a_golden(number, truth="yes", group_key=f"of {number}") for number in range(100)]
+    directory = taken(world)
+    found = rows(directory, "golden")
+    aside = [f"of {n}" for n in range(100) if split(a_task().sampling.split, f"of {n}") == events.SPLIT_GOLDEN]
+    assert aside
+    assert [row["group_key"] for row in found] == aside
+    assert {(row["truth"], row["teacher_answer"]) for row in found} == {("yes", "yes")}
+    assert snapshot.truth(directory) == "teacher"
+
+
+def test_where_there_is_a_golden_set_people_say_what_is_right(world: World) -> None:
+    assert snapshot.truth(taken(world.filled())) == "people"
 
 
 def test_files_have_the_columns_of_the_contract(world: World) -> None:
@@ -141,8 +158,11 @@ def test_what_a_killed_controller_left_half_done_is_made_anew(world: World) -> N
 
 
 def test_a_snapshot_without_proof_or_without_anything_to_learn_is_refused(world: World) -> None:
-    with pytest.raises(Refused, match="golden examples can be compared"):
+    with pytest.raises(Refused, match="nothing proves a student"):
         taken(world.filled(golden=0))
+    world.filled().store.rows["golden"] = [a_golden(1, answered=False)]
+    with pytest.raises(Refused, match="none of 1 golden examples can be compared"):
+        taken(world)
     with pytest.raises(Refused, match="no eval candidate is left"):
         taken(world.filled(eval=0))
     world.filled().store.rows["train"] = [a_candidate(1, question="golden 1?")]

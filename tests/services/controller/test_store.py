@@ -75,11 +75,19 @@ def chosen(database: ClickHouse, text: str, seconds: int, **changes: Any) -> eve
 
 
 def answered(
-    database: ClickHouse, text: str, answer: str, seconds: int, *, student_us: int = 0, task: str = "labels"
+    database: ClickHouse,
+    text: str,
+    answer: str,
+    seconds: int,
+    *,
+    student_us: int = 0,
+    task: str = "labels",
+    finish: inference.Finish = inference.FINISH_STOP,
 ) -> None:
     exchange = events.Exchange(id=str(uuid_utils.uuid7()), request=asked(text, task), outcome=events.OUTCOME_ANSWERED)
     exchange.reply.message.content = answer
     exchange.reply.answered_by = inference.BACKEND_TEACHER
+    exchange.reply.finish = finish
     exchange.reply.cost_usd = "0.00214"
     exchange.reply.usage.prompt_tokens, exchange.reply.usage.completion_tokens = 700, 2
     exchange.reply.timings.total_us = 900_000 + student_us
@@ -146,6 +154,16 @@ def test_a_golden_example_comes_with_the_teachers_latest_answer(database: ClickH
     assert json.loads(first["teacher"][5])["metadata"] == {"kind": "common"}
     assert not second["answered"]
     assert third["teacher"][0] == "alone"
+
+
+def test_the_teachers_answers_come_whole_and_as_their_own_truth(database: ClickHouse, store: ClickHouseStore) -> None:
+    for number in range(3):
+        answered(database, f"question {number}", f"answer {number}", seconds=number)
+    answered(database, "question 9", "cut", seconds=9, finish=inference.FINISH_LENGTH)
+    pages = list(store.teachers("labels", 2))
+    assert [len(page) for page in pages] == [2, 1]
+    found = sorted((row["input"], row["truth"], row["teacher"][0]) for page in pages for row in page)
+    assert found == [(f"question {number}", f"answer {number}", f"answer {number}") for number in range(3)]
 
 
 def test_a_snapshot_of_the_tables_is_what_training_reads(

@@ -73,6 +73,15 @@ def test_a_handful_of_golden_examples_proves_nothing() -> None:
     assert judge(a_report(golden=30), a_task()).promote
 
 
+def test_agreement_with_the_teacher_promotes_only_a_task_that_takes_its_word() -> None:
+    report = a_report(truth="teacher", paired=paired(0.02, 0.02))
+    assert "accept them by `proof: teacher`" in judge(report, a_task()).reason
+    accepted = judge(report, a_task(proof="teacher"))
+    assert accepted.promote
+    assert accepted.reason == "cascade is not what the teacher said on 4.1 % [2.6, 6.2], under ceiling 9 %: promote"
+    assert not judge(a_report(truth="people", paired=paired(0.02, 0.02)), a_task(proof="teacher")).promote
+
+
 def test_a_figure_that_is_no_number_never_promotes() -> None:
     broken = a_score(0.01, 0.0, math.nan, 0.2)
     assert not judge(a_report(student=broken, cascade=broken, paired=paired(-1, -1)), a_task()).promote

@@ -143,6 +143,9 @@ class FakeStore:
     def golden(self, task: str, page_rows: int) -> Iterator[Page]:
         yield from self._pages(self.rows["golden"], page_rows)
 
+    def teachers(self, task: str, page_rows: int) -> Iterator[Page]:
+        yield from self._pages(self.rows.get("teachers", []), page_rows)
+
     def add_golden(self, rows: Sequence[Sequence[Any]]) -> None:
         self._there()
         self.added.extend(rows)
