@@ -22,7 +22,13 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def config(tiny_base: Path) -> Config:
     return Config(
-        base_model=str(tiny_base), batch_size=8, precision="fp32", threads=1, learning_rate=1e-2, evaluations=2
+        min_steps=1,
+        base_model=str(tiny_base),
+        batch_size=8,
+        precision="fp32",
+        threads=1,
+        learning_rate=1e-2,
+        evaluations=2,
     )
 
 
