@@ -70,7 +70,7 @@ def wait_for(ready: Callable[[], bool], timeout_s: float, what: str, every_s: fl
         time.sleep(every_s)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     folder = tmp_path_factory.mktemp("demo")
     tasks = folder / "tasks"
