@@ -69,11 +69,15 @@ class ClickHouse:
 
         Raises BadEvent if one of the rows can't be taken; none is then inserted. Halve them to find it.
         """
+        given = list(rows)
         with _translated():
             client = self._ready()
             try:
                 client.insert(
-                    table, rows, column_names=columns, settings={**INSERT_SETTINGS, "insert_deduplication_token": token}
+                    table,
+                    given,
+                    column_names=columns,
+                    settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
                 )
             except (DataError, ValueError, ArithmeticError) as error:
                 raise BadEvent(f"{table} can't take it: {error}") from error
@@ -81,6 +85,8 @@ class ClickHouse:
                 if error.code not in OF_A_ROW:
                     raise
                 raise BadEvent(f"{table} refuses it: {_short(error)}") from error
+            finally:
+                given.clear()  # The client's insert context refers to itself, and would hold the rows for long.
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The rows of a SELECT, by column name. Parameters are bound by the server: `{name:Type}`."""

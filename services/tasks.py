@@ -22,6 +22,8 @@ ROLE_NAMES: Final = {
     inference.ROLE_TOOL: "tool",
 }
 TOKENS_PER_PRICE: Final = Decimal(1_000_000)
+DEFAULT_DAYS: Final = 400
+"""The TTL of the tables as they are created."""
 CENT_FRACTION: Final = Decimal("0.00000001")
 
 
@@ -96,6 +98,14 @@ class Sampling(_Part):
     """New training candidates that start a run by themselves; 0 never does."""
 
 
+class Retention(_Part):
+    """For how many days ClickHouse keeps the task's rows, from when they were inserted."""
+
+    exchanges_days: int = Field(DEFAULT_DAYS, ge=1, le=36_500)
+    feedback_days: int = Field(DEFAULT_DAYS, ge=1, le=36_500)
+    candidates_days: int = Field(DEFAULT_DAYS, ge=1, le=36_500)
+
+
 class Task(_Part):
     """A named kind of request. One YAML file of these fields defines it; unknown keys are an error."""
 
@@ -116,6 +126,7 @@ class Task(_Part):
     limits: Limits = Limits()
     validators: tuple[Validator, ...] = ()
     sampling: Sampling = Sampling()
+    retention: Retention = Retention()
 
     @model_validator(mode="after")
     def _shares_leave_something_to_train_on(self) -> "Task":

@@ -23,11 +23,18 @@ PROMOTED_VERSION = Gauge("tutelage_promoted_student_version", "The student versi
 CONSUMED = Counter("tutelage_consumed_total", "Messages consumed.", ("topic",))
 INSERTED = Counter("tutelage_inserted_rows_total", "Rows inserted into ClickHouse.", ("table",))
 DEAD = Counter("tutelage_dead_letters_total", "Messages sent to the dead letters.", ("topic",))
+ERASED = Counter("tutelage_erased_rows_total", "Rows of erased customers that came again and went.", ("topic",))
 PAUSED = Gauge(
     "tutelage_paused", "1 while consumption is paused because an outside system is overloaded.", ("service",)
 )
 CANDIDATES = Counter("tutelage_candidates_total", "What the sampler decided.", ("task", "decision"))
 RUNS = Counter("tutelage_runs_total", "Runs ended.", ("task", "result"))
+
+AUDIT = Gauge("tutelage_audit_exchanges", "Exchanges in the ledger, by what became of them.", ("state",))
+AUDIT_OLDEST = Gauge("tutelage_audit_oldest_unacknowledged_seconds", "Age of the oldest that Kafka has not, of all.")
+AUDIT_SOURCES = Gauge("tutelage_audit_sources", "Sources in the ledger.")
+AUDIT_WORST = Gauge("tutelage_audit_worst_source_missing", "What the source that lacks most lacks.", ("source",))
+AUDIT_AT = Gauge("tutelage_audit_time_seconds", "When the last audit was made, in seconds since 1970.")
 
 
 def start(service: str, level: str, metrics_listen: str) -> None:

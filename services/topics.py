@@ -6,6 +6,7 @@ have only logs may send topic `requests` JSON in the OpenAI request shape.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError, Message
@@ -15,38 +16,52 @@ from protos import inference_pb2 as inference
 from services.errors import BadEvent
 
 CONTENT_TYPE: Final = "content-type"
+SOURCE: Final = "source"
+SEQUENCE: Final = "sequence"
 DEAD_LETTERS: Final = "dead-letters"
+CUT_FROM: Final = "tutelage.cut_from_bytes"
+"""In a request's metadata: its exchange had this many bytes, too many for Kafka, and long texts are shortened."""
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic: its messages' type and how one's key is found. `compacted` keeps the last value of each key."""
+    """A topic: its messages' type and how one's key and further headers are found.
+
+    `compacted` keeps the last value of each key.
+    """
 
     name: str
     message: type[Message]
     key: Callable[[Any], str]
     compacted: bool = False
+    headers: Callable[[Any], Mapping[str, bytes]] = lambda _message: {}
 
 
 def _exchange_key(exchange: events.Exchange) -> str:
     return exchange.request.group_key or exchange.id
 
 
+def _exchange_headers(exchange: events.Exchange) -> Mapping[str, bytes]:
+    """Its place in the ledger, told also where the bytes can't be read any more: a dead letter has a number."""
+    return {SOURCE: exchange.source.encode(), SEQUENCE: b"%d" % exchange.sequence} if exchange.sequence else {}
+
+
 REQUESTS = Topic("requests", inference.Request, lambda request: request.group_key or request.request_id)
-EXCHANGES = Topic("exchanges", events.Exchange, _exchange_key)
+EXCHANGES = Topic("exchanges", events.Exchange, _exchange_key, headers=_exchange_headers)
 FEEDBACK = Topic("feedback", events.FeedbackRecord, lambda record: record.group_key or record.exchange_id)
 CANDIDATES = Topic("candidates", events.Candidate, lambda candidate: candidate.request.group_key or candidate.id)
 RUNS = Topic("runs", events.Run, lambda run: run.id, compacted=True)
 PROMOTIONS = Topic("promotions", events.Promotion, lambda promotion: promotion.task, compacted=True)
+SOURCES = Topic("sources", events.SourceState, lambda state: state.source, compacted=True)
 
 TOPICS: Final[Mapping[str, Topic]] = {
-    topic.name: topic for topic in (REQUESTS, EXCHANGES, FEEDBACK, CANDIDATES, RUNS, PROMOTIONS)
+    topic.name: topic for topic in (REQUESTS, EXCHANGES, FEEDBACK, CANDIDATES, RUNS, PROMOTIONS, SOURCES)
 }
 
 
 @dataclass(frozen=True)
 class Record:
-    """One Kafka record, to produce or consumed. `partition` and `offset` are -1 before it is on a topic."""
+    """One Kafka record, to produce or consumed. `partition`, `offset` and time are -1 before it is on a topic."""
 
     topic: str
     key: bytes
@@ -54,29 +69,46 @@ class Record:
     headers: Mapping[str, bytes] = field(default_factory=dict)
     partition: int = -1
     offset: int = -1
+    timestamp_ms: int = -1
+    """When it was produced: milliseconds since 1970, UTC."""
 
 
 def encode(topic: Topic, message: Message) -> Record:
     """The record that carries `message` on `topic`."""
     content_type = f"application/protobuf; type={message.DESCRIPTOR.full_name}"
-    return Record(
-        topic.name, topic.key(message).encode(), message.SerializeToString(), {CONTENT_TYPE: content_type.encode()}
-    )
+    headers = {CONTENT_TYPE: content_type.encode(), **topic.headers(message)}
+    return Record(topic.name, topic.key(message).encode(), message.SerializeToString(), headers)
 
 
 def decode(record: Record) -> Any:
     """The message of a record's topic. Raises BadEvent if the bytes or the declared type are not that."""
-    topic = TOPICS[record.topic]
-    declared = record.headers.get(CONTENT_TYPE, b"").decode("ascii", "replace")
-    expected = str(topic.message.DESCRIPTOR.full_name)
-    if declared and declared != f"application/protobuf; type={expected}":
-        raise BadEvent(
-            f"content-type is {declared[:100]!r}; topic {topic.name} takes application/protobuf; type={expected}"
-        )
+    message = _message(record.topic, record.headers.get(CONTENT_TYPE, b""))
     try:
-        return topic.message.FromString(record.value)
+        return message.FromString(record.value)
     except DecodeError as error:
-        raise BadEvent(f"not a {expected}: {error}") from error
+        raise BadEvent(f"not a {message.DESCRIPTOR.full_name}: {error}") from error
+
+
+@lru_cache(maxsize=1024)
+def _message(topic: str, content_type: bytes) -> type[Message]:
+    """The message type of a topic, if the declared type is that or none."""
+    message = TOPICS[topic].message
+    expected = f"application/protobuf; type={message.DESCRIPTOR.full_name}"
+    declared = content_type.decode("ascii", "replace")
+    if declared and declared != expected:
+        raise BadEvent(f"content-type is {declared[:100]!r}; topic {topic} takes {expected}")
+    return message
+
+
+def position(record: Record) -> tuple[str, int] | None:
+    """An exchange's source and sequence, from the headers, else from the bytes; None where neither tells."""
+    try:
+        if SEQUENCE in record.headers:
+            return record.headers[SOURCE].decode(), int(record.headers[SEQUENCE])
+        exchange = events.Exchange.FromString(record.value)
+    except (KeyError, ValueError, DecodeError):
+        return None
+    return (exchange.source, exchange.sequence) if exchange.sequence else None
 
 
 def dead_letter(record: Record, reason: str) -> Record:

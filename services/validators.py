@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
 import jsonschema_rs
@@ -28,7 +28,11 @@ class JsonSchema(_Spec):
     json_schema: dict[str, Any] = Field(alias="schema")
 
     def refusal(self, question: str, answer: str) -> str:  # noqa: ARG002
-        return schema_refusal(json.dumps(self.json_schema, sort_keys=True), answer)
+        return schema_refusal(self._text, answer)
+
+    @cached_property
+    def _text(self) -> str:
+        return json.dumps(self.json_schema, sort_keys=True)
 
 
 class OneOf(_Spec):
@@ -73,8 +77,11 @@ class Covers(_Spec):
     ignore: frozenset[str] = frozenset()  # Words that need no field, in lower case.
 
     def refusal(self, question: str, answer: str) -> str:
-        asked = Counter(word for word in words(question) if word not in self.ignore)
-        used = Counter(word for value in _values(answer) for word in words(value) if word not in self.ignore)
+        asks = [word for word in words(question) if word not in self.ignore]
+        uses = [word for value in _values(answer) for word in words(value) if word not in self.ignore]
+        if sorted(asks) == sorted(uses):
+            return ""
+        asked, used = Counter(asks), Counter(uses)
         if left := sorted((asked - used).elements()):
             return f"covers: {' '.join(left)[:60]!r} is in no field"
         if extra := sorted((used - asked).elements()):
@@ -113,9 +120,10 @@ def check_schema(schema: str) -> None:
         raise ValueError(f"not a JSON Schema: {problem}".splitlines()[0][:300]) from problem
 
 
-def words(text: str) -> list[str]:
+@lru_cache(maxsize=256)  # Two validators ask the same of each value.
+def words(text: str) -> Sequence[str]:
     """The words of a text in lower case, without the punctuation around them; '12-B' and "O'Hare" are one word."""
-    return WORD.findall(text.lower())
+    return tuple(WORD.findall(text.lower()))
 
 
 @lru_cache(maxsize=256)
@@ -123,8 +131,13 @@ def _compiled(schema: str) -> jsonschema_rs.Validator:
     return jsonschema_rs.validator_for(json.loads(schema), offline=True)  # a $ref must not reach out
 
 
-def _values(answer: str) -> Iterator[str]:
+@lru_cache(maxsize=16)
+def _values(answer: str) -> Sequence[str]:
     """The leaves of a JSON answer as texts; the answer itself where it is not JSON."""
+    return tuple(_leaves(answer))
+
+
+def _leaves(answer: str) -> Iterator[str]:
     try:
         todo = [json.loads(answer)]
     except (ValueError, RecursionError):

@@ -8,7 +8,7 @@ pytest_plugins = ["tests.fixtures.engines", "tests.fixtures.students"]
 
 @pytest.fixture(autouse=True)
 def _unit_tests_open_no_sockets(request: pytest.FixtureRequest) -> None:
-    if request.node.get_closest_marker("contract") or request.node.get_closest_marker("end_to_end"):
+    if any(request.node.get_closest_marker(mark) for mark in ("contract", "end_to_end", "drill", "quick_drill")):
         enable_socket()
     else:
         disable_socket(allow_unix_socket=True)  # asyncio's own loop needs a socket pair

@@ -10,12 +10,6 @@ from services.kafka import Follower
 from services.settings import KafkaSettings
 from services.topics import EXCHANGES, decode
 
-STORED: Final = "SELECT uniqExact(id) AS n FROM exchanges WHERE outcome = 'answered'"
-DUPLICATES: Final = "SELECT count() - uniqExact(id) AS n FROM exchanges FINAL"
-MISSING: Final = """
-SELECT sum(last - seen) AS n
-FROM (SELECT max(sequence) AS last, uniqExact(sequence) AS seen FROM ledger GROUP BY source)
-"""
 CANDIDATES: Final = "SELECT count() AS n, toUnixTimestamp64Micro(max(decided_at)) AS latest FROM candidates"
 SETTLED_S: Final = 4.0
 
@@ -30,11 +24,6 @@ def answered_on_kafka(settings: KafkaSettings) -> set[str]:
         found |= {one.id for one in exchanges if one.outcome == events.OUTCOME_ANSWERED}
     follower.close()
     return found
-
-
-def count(clickhouse: ClickHouse, sql: str) -> int:
-    """The one number, named n, of a query."""
-    return int(clickhouse.query(sql)[0]["n"] or 0)
 
 
 def wait_until(ready: Callable[[], bool], timeout_s: float, what: str) -> None:

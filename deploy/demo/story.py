@@ -20,6 +20,7 @@ from protos import control_pb2 as control
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import client, tasks
+from services.audit import asking, take
 from services.clickhouse import ClickHouse
 from services.kafka import Producer
 from services.screen import WHO, console, kind_table, progress, score_table
@@ -151,13 +152,13 @@ class Story:
         """The ledger: answered = on Kafka = distinct in ClickHouse. Waits for the sink to catch up."""
         answered = {reply.exchange_id for reply in self.replies.values()} | self.by_kafka
         on_kafka = ledger.answered_on_kafka(self.kafka)
-        ledger.wait_until(lambda: ledger.count(self.clickhouse, ledger.STORED) >= len(on_kafka), 60, "the sink")
+        ledger.wait_until(lambda: asking.answered_ids(self.clickhouse) >= len(on_kafka), 60, "the sink")
         return {
             "answered": len(answered),
             "on_kafka": len(on_kafka),
-            "distinct_in_clickhouse": ledger.count(self.clickhouse, ledger.STORED),
-            "missing": ledger.count(self.clickhouse, ledger.MISSING),
-            "duplicates": ledger.count(self.clickhouse, ledger.DUPLICATES),
+            "distinct_in_clickhouse": asking.answered_ids(self.clickhouse),
+            "missing": take(self.clickhouse, {}, within_s=10).total.missing,
+            "duplicates": asking.duplicates(self.clickhouse, days=1),
         }
 
     def close(self, run: events.Run, counts: dict[str, int], answered_by_student: int) -> Path:

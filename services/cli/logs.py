@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 import uuid_utils
 
 from protos import control_pb2 as pb
+from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import client, topics
 from services.cli.settings import STATE, StateOption, settings
@@ -72,10 +74,12 @@ def import_(task: TaskName, file: File, state: StateOption = STATE) -> None:
             sequence = 0
             for sequence, exchange in enumerate(lines, start=1):
                 exchange.source, exchange.sequence = source, sequence
-                _send(producer, topics.encode(topics.EXCHANGES, exchange), acked)
+                send(producer, topics.encode(topics.EXCHANGES, exchange), acked)
                 bar.update(shown, advance=1)
         if waiting := producer.flush(60):
             raise fail(f"Kafka did not acknowledge {waiting} exchanges within 60 s; import the file again: ids repeat")
+        send(producer, topics.encode(topics.SOURCES, _ended(source, sequence, refused.total())), acked)
+        producer.flush(10)
         console.print(f"{sequence - refused.total()} exchanges imported as source {source}", highlight=False)
         lines.show_bad()
         for error, count in refused.items():
@@ -150,6 +154,16 @@ def _json_object(line: bytes) -> dict[str, Any]:
     return data
 
 
+def _ended(source: str, last_sequence: int, put_aside: int) -> events.SourceState:
+    """An import is a source as a gateway's start is; it has come to its end."""
+    state = events.SourceState(
+        source=source, last_sequence=last_sequence, acknowledged=last_sequence, put_aside=put_aside, ended=True
+    )
+    state.host = socket.gethostname()
+    state.at.GetCurrentTime()
+    return state
+
+
 def _golden_example(data: dict[str, Any]) -> pb.GoldenExample:
     truth = data.get("truth")
     if not isinstance(data.get("input"), str) or not data["input"].strip():
@@ -188,7 +202,8 @@ def golden_request(task: str, example: pb.GoldenExample) -> inference.Request:
     )
 
 
-def _send(producer: Producer, record: topics.Record, acked: Callable[[str], None]) -> None:
+def send(producer: Producer, record: topics.Record, acked: Callable[[str], None]) -> None:
+    """Queue a record, however long Kafka takes to make room for it."""
     while True:
         try:
             producer.send(record, acked)

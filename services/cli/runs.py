@@ -111,6 +111,9 @@ def _show_run(run: events.Run) -> None:
     console.print(f"snapshot {run.snapshot}, student version {run.student_version}", highlight=False)
     if run.reason:
         console.print(run.reason, highlight=False)
+    if run.erasures:
+        told = f"trained on rows of customers who were erased since; erasures {', '.join(run.erasures)}"
+        console.print(told, highlight=False)
     if run.report_path:
         console.print(f"report: {Path(run.report_path)}", highlight=False)
 

@@ -10,6 +10,7 @@ from protos import control_pb2 as pb
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import client, tasks, topics
+from services.audit import take
 from services.cli.runs import state_name
 from services.cli.settings import STATE, StateOption, settings
 from services.clickhouse import ClickHouse
@@ -18,10 +19,6 @@ from services.kafka import Follower
 from services.screen import TIGHT, clear_errors, console, policy_text
 
 app = typer.Typer()
-LEDGER = """
-SELECT count() AS sources, sum(last) AS answered, sum(seen) AS stored, sum(last - seen) AS missing FROM
-(SELECT source, max(sequence) AS last, uniqExact(sequence) AS seen FROM ledger GROUP BY source)
-"""
 
 
 @app.command()
@@ -36,10 +33,12 @@ def status(task: Annotated[str, typer.Argument(help="Only this task.")] = "", st
             if one.promotion.reason:
                 console.print(f"{one.task}: {one.promotion.reason}", markup=False, highlight=False)
         clickhouse = ClickHouse(found)
-        [ledger] = clickhouse.query(LEDGER)
+        ledger = take(clickhouse, {}, within_s=3).total
         clickhouse.close()
     console.print(
-        "ledger: {stored} of {answered} exchanges stored, {missing} missing".format(**ledger), highlight=False
+        f"ledger: {ledger.stored} of {ledger.answered} exchanges stored, {ledger.in_flight} on their way, "
+        f"{ledger.missing} missing{' or in the dead letters: see `tutelage audit`' if ledger.missing else ''}",
+        highlight=False,
     )
 
 

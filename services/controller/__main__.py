@@ -14,15 +14,21 @@ import structlog
 import uuid_utils
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_exponential
+from tenacity import AsyncRetrying, RetryCallState, Retrying, retry_if_exception_type, wait_exponential
 
 from protos import control_pb2, control_pb2_grpc
 from services import tasks, telemetry
+from services.audit.letters import DeadPlaces
 from services.clickhouse import ClickHouse
+from services.controller import retention
 from services.controller.actions import Actions
+from services.controller.auditing import Auditor
 from services.controller.desk import Desk
+from services.controller.erasing import Erasing, Kafka
+from services.controller.erasure_tables import ErasureTables
 from services.controller.launcher import Launcher
 from services.controller.loading import Loading
+from services.controller.receipts import CHANGELOG, holds_customers
 from services.controller.repository import Repository
 from services.controller.runner import Runner
 from services.controller.servicer import Control
@@ -31,8 +37,8 @@ from services.controller.state import State
 from services.controller.store import ClickHouseStore
 from services.controller.triton import Triton
 from services.errors import Overloaded
-from services.kafka import Follower, Producer
-from services.topics import PROMOTIONS, RUNS
+from services.kafka import Follower, Producer, bury, keeping
+from services.topics import DEAD_LETTERS, PROMOTIONS, RUNS
 
 log = structlog.stdlib.get_logger("tutelage")
 
@@ -81,15 +87,48 @@ async def _run(settings: Settings) -> None:
     actions = _actions(settings, defined)
     desk = Desk(state, lambda: str(uuid_utils.uuid7()), actions.now)
     runner = Runner(defined, state, desk, actions, settings.runs_at_once)
-    server = await _serve(settings, Control(defined, state, actions, desk))
+    erasing = _erasing(settings, actions, state, desk)
+    server = await _serve(settings, Control(defined, state, actions, desk, erasing))
+    auditor = Auditor(ClickHouse(settings), DeadPlaces(Follower(settings, DEAD_LETTERS)))
+    auditing = asyncio.create_task(auditor.go_on(settings.audit_every_s))
     going_on = asyncio.create_task(runner.go_on(settings.watch_every_s))
+    chores = asyncio.create_task(_chores(settings, defined, erasing))
     await asyncio.wait({going_on, asyncio.create_task(stopped.wait())}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping")
     await server.stop(GRACE_S)
+    auditing.cancel()
+    chores.cancel()
     going_on.cancel()
     with suppress(asyncio.CancelledError):
         await going_on
     os._exit(0)  # a thread may load a model for minutes more; whatever it does can be done again
+
+
+async def _chores(settings: Settings, defined: dict[str, tasks.Task], erasing: Erasing) -> None:
+    """What a start owes ClickHouse, as soon as that is there. A fault in one is logged, and ends that one alone."""
+    patience = AsyncRetrying(
+        retry=retry_if_exception_type(Overloaded), wait=wait_exponential(max=60), before_sleep=_waiting
+    )
+    ends = await asyncio.gather(
+        patience(asyncio.to_thread, retention.apply, lambda: ClickHouse(settings), defined),
+        patience(erasing.resume),
+        return_exceptions=True,
+    )
+    for error in ends:
+        if isinstance(error, Exception):
+            log.error("left undone until the next start", reason=str(error), exc_info=error)
+
+
+def _erasing(settings: Settings, actions: Actions, state: State, desk: Desk) -> Erasing:
+    return Erasing(
+        ErasureTables(lambda: ClickHouse(settings)),
+        actions,
+        state,
+        desk,
+        Kafka(lambda: keeping(settings, holds_customers), lambda keys: bury(settings, CHANGELOG, keys)),
+        directory=settings.runs_dir / ".erasures",
+        new_id=lambda: str(uuid_utils.uuid7()),
+    )
 
 
 def _rebuild(state: State, settings: Settings) -> None:

@@ -1,8 +1,10 @@
 """What a run does to the world, a step at a time. Each can be done again after a kill."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,6 +36,8 @@ class Actions:
     snapshots_dir: Path
     runs_dir: Path
     page_rows: int
+    datasets: threading.Lock = field(default_factory=threading.Lock)
+    """Held while a dataset is written, and between looking whether one is trained on and changing that."""
 
     def facts(self, run: events.Run, current: events.Promotion) -> Facts:
         """What can be seen of a run; `current` is its task's promotion."""
@@ -61,11 +65,12 @@ class Actions:
     def snapshot(self, run: events.Run) -> None:
         """Freeze the dataset."""
         task = self.tasks[run.task]
-        snapshot.take(self.store, Order(task, run.snapshot, self.dataset(run), self.now(), self.page_rows))
+        with self.datasets:
+            snapshot.take(self.store, Order(task, run.snapshot, self.dataset(run), self.now(), self.page_rows))
 
     async def train(self, run: events.Run) -> None:
         """Train, export and measure. Raises Refused with the last lines of the log."""
-        job = self._written_job(run)
+        job = await asyncio.to_thread(self._written_job, run)
         status = await self.launcher.run(job)
         if status != 0 or not (self.output(run) / "report.json").is_file():
             raise Refused(f"training ended with {status}: {launcher.last_lines(job) or 'it said nothing'}")
@@ -113,12 +118,16 @@ class Actions:
     def _written_job(self, run: events.Run) -> Path:
         """The job's file. One that is there stays: an interrupted training goes on as it began."""
         path = self.output(run) / "job.json"
+        with self.datasets:
+            self._write_job(run, path)
+        return path
+
+    def _write_job(self, run: events.Run, path: Path) -> None:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_suffix(".unfinished")
             unfinished.write_text(self._job(run).model_dump_json(by_alias=True, indent=2), encoding="utf-8")
             unfinished.replace(path)
-        return path
 
     def _job(self, run: events.Run) -> Job:
         task = self.tasks[run.task]

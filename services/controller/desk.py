@@ -56,6 +56,14 @@ class Desk:
         log.info("run", run=run.id, task=run.task, state=events.RunState.Name(later.state))
         return later
 
+    async def mark(self, run_id: str, erasure_id: str) -> None:
+        """Record that a run was trained on rows of a customer who was erased since."""
+        run = events.Run()
+        run.CopyFrom(self._state.known_run(run_id))
+        run.erasures.append(erasure_id)
+        run.updated_at.FromDatetime(self._now())
+        await self._write(run)
+
     async def promote(
         self, current: events.Promotion, policy: events.Policy, run: events.Run | None, reason: str, decided_by: str
     ) -> events.Promotion:

@@ -15,6 +15,7 @@ from services.controller.actions import Actions
 from services.controller.checks import MAX_REASON_CHARACTERS, Rejected, invalid, known_task, required
 from services.controller.cycle import ENDED, lacking
 from services.controller.desk import Desk
+from services.controller.erasing import Asked, Erasing
 from services.controller.errors import Refused
 from services.controller.state import State
 from services.controller.verdict import judge, objection
@@ -51,11 +52,12 @@ def _answered(method: Method[Answer]) -> Method[Answer]:
 class Control(control_pb2_grpc.ControlServicer):
     """Every method: INVALID_ARGUMENT names the field, NOT_FOUND what is not there, UNAVAILABLE who is away."""
 
-    def __init__(self, tasks: Mapping[str, Task], state: State, actions: Actions, desk: Desk) -> None:
+    def __init__(self, tasks: Mapping[str, Task], state: State, actions: Actions, desk: Desk, erasing: Erasing) -> None:
         self._tasks = tasks
         self._state = state
         self._actions = actions
         self._desk = desk
+        self._erasing = erasing
 
     @_answered
     async def Status(self, request: control.StatusRequest, _context: Any) -> control.StatusReply:
@@ -117,6 +119,12 @@ class Control(control_pb2_grpc.ControlServicer):
         rows = checks.golden_rows(task, list(request.examples), self._actions.now())
         await asyncio.to_thread(self._actions.store.add_golden, rows)
         return control.AddGoldenReply(added=len(rows))
+
+    @_answered
+    async def Erase(self, request: control.EraseRequest, _context: Any) -> control.ErasureReceipt:
+        task = known_task(self._tasks, request.task).name if request.task else ""
+        asked = Asked(required("group_key", request.group_key), task, required("decided_by", request.decided_by))
+        return await (self._erasing.plan(asked) if request.dry_run else self._erasing.erase(asked))
 
     async def _decide(
         self, policy: events.Policy, run: events.Run | None, task: str, reason: str, decided_by: str

@@ -26,6 +26,8 @@ class Settings(ServiceSettings, KafkaSettings, ClickHouseSettings):
     """What this Python is started with to train; the job's path follows. A JSON list."""
     watch_every_s: float = Field(5.0, gt=0)
     """How often candidates are counted and Triton is asked whether it serves what is promoted."""
+    audit_every_s: float = Field(60.0, gt=0)
+    """How often the ledger is audited for the metrics tutelage_audit_*. Longer than the sink ever takes."""
     runs_at_once: int = Field(1, ge=1)
     """Runs of different tasks that may go on together; one task never has two."""
     versions_kept: int = Field(5, ge=1)

@@ -20,6 +20,7 @@ from services.controller.errors import Refused
 from services.controller.guards import GoldenWall, Tally
 from services.controller.rows import GoldenTally, example_row, is_set_aside
 from services.controller.store import Page, Store
+from services.erasures import digest
 from services.tasks import Task
 from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS, Truth
 
@@ -32,6 +33,9 @@ FILTERS: Final = (
 )
 MOST_OF_THE_TEACHERS: Final = 1_000
 """More narrow the interval little, and each costs the student's time."""
+DIGEST: Final = "group_digest"
+"""A column of train and eval that training does not read: whose row it is, should that customer be erased."""
+COLUMNS: Final = {**EXAMPLE_COLUMNS, DIGEST: "string"}
 READ_ONLY_FILE: Final = 0o444
 READ_ONLY_DIRECTORY: Final = 0o555
 
@@ -74,7 +78,7 @@ def _fill(directory: Path, store: Store, order: Order) -> None:
     _write(directory / "golden.parquet", GOLDEN_COLUMNS, pages)
     tallies = {split: _write_split(directory, store, order, golden.wall, split) for split in ("train", "eval")}
     _check(golden, tallies)
-    manifest = {**_manifest(order, golden, tallies), "truth": whose, "sha256": _hashes(directory)}
+    manifest = {**_manifest(order, golden, tallies), "truth": whose, "sha256": hashes(directory)}
     (directory / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
@@ -101,10 +105,11 @@ def _write_split(directory: Path, store: Store, order: Order, wall: GoldenWall, 
                 tally.removed[why] += 1
                 continue
             tally.add(candidate)
-            yield example_row(order.task, candidate)
+            whose = digest(candidate["group_key"]) if candidate["group_key"] else ""
+            yield {**example_row(order.task, candidate), DIGEST: whose}
 
     pages = (rows(page) for page in store.candidates(order.task.name, split, order.page_rows))
-    _write(directory / f"{split}.parquet", EXAMPLE_COLUMNS, pages)
+    _write(directory / f"{split}.parquet", COLUMNS, pages)
     return tally
 
 
@@ -146,7 +151,8 @@ def _manifest(order: Order, golden: GoldenTally, tallies: Mapping[str, Tally]) -
     }
 
 
-def _hashes(directory: Path) -> dict[str, str]:
+def hashes(directory: Path) -> dict[str, str]:
+    """SHA-256 of each Parquet file, as hex."""
     hashes = {}
     for path in sorted(directory.glob("*.parquet")):
         with path.open("rb") as file:

@@ -38,6 +38,8 @@ class State:
     def write(self, event: events.Run | events.Promotion) -> None:
         """Commit an event. Raises Overloaded while Kafka has not acknowledged it; it may still arrive later."""
         answers: list[str] = []
+        if isinstance(event, events.Run):
+            self._keep_marks(event)
 
         def acked(error: str) -> None:
             if not error:  # also when it comes after we gave up waiting: what is on the topic counts
@@ -66,6 +68,13 @@ class State:
     def promotion(self, task: str) -> events.Promotion:
         """What serves the task: teacher only where nothing was decided."""
         return self._promotions.get(task) or unpromoted(task)
+
+    def _keep_marks(self, run: events.Run) -> None:
+        """Whoever advances a run may have copied it before it was marked."""
+        known = self._runs.get(run.id)
+        marks = sorted({*run.erasures, *(known.erasures if known else ())})
+        run.ClearField("erasures")
+        run.erasures.extend(marks)
 
     def _recall(self, record: Record) -> None:
         try:

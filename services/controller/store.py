@@ -55,7 +55,7 @@ FROM page LEFT JOIN (
                    completion_tokens, request), (student_us = 0, finished_at)) AS teacher
     FROM exchanges FINAL
     WHERE task = {task:String} AND answered_by = 'teacher' AND outcome = 'answered'
-          AND text IN (SELECT text FROM page)
+          AND NOT mapContains(metadata, 'tutelage.cut_from_bytes') AND text IN (SELECT text FROM page)
     GROUP BY text
 ) AS asked ON page.text = asked.text
 ORDER BY page.id
@@ -68,7 +68,7 @@ SELECT toString(id) AS id, question AS input, answer AS truth, group_key, kind, 
         request) AS teacher
 FROM exchanges FINAL
 WHERE task = {task:String} AND answered_by = 'teacher' AND outcome = 'answered' AND finish = 'stop'
-      AND exchanges.id > {after:UUID}
+      AND NOT mapContains(metadata, 'tutelage.cut_from_bytes') AND exchanges.id > {after:UUID}
 ORDER BY exchanges.id
 LIMIT {rows:UInt32}
 """

@@ -57,7 +57,9 @@ class Repeats:
         self._running[exchange_id] = (fingerprint, ended)
         try:
             reply = await make()
-            self._answered[exchange_id] = _Answered(fingerprint, reply, self._now_s())
+            kept = inference.Reply()
+            kept.CopyFrom(reply)  # The reply is a part of its exchange, and a part keeps the whole in memory.
+            self._answered[exchange_id] = _Answered(fingerprint, kept, self._now_s())
             return reply
         finally:
             del self._running[exchange_id]

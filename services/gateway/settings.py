@@ -38,7 +38,8 @@ class GatewaySettings(ServiceSettings):
     max_open_calls: int = Field(120_000, ge=1)
     """More are refused with RESOURCE_EXHAUSTED. An open call takes 25 KB of memory and more."""
     max_request_bytes: int = Field(2 * 1024**2, ge=1024)
-    """A larger message is refused by gRPC. Request and answers together must fit into a Kafka message of 4 MiB."""
+    """A larger message is refused by gRPC. What with its answers does not fit into a Kafka message of 4 MiB, or
+    what the topic's max.message.bytes allows, is cut with a mark, and the whole kept in `refused/` of the spool."""
     request_limits: RequestLimits = RequestLimits()
     """As a JSON object: REQUEST_LIMITS='{"tools": 256}'."""
     repeat_max_entries: int = Field(10_000, ge=0)

@@ -17,6 +17,7 @@ import uuid_utils
 
 from protos import events_pb2 as events
 from services import telemetry
+from services.gateway.sources import Sources
 from services.gateway.spool_disk import Reserve, locked
 from services.gateway.spool_drain import Drain
 from services.gateway.spool_segments import Segment, following, found, pack
@@ -65,8 +66,9 @@ class Spool:
         self._active = following(directory, left[-1] if left else None)
         self._segments = deque([*left, self._active])
         self._reserve = Reserve(directory, min(RESERVE_BYTES, max_bytes // RESERVE_SHARE))
+        sources = Sources(self.source, lambda: self._written_sequence, directory, producer)
         sync_every_s = SYNC_EVERY_S if fsync is Fsync.INTERVAL else None
-        self._drain = Drain(self._segments, producer, directory / "refused", self._reserve, sync_every_s)
+        self._drain = Drain(self._segments, sources, directory / "refused", self._reserve, sync_every_s)
 
     @classmethod
     def open(cls, directory: Path, producer: Producer, max_bytes: int, fsync: Fsync) -> "Spool":

@@ -1,23 +1,37 @@
 """The thread that brings the spool's segments to Kafka, in order, and deletes what Kafka has acknowledged."""
 
+import os
 import threading
 import time
 from collections import deque
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from services import telemetry
 from services.errors import Overloaded
+from services.gateway.sources import Place, Sources
+from services.gateway.spool_cut import shortened
 from services.gateway.spool_disk import Reserve
 from services.gateway.spool_segments import Segment, pack
-from services.kafka import Producer
-from services.topics import Record
+from services.topics import CUT_FROM, Record, decode
 
 IN_FLIGHT_BYTES: Final = 16 * 1024 * 1024
 IN_FLIGHT_RECORDS: Final = 20_000
 ACK_WAIT_S: Final = 0.02
 IDLE_WAIT_S: Final = 0.5
+SAY_GOODBYE_S: Final = 2.0
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """A record on its way to Kafka: the segment that holds it, the bytes that it takes there, its place in a source."""
+
+    segment: Segment
+    record: Record
+    size: int
+    place: Place | None
 
 
 class Drain:
@@ -29,17 +43,20 @@ class Drain:
     def __init__(
         self,
         segments: deque[Segment],
-        producer: Producer,
+        sources: Sources,
         aside: Path,
         reserve: Reserve,
         sync_every_s: float | None,
     ) -> None:
         self._segments = segments
-        self._producer = producer
+        self._left = [segment for segment in segments if segment.sealed]
+        self._sources = sources
+        self._producer = sources.producer  # Its acknowledgements come in the same poll.
         self._reserve = reserve
         self._aside = aside
         self._sync_every_s = sync_every_s
         self._synced_s = 0.0
+        self._refused: deque[tuple[_Sent, str]] = deque()
         self._in_flight_bytes = 0
         self._in_flight_records = 0
         self._written = threading.Event()
@@ -73,9 +90,11 @@ class Drain:
                 self._drop_acknowledged()
                 self._send()
                 self._sync()
+                self._sources.tell(self._left_is_sent())
                 self._reserve.hold()
             except OSError as error:
                 self._reserve.release(error)
+        self._sources.end(SAY_GOODBYE_S)
 
     def _done(self) -> bool:
         if self._stop_at_s is None:
@@ -85,6 +104,7 @@ class Drain:
         )
 
     def _send(self) -> None:
+        self._settle_refused()
         for segment in list(self._segments):
             sealed = segment.sealed  # Read before the records: what is written after the look is not a torn tail.
             if not self._send_from(segment) or not sealed:
@@ -106,9 +126,11 @@ class Drain:
     def _sent(self, segment: Segment, record: Record, size: int) -> bool:
         if not self._room():
             return False
+        place = self._sources.sent(record)
         try:
-            self._producer.send(record, partial(self._acked, segment, record, size))
+            self._producer.send(record, partial(self._acked, _Sent(segment, record, size, place)))
         except Overloaded:
+            self._sources.not_sent(place)
             return False
         segment.sent += size
         self._in_flight_bytes += size
@@ -118,15 +140,47 @@ class Drain:
     def _room(self) -> bool:
         return self._in_flight_bytes < IN_FLIGHT_BYTES and self._in_flight_records < IN_FLIGHT_RECORDS
 
-    def _acked(self, segment: Segment, record: Record, size: int, refused: str) -> None:
-        self._in_flight_bytes -= size
+    def _acked(self, sent: _Sent, refused: str) -> None:
+        if refused:  # It stays in flight: what becomes of it is written to disk, and that is not for a callback.
+            self._refused.append((sent, refused))
+        else:
+            self._settle(sent)
+
+    def _settle(self, sent: _Sent, put_aside: bool = False) -> None:
+        self._in_flight_bytes -= sent.size
         self._in_flight_records -= 1
-        if refused:
-            self._put_aside(f"{segment.path.stem}.refused", pack(record))
-            telemetry.DEAD.labels(record.topic).inc()
-            telemetry.log.error("Kafka refuses a record for good: put aside", topic=record.topic, reason=refused)
-        segment.acked += size
-        self.acked_bytes += size
+        self._sources.acked(sent.place, put_aside)
+        sent.segment.acked += sent.size
+        self.acked_bytes += sent.size
+
+    def _settle_refused(self) -> None:
+        """Each is sent again in a shorter form, and the whole kept; what can't be shortened is only put aside."""
+        while self._refused:
+            sent, refused = self._refused[0]
+            if shorter := shortened(sent.record):
+                self._keep_whole(sent.record, refused)
+                try:
+                    self._producer.send(shorter, partial(self._acked, replace(sent, record=shorter)))
+                except Overloaded:
+                    return
+            else:
+                self._put_aside(f"{sent.segment.path.stem}.refused", pack(sent.record))
+                telemetry.DEAD.labels(sent.record.topic).inc()
+                telemetry.log.error(
+                    "Kafka refuses a record for good: put aside", topic=sent.record.topic, reason=refused
+                )
+                self._settle(sent, put_aside=True)
+            self._refused.popleft()
+
+    def _keep_whole(self, record: Record, refused: str) -> None:
+        """The first form that is refused is the whole; those after it are shortened already."""
+        exchange = decode(record)
+        if CUT_FROM not in exchange.request.metadata:
+            name = f"{exchange.source}.{exchange.sequence}.{exchange.id}.whole"
+            self._put_aside(name, pack(record), "wb")
+            telemetry.log.warning(
+                "too large for Kafka: cut, the whole is kept", bytes=len(record.value), file=name, reason=refused
+            )
 
     def _put_torn_aside(self, segment: Segment) -> None:
         size = segment.written - segment.sent
@@ -137,15 +191,22 @@ class Drain:
         segment.acked += size
         self.acked_bytes += size
 
-    def _put_aside(self, name: str, data: bytes) -> None:
+    def _put_aside(self, name: str, data: bytes, mode: str = "ab") -> None:
         self._aside.mkdir(exist_ok=True)
-        with (self._aside / name).open("ab") as file:
+        with (self._aside / name).open(mode) as file:
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())  # Its segment is deleted next.
 
     def _drop_acknowledged(self) -> None:
         while self._segments and self._segments[0].sealed and self._segments[0].acked == self._segments[0].written:
+            self._sources.note()
             self._segments[0].remove()
             self._segments.popleft()
+
+    def _left_is_sent(self) -> bool:
+        self._left = [segment for segment in self._left if segment.acked < segment.written]
+        return not self._left
 
     def _sync(self) -> None:
         if self._sync_every_s is not None and time.monotonic() - self._synced_s >= self._sync_every_s:

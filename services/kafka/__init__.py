@@ -4,6 +4,17 @@ from services.kafka.config import MAX_MESSAGE_BYTES
 from services.kafka.consumer import Consumer
 from services.kafka.follower import Follower
 from services.kafka.producer import Acked, Producer
-from services.kafka.topics import create_topics
+from services.kafka.tombstones import bury
+from services.kafka.topics import Keeping, create_topics, keeping
 
-__all__ = ["MAX_MESSAGE_BYTES", "Acked", "Consumer", "Follower", "Producer", "create_topics"]
+__all__ = [
+    "MAX_MESSAGE_BYTES",
+    "Acked",
+    "Consumer",
+    "Follower",
+    "Keeping",
+    "Producer",
+    "bury",
+    "create_topics",
+    "keeping",
+]

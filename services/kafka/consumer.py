@@ -8,7 +8,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from services.errors import Overloaded
 from services.kafka.config import consumer_config
-from services.kafka.records import records_of
+from services.kafka.records import polled, records_of
 from services.settings import KafkaSettings
 from services.topics import Record
 
@@ -37,12 +37,16 @@ class Consumer:
         on_revoke: Callable[[], None] = lambda: None,
     ) -> None:
         self._on_revoke = on_revoke
-        self._revoked: set[tuple[str, int]] = set()
+        self._read: list[Record] = []
+        self._held: set[tuple[str, int]] = set()
+        self._paused = False
         self._consumer = _Consumer(consumer_config(settings, group))
         self._consumer.subscribe(list(topics), on_revoke=self._revoke)
 
     def _revoke(self, _consumer: Any, places: list[TopicPartition]) -> None:
-        self._revoked |= {(place.topic, place.partition) for place in places}
+        gone = {(place.topic, place.partition) for place in places}
+        # Read in this very poll: whoever has the partition next reads it again from its last commit.
+        self._read = [record for record in self._read if (record.topic, record.partition) not in gone]
         self._on_revoke()
 
     def owned(self) -> set[tuple[str, int]]:
@@ -51,11 +55,11 @@ class Consumer:
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         """Up to `max_records` records, as soon as there is one, or none after `timeout_s`."""
-        first = records_of([message] if (message := self._consumer.poll(timeout_s)) else [])
-        self._revoked.clear()
-        rest = records_of(self._consumer.consume(max_records - 1, 0)) if max_records > 1 else []
-        # A partition revoked between the two is read again from its last commit, by us or by another member.
-        return [record for record in first if (record.topic, record.partition) not in self._revoked] + rest
+        self._read = []
+        for message in polled(self._consumer, max_records, timeout_s):
+            self._read += records_of([message])
+        self._release()
+        return self._read
 
     def commit(self, records: Iterable[Record]) -> None:
         """Mark these records, and all before them on their partitions, as done. Returns when Kafka knows.
@@ -76,11 +80,20 @@ class Consumer:
 
     def pause(self) -> None:
         """Fetch nothing more, but stay in the group as long as `poll` is called."""
+        self._paused = True
+        self._held |= self.owned()
         self._consumer.pause(self._consumer.assignment())
 
     def resume(self) -> None:
-        """Fetch again where `pause` stopped."""
-        self._consumer.resume(self._consumer.assignment())
+        """Fetch again where `pause` stopped; partitions that a rebalance has away just now, when they come back."""
+        self._paused = False
+        self._release()
+
+    def _release(self) -> None:
+        """librdkafka keeps a partition paused that went and came back, whoever resumed the others meanwhile."""
+        if self._held and not self._paused and (back := self._held & self.owned()):
+            self._consumer.resume([TopicPartition(topic, partition) for topic, partition in back])
+            self._held -= back
 
     def close(self) -> None:
         """Leave the group at once, so that another member takes over."""

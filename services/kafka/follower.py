@@ -1,12 +1,14 @@
 """The lone reader of a topic."""
 
+from collections.abc import Mapping
+
 import uuid_utils
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Consumer as _Consumer
 
 from services.errors import Overloaded
 from services.kafka.config import consumer_config
-from services.kafka.records import records_of
+from services.kafka.records import polled, records_of
 from services.settings import KafkaSettings
 from services.topics import Record
 
@@ -21,21 +23,26 @@ class Follower:
         self._topic = topic
         self._unread: set[int] = set()
 
-    def start(self, timeout_s: float) -> None:
-        """Find the topic's partitions. Raises Overloaded if Kafka does not answer or the topic is not there."""
+    def start(self, timeout_s: float, offsets: Mapping[int, int] | None = None) -> None:
+        """Find the topic's partitions, or read only those of `offsets`, each from its offset.
+
+        Raises Overloaded if Kafka does not answer or the topic, or such a partition of it, is not there.
+        """
         try:
             metadata = self._consumer.list_topics(self._topic, timeout=timeout_s).topics[self._topic]
         except KafkaException as error:
             raise Overloaded(f"Kafka does not answer: {error}") from error
         if not metadata.partitions:
             raise Overloaded(f"topic {self._topic} does not exist yet")
-        self._unread = set(metadata.partitions)
-        self._consumer.assign([TopicPartition(self._topic, number, self._start) for number in self._unread])
+        starts = dict.fromkeys(metadata.partitions, self._start) if offsets is None else offsets
+        if absent := set(starts) - set(metadata.partitions):
+            raise Overloaded(f"topic {self._topic} has no partition {min(absent)}")
+        self._unread = set(starts)
+        self._consumer.assign([TopicPartition(self._topic, number, start) for number, start in starts.items()])
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         """Up to `max_records` records, as soon as there is one, or none after `timeout_s`."""
-        first = self._consumer.poll(timeout_s)  # `consume` alone waits until it has all or the time is over.
-        messages = [first, *(self._consumer.consume(max_records - 1, 0) if max_records > 1 else ())] if first else []
+        messages = list(polled(self._consumer, max_records, timeout_s))
         for message in messages:
             if (error := message.error()) and error.code() == KafkaError._PARTITION_EOF:
                 self._unread.discard(message.partition())
@@ -44,6 +51,19 @@ class Follower:
     def caught_up(self) -> bool:
         """Whether the end of every partition has been seen once since `start`."""
         return not self._unread
+
+    def first_kept(self, timeout_s: float) -> dict[int, int]:
+        """Of each partition that is read, the first offset that Kafka still keeps.
+
+        Raises Overloaded if Kafka does not answer.
+        """
+        try:
+            return {
+                place.partition: int(self._consumer.get_watermark_offsets(place, timeout_s)[0])
+                for place in self._consumer.assignment()
+            }
+        except KafkaException as error:
+            raise Overloaded(f"Kafka does not answer: {error}") from error
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -33,7 +33,7 @@ class Producer:
         self._again_at_s = 0.0
 
     def send(self, record: Record, acked: Acked = lambda _error: None) -> None:
-        """Queue a record. Raises Overloaded when the queue is full.
+        """Queue a record, for the partition that it names, else for its key's. Raises Overloaded when it is full.
 
         `acked` runs inside `poll` or `flush`, or at once for a record that is too large.
         """
@@ -48,7 +48,9 @@ class Producer:
 
         headers = list(record.headers.items())
         try:
-            self._producer.produce(record.topic, record.value, record.key, on_delivery=delivered, headers=headers)
+            self._producer.produce(
+                record.topic, record.value, record.key, record.partition, on_delivery=delivered, headers=headers
+            )
         except KafkaException as error:
             self._answer(error.args[0], record, acked)
 

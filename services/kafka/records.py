@@ -1,13 +1,29 @@
 """Messages of librdkafka as records."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from services.topics import Record
 
 log = logging.getLogger(__name__)
+
+
+def polled(consumer: Consumer, max_messages: int, timeout_s: float) -> Iterator[Message]:
+    """Up to `max_messages`, as soon as there is one, or none after `timeout_s`.
+
+    One by one: `consume`, which gives many at once, waits until it has all or the time is over, and it loses messages
+    of one partition when another's reading is just beginning.
+    """
+    message = consumer.poll(timeout_s)
+    for _ in range(max_messages - 1):
+        if message is None:
+            return
+        yield message
+        message = consumer.poll(0)
+    if message is not None:
+        yield message
 
 
 def records_of(messages: Iterable[Message]) -> list[Record]:
@@ -27,12 +43,13 @@ def _usable(message: Message) -> bool:
 
 
 def _record(message: Message) -> Record:
-    headers = {name: value or b"" for name, value in message.headers() or ()}
+    headers = message.headers()
     return Record(
-        str(message.topic()),
+        message.topic() or "",
         message.key() or b"",
         message.value() or b"",
-        headers,
-        int(message.partition() or 0),
-        int(message.offset() or 0),
+        {name: value or b"" for name, value in headers} if headers else {},
+        message.partition() or 0,
+        message.offset() or 0,
+        message.timestamp()[1],
     )

@@ -24,6 +24,7 @@ def main() -> None:
     settings = SamplerSettings()
     telemetry.start("sampler", settings.log_level, settings.metrics_listen)
     known = tasks.load(settings.tasks_dir)
+    settings.sampler_data_dir.mkdir(parents=True, exist_ok=True)  # Faust makes the last folder alone.
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     partitions = settings.sampler_partitions or loop.run_until_complete(partitions_of_sources(settings))

@@ -18,6 +18,7 @@ import xxhash
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.tasks import Task, answer_text, fraction, question, split, student_prompt
+from services.topics import CUT_FROM
 from services.validators import JsonSchema, OneOf, Regex, refusal
 
 WHOLE: Final = frozenset({inference.FINISH_STOP, inference.FINISH_TOOL_CALLS})
@@ -33,6 +34,7 @@ class Verdict(StrEnum):
     CONFIRMED = "confirmed"
     EXCLUDED = "excluded"
     GOLDEN = "golden"
+    CUT = "cut"
     UNFINISHED = "unfinished"
     STUDENTS_OWN = "students_own"
     NOT_LICENSED = "not_licensed"
@@ -76,8 +78,8 @@ def side(task: Task, exchange: events.Exchange) -> events.Split:
 
 def decide(task: Task, exchange: events.Exchange, said: Said, duplicate: bool) -> Decision:
     """The verdict on an exchange. `duplicate`: another exchange with its fingerprint has been chosen already."""
-    if side(task, exchange) == events.SPLIT_GOLDEN:
-        return Decision(Verdict.GOLDEN, "its group is set aside to prove")
+    if aside := _set_aside(task, exchange):
+        return aside
     if said.correction:
         return _on_correction(task, exchange, said.correction)
     if said.rating < 0:
@@ -87,6 +89,15 @@ def decide(task: Task, exchange: events.Exchange, said: Said, duplicate: bool) -
     if said.rating > 0:
         return Decision(Verdict.CONFIRMED, f"rated {said.rating:g}")
     return _by_luck(task, exchange, duplicate)
+
+
+def _set_aside(task: Task, exchange: events.Exchange) -> Decision | None:
+    """Why nothing that anybody says lets it be learnt from; None where something may."""
+    if side(task, exchange) == events.SPLIT_GOLDEN:
+        return Decision(Verdict.GOLDEN, "its group is set aside to prove")
+    if CUT_FROM in exchange.request.metadata:
+        return Decision(Verdict.CUT, "too large for Kafka: its texts are shortened")
+    return None
 
 
 def _on_correction(task: Task, exchange: events.Exchange, correction: str) -> Decision:
@@ -144,6 +155,7 @@ def candidate(
         excluded=decision.verdict is Verdict.EXCLUDED,
         teacher_answer=teacher,
         teacher_model=model,
+        asked_at=exchange.started_at,
     )
     chosen.decided_at.FromDatetime(now)
     return chosen

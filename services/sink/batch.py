@@ -10,6 +10,8 @@ import xxhash
 from services.topics import Record
 
 Row = Sequence[Any]
+Rows = Sequence[tuple[Record, Row]]
+"""Rows with the records that they were made of."""
 Place = tuple[str, int]
 """A topic and a partition of it."""
 

@@ -1,6 +1,6 @@
 """A record of a topic as a row of the table of the same name; pure. Columns are those of schema/."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -8,22 +8,26 @@ from typing import Any, Final
 from uuid import UUID
 
 from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
-from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.errors import BadEvent
+from services.sink.plain import json, plain
 from services.tasks import answer_text, question
 from services.topics import Record, decode
 
 Values = Mapping[str, Any]
+Attempts = Sequence[Mapping[str, Any]]
+IN_COLUMNS: Final = frozenset({"model", "student_version", "message", "finish", "usage", "confidence"})
+"""What a row says of the attempt that gave the answer."""
+_USER: Final = inference.Role.Name(inference.ROLE_USER)
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table's columns, in the order of a row, and how a message becomes its values by column."""
+    """A table's columns, in the order of a row, and how a message becomes its values by column, in the same order."""
 
     columns: Sequence[str]
     values: Callable[[Any], Values]
@@ -33,16 +37,19 @@ def row(record: Record) -> tuple[Any, ...]:
     """The row of a record, in the order of its table's columns. Raises BadEvent if there can be none."""
     table = TABLES[record.topic]
     values = table.values(decode(record))
-    return (*(values[column] for column in table.columns[:-2]), record.partition, record.offset)
+    return (*values.values(), record.partition, record.offset)
 
 
 def exchange_values(exchange: events.Exchange) -> Values:
-    """A finished inference."""
-    request, reply, timings = exchange.request, exchange.reply, exchange.reply.timings
+    """A finished inference. The dearest of all rows: a field is read once, for each costs a fifth of a microsecond."""
+    reply, request = exchange.reply, plain(exchange.request)
+    attempts = [_attempt(attempt, reply) for attempt in exchange.attempts]
+    usage, timings = reply.usage, reply.timings
+    metadata = request.get("metadata", {})
     started_us, finished_us = _us(exchange.started_at), _us(exchange.finished_at)
     return {
         "id": _uuid("id", exchange.id),
-        "task": request.task,
+        "task": request.get("task", ""),
         "source": exchange.source,
         "sequence": exchange.sequence,
         "origin": exchange.origin,
@@ -52,23 +59,23 @@ def exchange_values(exchange: events.Exchange) -> Values:
         "model": reply.model,
         "student_version": reply.student_version,
         "why": reply.why,
-        "group_key": request.group_key,
-        "kind": request.metadata.get("kind", ""),
-        "question": question(request),
-        "request": _json(request),
+        "group_key": request.get("group_key", ""),
+        "kind": metadata.get("kind", ""),
+        "question": _question(request),
+        "request": json(request),
         "answer": answer_text(reply.message),
         "finish": _name(inference.Finish, reply.finish),
-        "prompt_tokens": reply.usage.prompt_tokens,
-        "completion_tokens": reply.usage.completion_tokens,
-        "cost_usd": _cost_usd(exchange),
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "cost_usd": _cost_usd(reply.cost_usd, attempts),
         "latency_us": timings.total_us or max(0, finished_us - started_us),
         "first_token_us": timings.first_token_us,
         "teacher_us": timings.teacher_us,
         "student_us": timings.student_us,
-        "confidence": _confidence(exchange),
-        "refusal": next((attempt.refusal for attempt in exchange.attempts if attempt.refusal), ""),
-        "attempts": f"[{','.join(_json(attempt) for attempt in exchange.attempts)}]",
-        "metadata": dict(request.metadata),
+        "confidence": _confidence(reply, attempts),
+        "refusal": next((attempt["refusal"] for attempt in attempts if "refusal" in attempt), ""),
+        "attempts": json(attempts),
+        "metadata": metadata,
         "started_at": started_us or finished_us,
         "finished_at": finished_us or started_us,
     }
@@ -96,7 +103,7 @@ def candidate_values(candidate: events.Candidate) -> Values:
         "id": _uuid("id", candidate.id),
         "task": candidate.task,
         "split": _name(events.Split, candidate.split),
-        "request": _json(request),
+        "request": json(plain(request)),
         "question": question(request),
         "kind": request.metadata.get("kind", ""),
         "group_key": request.group_key,
@@ -147,6 +154,20 @@ def promotion_values(promotion: events.Promotion) -> Values:
     }
 
 
+def source_values(state: events.SourceState) -> Values:
+    """How far a source has come."""
+    return {
+        "source": state.source,
+        "ended": state.ended,
+        "last_sequence": state.last_sequence,
+        "acknowledged": state.acknowledged,
+        "put_aside": state.put_aside,
+        "oldest_unacknowledged_at": _us(state.oldest_unacknowledged_at),
+        "at": _us(state.at),
+        "host": state.host,
+    }
+
+
 @lru_cache(maxsize=1024)
 def _name(enum: EnumTypeWrapper, number: int) -> str:
     """OUTCOME_ANSWERED -> answered; '' where nothing is set; the number where a newer writer knows more than we."""
@@ -167,23 +188,31 @@ def _us(time: Timestamp) -> int:
     return time.seconds * 1_000_000 + time.nanos // 1_000
 
 
-def _json(message: Message) -> str:
-    return MessageToJson(message, preserving_proto_field_name=True, indent=None, ensure_ascii=False)
+def _attempt(attempt: events.Attempt, reply: inference.Reply) -> Mapping[str, Any]:
+    """Of the one that gave the answer, what the row has in columns of its own is left out: half of all its bytes."""
+    gave_the_answer = not attempt.refusal and attempt.backend == reply.answered_by
+    return plain(attempt, IN_COLUMNS if gave_the_answer else ())
 
 
-def _cost_usd(exchange: events.Exchange) -> Decimal:
+def _question(request: Mapping[str, Any]) -> str:
+    """As `services.tasks.question`, of a plain request."""
+    asked: Iterator[Mapping[str, Any]] = (m for m in reversed(request.get("messages", ())) if m.get("role") == _USER)
+    return str(next((message.get("content", "") for message in asked), ""))
+
+
+def _cost_usd(total: str, attempts: Attempts) -> Decimal:
     """What all attempts cost, also where none gave an answer."""
-    told = [exchange.reply.cost_usd] if exchange.reply.cost_usd else [a.cost_usd for a in exchange.attempts]
+    told = [total] if total else [attempt["cost_usd"] for attempt in attempts if "cost_usd" in attempt]
     try:
-        return sum((Decimal(cost) for cost in told if cost), Decimal(0))
+        return sum(map(Decimal, told[1:]), Decimal(told[0] if told else 0))
     except InvalidOperation as error:
         raise BadEvent(f"cost_usd is not a number: {told}"[:200]) from error
 
 
-def _confidence(exchange: events.Exchange) -> float | None:
-    if exchange.reply.HasField("confidence"):
-        return exchange.reply.confidence
-    return next((a.confidence for a in exchange.attempts if a.HasField("confidence")), None)
+def _confidence(reply: inference.Reply, attempts: Attempts) -> float | None:
+    if reply.HasField("confidence"):
+        return reply.confidence
+    return next((attempt["confidence"] for attempt in attempts if "confidence" in attempt), None)
 
 
 def _table(values: Callable[[Any], Values], empty: Message) -> Table:
@@ -197,4 +226,5 @@ TABLES: Final[Mapping[str, Table]] = {
     "candidates": _table(candidate_values, events.Candidate(id=_ID)),
     "runs": _table(run_values, events.Run()),
     "promotions": _table(promotion_values, events.Promotion()),
+    "sources": _table(source_values, events.SourceState()),
 }

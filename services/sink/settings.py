@@ -10,7 +10,7 @@ class SinkSettings(ServiceSettings):
 
     sink_batch_rows: int = Field(20_000, ge=1)
     sink_batch_bytes: int = Field(16 * 1024**2, ge=1)
-    sink_batch_age_s: float = Field(1.0, gt=0)
-    """How long a row waits for others. ClickHouse likes few large inserts: one a second and table is easy for it."""
+    sink_batch_age_s: float = Field(0.5, gt=0)
+    """How long a row waits for others. ClickHouse likes few large inserts: two a second and table are easy for it."""
     sink_group: str = "sink"
     """The consumer group. Sinks of one group share the partitions."""

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -173,6 +174,16 @@ def test_a_follower_reads_from_the_beginning_and_knows_when_it_has_read_all(kafk
     follower.close()
 
 
+@pytest.mark.contract
+def test_a_record_tells_when_it_was_produced(tansu: str, topic: str) -> None:
+    kafka = Real(KafkaSettings(kafka_bootstrap_servers=tansu))
+    sent(kafka, topic, b"1")
+    follower = kafka.follower(topic)
+    follower.start(5)
+    assert abs(read(follower, 1)[0].timestamp_ms / 1000 - time.time()) < 300
+    follower.close()
+
+
 def test_a_follower_from_the_end_reads_only_what_comes(kafka: Kafka, topic: str) -> None:
     sent(kafka, topic, b"old")
     follower = kafka.follower(topic, from_end=True)
@@ -181,6 +192,27 @@ def test_a_follower_from_the_end_reads_only_what_comes(kafka: Kafka, topic: str)
         assert follower.poll(10, 0.2) == []
     sent(kafka, topic, b"new")
     assert [record.value for record in read(follower, 1)] == [b"new"]
+    follower.close()
+
+
+def test_a_follower_can_begin_at_an_offset_of_one_partition(kafka: Kafka, topic: str) -> None:
+    sent(kafka, topic, b"1", b"2", b"3")
+    everything = kafka.follower(topic)
+    everything.start(5)
+    second = read(everything, 3)[1]
+    follower = kafka.follower(topic)
+    follower.start(5, {second.partition: second.offset})
+    assert [record.value for record in read(follower, 2)] == [b"2", b"3"]
+    assert follower.first_kept(5) == {second.partition: 0}
+    for one in (everything, follower):
+        one.close()
+
+
+def test_a_partition_that_is_not_there_is_overloaded_for_a_follower(kafka: Kafka, topic: str) -> None:
+    sent(kafka, topic, b"1")
+    follower = kafka.follower(topic)
+    with pytest.raises(Overloaded, match="has no partition 99"):
+        follower.start(5, {99: 0})
     follower.close()
 
 

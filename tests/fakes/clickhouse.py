@@ -46,7 +46,7 @@ class FakeClickHouse(ClickHouse):
         match = re.fullmatch(r"SELECT ([\w, ]+) FROM (\w+)", sql)
         assert match, f"the fake does not understand {sql!r}"
         columns = match[1].split(", ")
-        return [{column: row[column] for column in columns} for row in self._server.tables[match[2]]]
+        return [{column: row[column] for column in columns} for row in self._server.tables.get(match[2], [])]
 
     def command(self, sql: str) -> None:
         """Knows CREATE TABLE, and takes every other statement without doing anything."""

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import xxhash
@@ -158,28 +158,45 @@ class FakeFollower(Follower):
         self._broker = broker
         self._topic = topic
         self._from_end = from_end
-        self._read = 0
-        self._end: int | None = None
+        self._next: dict[int, int] = {}
+        self._ends: dict[int, int] | None = None
 
-    def start(self, timeout_s: float) -> None:
+    def start(self, timeout_s: float, offsets: Mapping[int, int] | None = None) -> None:
         if self._broker.away:
             raise Overloaded("Kafka does not answer")
-        if not any(name == self._topic for name, _ in self._broker.logs):
+        there = {number: len(log) for (name, number), log in self._broker.logs.items() if name == self._topic}
+        if not there:
             raise Overloaded(f"topic {self._topic} does not exist yet")
-        self._end = len(self._broker.records(self._topic))
-        self._read = self._end if self._from_end else 0
+        if absent := set(offsets or ()) - set(there):
+            raise Overloaded(f"topic {self._topic} has no partition {min(absent)}")
+        starts = there if self._from_end else dict.fromkeys(there, 0) if offsets is None else offsets
+        self._next = dict(starts)
+        self._ends = {number: there[number] for number in starts}
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         until_s = time.monotonic() + timeout_s
-        while not (records := self._broker.records(self._topic)[self._read :][:max_records]):
+        while not (records := self._unread()[:max_records]):
             if time.monotonic() >= until_s:
                 return []
             self._broker.wait(until_s - time.monotonic())
-        self._read += len(records)
+        for record in records:
+            self._next[record.partition] = record.offset + 1
         return records
 
+    def _unread(self) -> list[Record]:
+        return [
+            record
+            for record in self._broker.records(self._topic)
+            if record.partition in self._next and record.offset >= self._next[record.partition]
+        ]
+
     def caught_up(self) -> bool:
-        return self._end is not None and self._read >= self._end
+        return self._ends is not None and all(self._next[number] >= end for number, end in self._ends.items())
+
+    def first_kept(self, timeout_s: float) -> dict[int, int]:
+        if self._broker.away:
+            raise Overloaded("Kafka does not answer")
+        return dict.fromkeys(self._next, 0)
 
     def close(self) -> None:
-        self._end = None
+        self._ends = None

@@ -29,7 +29,23 @@ def test_the_key_is_the_group_else_the_id() -> None:
 
 def test_the_header_names_the_type() -> None:
     headers = topics.encode(topics.EXCHANGES, exchange()).headers
-    assert headers == {"content-type": b"application/protobuf; type=tutelage.v1.Exchange"}
+    assert headers["content-type"] == b"application/protobuf; type=tutelage.v1.Exchange"
+
+
+def test_an_exchange_tells_its_place_in_the_ledger_even_where_its_bytes_are_ruined() -> None:
+    record = topics.encode(topics.EXCHANGES, events.Exchange(source="gateway", sequence=7))
+    assert topics.position(dataclasses.replace(record, value=b"\xff\xff")) == ("gateway", 7)
+    assert topics.position(dataclasses.replace(record, headers={})) == ("gateway", 7)
+
+
+def test_what_has_no_place_in_the_ledger_has_none() -> None:
+    for record in (
+        topics.Record("exchanges", b"", b"\xff\xff"),
+        topics.Record("exchanges", b"", b"", {"source": b"s", "sequence": b"first"}),
+        topics.Record("exchanges", b"", b"", {"sequence": b"1"}),
+        topics.encode(topics.EXCHANGES, events.Exchange(id="numberless")),
+    ):
+        assert topics.position(record) is None
 
 
 def test_a_record_without_a_header_is_taken_for_its_topics_type() -> None:

@@ -32,7 +32,7 @@ CREATE TABLE IF NOT EXISTS exchanges (
     student_us         UInt64 CODEC(T64, ZSTD),
     confidence         Nullable(Float64) CODEC(ZSTD),
     refusal            String CODEC(ZSTD),
-    attempts           String CODEC(ZSTD(3)),
+    attempts           String CODEC(ZSTD(3)),  -- JSON; of the one that answered, without what stands in other columns.
     metadata           Map(LowCardinality(String), String) CODEC(ZSTD),
     started_at         DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD),
     finished_at        DateTime64(6, 'UTC') CODEC(DoubleDelta, ZSTD),

@@ -227,3 +227,37 @@ def test_candidates_beyond_the_threshold_start_a_run_and_a_person_rolls_it_back(
     back = controller.call("Rollback", control.RollbackRequest(task=TASK, reason="to see", decided_by="ann"))
     assert back.policy.kind == events.POLICY_KIND_TEACHER_ONLY
     controller.until(lambda: len(controller.follow(PROMOTIONS)) == 2)
+
+
+def erase(controller: Process, *options: str) -> str:
+    code = "from services.cli import app; app()"
+    command = [sys.executable, "-c", code, "erase", "--group-key", "group of private", "--task", TASK, *options]
+    environment = controller.environment | {"CONTROL_ADDRESS": controller.address, "COLUMNS": "200"}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=True).stdout
+
+
+def test_a_customer_is_erased_from_the_command_line_and_the_tasks_retention_holds(
+    controller: Process, tables: ClickHouse
+) -> None:
+    path = Path(controller.environment["TASKS_DIR"]) / f"{TASK}.yaml"
+    path.write_text(path.read_text().replace("candidates_days: 400", "candidates_days: 500"))
+    for number in range(2):
+        chosen(tables, "private", number, task=TASK)
+    controller.start()
+    counts = lambda: controller.call("Status", control.StatusRequest(task=TASK)).tasks[0].train_candidates  # noqa: E731
+    assert counts() == 5
+    shown = erase(controller, "--dry-run")
+    assert "candidates" in shown
+    assert "would be removed" in shown
+    assert counts() == 5
+    shown = erase(controller, "--yes")
+    assert "Kafka, exchanges: " in shown
+    assert "receipt " in shown
+    assert counts() == 3
+    [receipt] = (Path(controller.environment["RUNS_DIR"]) / ".erasures").glob("*.json")
+    assert "private" not in receipt.read_text()
+    table = "SELECT engine_full AS engine FROM system.tables WHERE database = currentDatabase() AND name = 'candidates'"
+    controller.until(lambda: f"['{TASK}'], [500], 400)" in tables.query(table)[0]["engine"])
+    refused = control.EraseRequest(group_key=" ", decided_by="ann")
+    with pytest.raises(grpc.RpcError, match="group_key: is required"):
+        controller.call("Erase", refused)

@@ -282,3 +282,33 @@ async def test_the_truth_of_a_json_task_is_json(world: World, client: Any) -> No
         grpc.StatusCode.INVALID_ARGUMENT,
         "examples[0].truth: is not JSON, as the task's answers are",
     )
+
+
+async def test_an_erasure_needs_a_customer_a_person_and_a_task_that_there_is(client: Any) -> None:
+    asked = control.EraseRequest(group_key="acme", decided_by="ann")
+    for changes, code, text in (
+        ({"group_key": ""}, grpc.StatusCode.INVALID_ARGUMENT, "group_key: is required"),
+        ({"decided_by": ""}, grpc.StatusCode.INVALID_ARGUMENT, "decided_by: is required"),
+        ({"task": "unheard-of"}, grpc.StatusCode.NOT_FOUND, "task: "),
+    ):
+        request = control.EraseRequest()
+        request.CopyFrom(asked)
+        for name, value in changes.items():
+            setattr(request, name, value)
+        found, told = await refusal(client.Erase(request))
+        assert (found, told.startswith(text)) == (code, True)
+
+
+async def test_an_erasure_while_clickhouse_is_away_says_so_and_nothing_is_begun(world: World, client: Any) -> None:
+    world.filled().store.away = True
+    code, _ = await refusal(client.Erase(control.EraseRequest(group_key="acme", decided_by="ann")))
+    assert code == grpc.StatusCode.UNAVAILABLE
+    assert not world.erasure_tables.begun
+
+
+async def test_an_erasure_answers_with_its_receipt(world: World, client: Any) -> None:
+    world.filled()
+    planned = await client.Erase(control.EraseRequest(group_key="group 1", decided_by="ann", dry_run=True))
+    assert (planned.dry_run, planned.rows["candidates"], len(world.store.rows["train"])) == (True, 1, 5)
+    receipt = await client.Erase(control.EraseRequest(group_key="group 1", decided_by="ann"))
+    assert (receipt.dry_run, receipt.decided_by, len(world.store.rows["train"])) == (False, "ann", 4)

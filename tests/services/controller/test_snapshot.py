@@ -10,6 +10,8 @@ from protos import events_pb2 as events
 from services.controller import snapshot
 from services.controller.errors import Refused
 from services.controller.guards import normalised
+from services.controller.snapshot import DIGEST
+from services.erasures import digest
 from services.tasks import Task, split
 from tests.services.controller.world import NOON, World, a_candidate, a_golden, a_task
 from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS
@@ -42,6 +44,7 @@ def test_a_candidate_becomes_an_example_with_the_students_prompt(world: World) -
         "weight": 2.0,
         "corrected": False,
         "teacher_answer": "yes",
+        "group_digest": digest("group 0"),
     }
 
 
@@ -71,7 +74,7 @@ def test_files_have_the_columns_of_the_contract(world: World) -> None:
     directory = taken(world.filled())
     for name, columns in (("train", EXAMPLE_COLUMNS), ("eval", EXAMPLE_COLUMNS), ("golden", GOLDEN_COLUMNS)):
         schema = pq.read_schema(directory / f"{name}.parquet")
-        assert {field.name: str(field.type) for field in schema} == columns
+        assert {field.name: str(field.type) for field in schema if field.name != DIGEST} == columns
 
 
 def test_pages_are_put_together_without_loss(world: World) -> None:
@@ -126,8 +129,8 @@ def test_the_manifest_counts_hashes_and_tells_where_the_rows_came_from(world: Wo
     assert told["counts"]["train"]["reasons"] == {"kept at rate 0.5": 5}
     assert told["lineage"]["train"]["last_id"] == f"{4:036d}"
     assert told["lineage"]["train"]["teacher_models"] == {"big": 5}
-    for name, digest in told["sha256"].items():
-        assert hashlib.sha256((directory / name).read_bytes()).hexdigest() == digest
+    for name, expected in told["sha256"].items():
+        assert hashlib.sha256((directory / name).read_bytes()).hexdigest() == expected
 
 
 def test_the_manifest_tells_the_tokens_that_the_short_prompt_saves(world: World) -> None:

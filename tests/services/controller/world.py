@@ -13,6 +13,9 @@ from protos import events_pb2 as events
 from services.controller.actions import Actions
 from services.controller.cycle import Counts
 from services.controller.desk import Desk
+from services.controller.erasing import Erasing, Kafka
+from services.controller.erasure_tables import ErasureTables
+from services.controller.errors import Refused
 from services.controller.launcher import Launcher
 from services.controller.loading import Loading, Serving
 from services.controller.repository import Repository
@@ -20,7 +23,9 @@ from services.controller.runner import Runner
 from services.controller.servicer import Control
 from services.controller.state import State
 from services.controller.store import Page
+from services.erasures import Erasure, digest
 from services.errors import Overloaded
+from services.kafka import Keeping
 from services.tasks import Task
 from services.topics import PROMOTIONS, RUNS, decode
 from tests.fakes.kafka import FakeBroker, FakeFollower, FakeProducer
@@ -160,6 +165,49 @@ class FakeStore:
             raise Overloaded("ClickHouse can't be used now")
 
 
+class FakeErasureTables(ErasureTables):
+    """ClickHouse as an erasure sees it: the candidates of a FakeStore and the erasures' own table."""
+
+    def __init__(self, store: FakeStore) -> None:
+        self.store = store
+        self.begun: dict[str, tuple[Erasure, str]] = {}
+        self.receipts: dict[str, str] = {}
+        self.noted: set[str] = set()
+        self.refuses = ""
+
+    def counts(self, erasure: Erasure) -> dict[str, int]:
+        return {"candidates": len(self._theirs(erasure))}
+
+    def exchange_ids(self, erasure: Erasure) -> set[str]:
+        return {row["id"] for row in self._theirs(erasure)} | self.noted
+
+    def remembered(self, erasure: Erasure) -> list[tuple[str, int]]:
+        return [(f"exchange:{row['id']}", 0) for row in self._theirs(erasure)]
+
+    def begin(self, erasure: Erasure, decided_by: str, now: datetime) -> None:
+        self.store._there()
+        self.begun[erasure.id] = (erasure, decided_by)
+
+    def delete(self, erasure: Erasure) -> None:
+        self.store._there()
+        self.noted |= self.exchange_ids(erasure)
+        for split in ("train", "eval"):
+            theirs = self._theirs(erasure)
+            self.store.rows[split] = [row for row in self.store.rows[split] if row not in theirs]
+        if self.refuses:
+            raise Refused(self.refuses)
+
+    def finish(self, erasure: Erasure, decided_by: str, receipt: str, now: datetime) -> None:
+        self.receipts[erasure.id] = receipt
+
+    def pending(self) -> list[tuple[Erasure, str]]:
+        return [begun for erasure_id, begun in self.begun.items() if erasure_id not in self.receipts]
+
+    def _theirs(self, erasure: Erasure) -> Page:
+        rows = self.store.rows["train"] + self.store.rows["eval"]
+        return [row for row in rows if digest(row["group_key"]) == erasure.digest]
+
+
 @dataclass
 class FakeTriton:
     """Serves what the repository holds as soon as it is told to."""
@@ -238,6 +286,8 @@ class World:
         self.ids = (f"{number:08d}-0000-7000-8000-000000000000" for number in count(1))
         self.repository = Repository(directory / "triton", TEMPLATE)
         self.serving: Serving = self.triton
+        self.buried: list[tuple[str, int]] = []
+        self.erasure_tables = FakeErasureTables(self.store)
         self.restarted()
 
     def restarted(self) -> "World":
@@ -255,8 +305,21 @@ class World:
         )
         self.desk = Desk(self.state, lambda: next(self.ids), self.actions.now)
         self.runner = Runner(self.tasks, self.state, self.desk, self.actions, runs_at_once=2)
-        self.control = Control(self.tasks, self.state, self.actions, self.desk)
+        self.erasing = Erasing(
+            self.erasure_tables,
+            self.actions,
+            self.state,
+            self.desk,
+            Kafka(lambda: [Keeping("exchanges", False, True, 7 * 86_400_000, 3_600_000)], self._bury),
+            directory=self.directory / "erasures",
+            new_id=lambda: next(self.ids),
+        )
+        self.control = Control(self.tasks, self.state, self.actions, self.desk, self.erasing)
         return self
+
+    def _bury(self, keys: Sequence[tuple[str, int]]) -> int:
+        self.buried += keys
+        return len(keys)
 
     def filled(self, train: int = 5, eval: int = 2, golden: int = 4) -> "World":  # noqa: A002
         self.store.rows = {

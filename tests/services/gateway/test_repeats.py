@@ -35,6 +35,13 @@ async def test_a_repeated_id_has_the_first_reply():
     assert maker.made == 1
 
 
+async def test_what_is_remembered_holds_nothing_of_the_exchange():
+    maker = Maker()
+    reply = await maker.ask("a")
+    reply.why = "changed by whoever was given it"
+    assert (await maker.ask("a")).why == "made 1"
+
+
 async def test_other_ids_have_replies_of_their_own():
     maker = Maker()
     assert await maker.ask("a") != await maker.ask("b")

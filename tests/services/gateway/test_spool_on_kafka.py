@@ -60,6 +60,22 @@ async def test_a_broker_that_comes_late_and_hangs_costs_no_exchange(tmp_path: Pa
         assert sorted(await asyncio.to_thread(sequences, settings)) == list(range(1, 201))
 
 
+async def test_an_exchange_above_kafkas_limit_arrives_cut_and_none_is_missing(tmp_path: Path) -> None:
+    address = f"{HOST}:{(port := free_ports(1)[0])}"
+    settings = KafkaSettings(kafka_bootstrap_servers=address)
+    with started(Part("broker", tuple(broker.command(port)), accepting(address)), tmp_path / "broker.log"):
+        await asyncio.to_thread(create_topics, settings, 1)
+        spool = Spool.open(tmp_path / "spool", Producer(settings), 64 * 2**20, Fsync.INTERVAL)
+        await append(spool, 10)
+        await spool.append_exchange(events.Exchange(id="large", error="x" * (5 * 2**20)))
+        await append(spool, 10)
+        await until(lambda: spool.waiting_bytes == 0)
+        await spool.close()
+        assert sorted(await asyncio.to_thread(sequences, settings)) == list(range(1, 22))
+    [whole] = (tmp_path / "spool" / "refused").iterdir()
+    assert whole.stat().st_size > 5 * 2**20
+
+
 async def test_a_promotion_takes_effect_from_a_real_topic(tmp_path: Path) -> None:
     address = f"{HOST}:{(port := free_ports(1)[0])}"
     settings = KafkaSettings(kafka_bootstrap_servers=address)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.sampler.sampling import KEPT, Said, Verdict, candidate, decide, fingerprint, side
+from services.topics import CUT_FROM
 from tests.services.sampler.makers import PROVES, a_task, an_exchange
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -187,3 +188,11 @@ def test_a_newer_producers_fields_survive_in_the_candidate():
     made = make(exchange)
     assert made is not None
     assert b"\xfa\x3e\x03new" in made.request.SerializeToString()
+
+
+def test_what_was_cut_to_fit_kafka_is_not_learnt_from_whoever_corrects_it() -> None:
+    exchange = an_exchange()
+    exchange.request.metadata[CUT_FROM] = "5000000"
+    assert verdict(exchange) is Verdict.CUT
+    assert verdict(exchange, Said(correction='{"street": "Main"}')) is Verdict.CUT
+    assert candidate(a_task(), exchange, NOTHING, decide(a_task(), exchange, NOTHING, duplicate=False), NOW) is None

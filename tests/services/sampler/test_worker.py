@@ -5,12 +5,16 @@ import signal
 import pytest
 
 from protos import events_pb2 as events
+from services.kafka import bury
+from services.sampler.memory import Kind
 from services.sampler.sampling import side
 from services.topics import EXCHANGES, Record, encode
-from tests.services.sampler.conftest import PATIENCE_S, World
+from tests.services.sampler.conftest import PARTITIONS, PATIENCE_S, World
 from tests.services.sampler.makers import PROVES, a_task, an_exchange, feedback
 
 pytestmark = [pytest.mark.contract]
+
+CHANGELOG = "-changelog"
 
 # A worker whose decision on one exchange breaks, as a bug would.
 BROKEN = """
@@ -50,6 +54,22 @@ def test_exchanges_and_feedback_become_candidates_in_any_order(world: World):
     assert any(b"\xfa\x3e\x03new" in made.SerializeToString() for made in world.candidates.values()) == (
         "new" in world.candidates
     )
+
+
+def test_a_worker_that_starts_again_has_forgotten_whom_an_erasure_buried(world: World):
+    with world.worker():
+        world.tell(an_exchange("erased", "8 Elm St", "{}"), an_exchange("kept", "9 Elm St", "{}"))
+        world.wait_until(lambda: {"erased", "kept"} <= set(world.candidates))
+    keys = [
+        (f"{kind}:erased", place)
+        for kind in (Kind.EXCHANGE, Kind.RATING, Kind.CORRECTION)
+        for place in range(PARTITIONS)
+    ]
+    assert bury(world.settings, CHANGELOG, keys) == len(keys)
+    with world.worker():
+        world.tell(feedback("erased", rating=-1.0), feedback("kept", rating=-1.0))
+        world.wait_until(lambda: world.candidates["kept"].excluded)
+    assert not world.candidates["erased"].excluded
 
 
 def test_a_killed_worker_remembers_and_loses_nothing(world: World):

@@ -1,8 +1,10 @@
 """The three fates of a message, and what a member does when it is told to go."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 
 import pytest
 
@@ -213,3 +215,14 @@ def refuse_commits_once(broker: FakeBroker) -> None:
             super().__setitem__(key, value)
 
     broker.committed = Once(real)
+
+
+@pytest.mark.parametrize("leap_s", [-1e8, 1e8])
+def test_a_batch_is_written_by_its_age_however_the_wall_clock_leaps(
+    broker: FakeBroker, server: FakeServer, monkeypatch: pytest.MonkeyPatch, leap_s: float
+) -> None:
+    leaps = count(1)
+    monkeypatch.setattr(time, "time", lambda: 2e9 + leap_s * next(leaps))
+    with running(broker, server):
+        put(broker, range(1, 2))
+        until(lambda: sequences(server) == [1])

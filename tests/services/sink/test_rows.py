@@ -50,6 +50,15 @@ def test_an_exchange_becomes_what_people_ask_for() -> None:
     assert [attempt["backend"] for attempt in json.loads(values["attempts"])] == ["BACKEND_STUDENT", "BACKEND_TEACHER"]
 
 
+def test_what_the_row_says_of_the_answer_is_not_said_again_among_its_attempts() -> None:
+    made = exchange()
+    for attempt in made.attempts:
+        attempt.message.content = '{"number":"12"}'
+    refused, kept = json.loads(exchange_values(made)["attempts"])
+    assert refused["message"]["content"] == '{"number":"12"}'
+    assert kept == {"backend": "BACKEND_TEACHER", "cost_usd": "0.00234000"}
+
+
 def test_the_row_ends_with_where_it_was_read() -> None:
     assert row(consumed(exchange(), offset=7, partition=3))[-2:] == (3, 7)
 

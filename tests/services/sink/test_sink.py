@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 import uuid_utils
@@ -53,6 +54,11 @@ class Stack:
             return connection.query(sql)
         finally:
             connection.close()
+
+    def do(self, sql: str) -> None:
+        connection = ClickHouse(self.clickhouse)
+        connection.command(sql)
+        connection.close()
 
     def until(self, sql: str, value: object) -> None:
         """Until the one number `n` of a query is `value`; the test's own time limit ends it."""
@@ -191,6 +197,30 @@ def test_poison_is_isolated_and_can_be_replayed_from_the_dead_letters(stack: Sta
     reasons = b" / ".join(letter.headers["dead-reason"] for letter in letters)
     assert b"cost_usd" in reasons
     assert b"not a tutelage.v1.Exchange" in reasons
+
+
+ABSURD_S = {"year 1": -62135596800, "1900": -2208988800, "2300": 10414000000, "9999": 253402300799}
+BEYOND_S = {"the least": -(2**63), "the largest": 2**63 - 1}
+FAR_IDS = ("ffffffff-ffff-7fff-bfff-ffffffffffff", "c232ab00-9414-11ec-b3c8-9f6bdeced846", str(UUID(int=0)))
+
+
+def test_absurd_times_go_in_or_to_the_dead_letters_and_never_stop_the_sink(stack: Stack) -> None:
+    made = []
+    for number, seconds in enumerate([*ABSURD_S.values(), *BEYOND_S.values()], 1):
+        strange = exchange(number, "one")
+        strange.started_at.seconds = strange.finished_at.seconds = seconds
+        made.append(strange)
+    made += [exchange(len(made) + number, "one", id=far) for number, far in enumerate(FAR_IDS, 1)]
+    with stack.sink() as process:
+        stack.put(*(encode(EXCHANGES, one) for one in made), *exchanges(20, "two"))
+        stack.until("SELECT count() AS n FROM exchanges FINAL", len(ABSURD_S) + len(FAR_IDS) + 20)
+        while len(letters := stack.dead_letters()) < len(BEYOND_S):
+            time.sleep(0.2)
+        assert process.poll() is None
+    assert all(b"started_at" in letter.headers["dead-reason"] for letter in letters)
+    assert stack.rows(
+        "SELECT min(started_at) < '1900-01-02' AS early, max(started_at) > '2299-01-01' AS late FROM exchanges"
+    ) == [{"early": 1, "late": 1}]
 
 
 def test_a_sink_killed_by_signal_9_loses_nothing(stack: Stack) -> None:

@@ -1,0 +1,146 @@
+"""What an audit concludes from what was seen; pure.
+
+Of every source: answered = stored + in flight + dead letters + missing. A sequence is missing if it had been on Kafka,
+for all that its gateway said, at an earlier look, and is still not stored: so a look at a running system needs another
+before it, as long ago as the sink may take. What is not yet acknowledged by Kafka is in flight, in its gateway's spool,
+for as long as that gateway is heard of.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Final
+
+SILENT_S: Final = 90.0
+"""A gateway says at least every half minute how far it is: one that has not thrice is dead, or Kafka or the sink is."""
+TOTAL: Final = "total"
+
+Range = tuple[int, int]
+"""First and last, both in it."""
+
+
+class Course(StrEnum):
+    """Whether there may be more of a source."""
+
+    OPEN = "open"
+    ENDED = "ended"
+    SILENT = "silent"
+    """It has not ended, nor has it been heard of for SILENT_S."""
+    UNTOLD = "untold"
+    """Nobody has said how far it is: its last sequence is the last that is stored."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of a source at one moment. Sequences run from 1 to `answered`; `holes` are those not stored."""
+
+    source: str
+    answered: int
+    acknowledged: int
+    holes: Sequence[Range] = ()
+    put_aside: int = 0
+    course: Course = Course.OPEN
+    oldest_s: float = 0.0
+    """Age of the oldest that Kafka had not acknowledged; 0 if there was none."""
+
+
+@dataclass(frozen=True)
+class Account:
+    """A source's figures, or those of all of them. Each counts exchanges but for the age."""
+
+    source: str
+    answered: int = 0
+    acknowledged: int = 0
+    stored: int = 0
+    in_flight: int = 0
+    dead: int = 0
+    """In the dead letters, and not stored."""
+    missing: int = 0
+    put_aside: int = 0
+    """Refused by Kafka for good, in the gateway's spool; they are missing, too."""
+    oldest_s: float = 0.0
+    course: Course = Course.OPEN
+    missing_at: Sequence[Range] = ()
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The accounts of all sources, the worst first, and their sum."""
+
+    sources: Sequence[Account]
+    total: Account
+
+
+def settled(looks: Iterable[Look]) -> dict[str, int]:
+    """Of each source, up to where everything should be stored soon: the bounds for a later `audit`."""
+    return {look.source: look.answered if look.course is Course.SILENT else look.acknowledged for look in looks}
+
+
+def audit(looks: Iterable[Look], bounds: Mapping[str, int], dead: Mapping[str, Set[int]]) -> Audit:
+    """The accounts. `bounds`: what was settled at an earlier look. `dead`: the sequences that are dead letters."""
+    accounts = [_account(look, bounds.get(look.source, 0), dead.get(look.source, frozenset())) for look in looks]
+    accounts.sort(key=lambda one: (-one.missing, -one.dead, -one.in_flight, one.source))
+    return Audit(accounts, _sum(accounts))
+
+
+def count(ranges: Iterable[Range]) -> int:
+    """How many numbers are in the ranges."""
+    return sum(last - first + 1 for first, last in ranges)
+
+
+def ranges_of(numbers: Iterable[int]) -> list[Range]:
+    """Ascending numbers as ranges."""
+    ranges: list[Range] = []
+    for number in numbers:
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1] = ranges[-1][0], number
+        else:
+            ranges.append((number, number))
+    return ranges
+
+
+def without(ranges: Sequence[Range], numbers: Iterable[int]) -> list[Range]:
+    """What is left of ascending ranges when some numbers are taken out."""
+    starts = [first for first, _ in ranges]
+    cuts: defaultdict[int, list[int]] = defaultdict(list)
+    for number in sorted(set(numbers)):
+        at = bisect_right(starts, number) - 1
+        if at >= 0 and number <= ranges[at][1]:
+            cuts[at].append(number)
+    return [piece for at, one in enumerate(ranges) for piece in _pieces(one, cuts[at])]
+
+
+def up_to(ranges: Iterable[Range], bound: int) -> list[Range]:
+    """The part of ascending ranges that is not above `bound`."""
+    return [(first, min(last, bound)) for first, last in ranges if first <= bound]
+
+
+def _pieces(one: Range, cuts: Sequence[int]) -> list[Range]:
+    starts, ends = [one[0], *(cut + 1 for cut in cuts)], [*(cut - 1 for cut in cuts), one[1]]
+    return [(first, last) for first, last in zip(starts, ends, strict=True) if first <= last]
+
+
+def _account(look: Look, bound: int, dead: Set[int]) -> Account:
+    nowhere = without(look.holes, dead)
+    missing_at = up_to(nowhere, bound)
+    holes, missing = count(look.holes), count(missing_at)
+    return Account(
+        source=look.source,
+        answered=look.answered,
+        acknowledged=look.acknowledged,
+        stored=look.answered - holes,
+        in_flight=count(nowhere) - missing,
+        dead=holes - count(nowhere),
+        missing=missing,
+        put_aside=look.put_aside,
+        oldest_s=look.oldest_s,
+        course=look.course,
+        missing_at=missing_at,
+    )
+
+
+def _sum(accounts: Sequence[Account]) -> Account:
+    counts = {one.name: sum(getattr(a, one.name) for a in accounts) for one in fields(Account) if one.type is int}
+    return Account(TOTAL, **counts, oldest_s=max((one.oldest_s for one in accounts), default=0.0))

@@ -1,0 +1,113 @@
+"""What ClickHouse knows of the ledger: every query of the audit stands here."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from services.audit.arithmetic import SILENT_S, Course, Look, Range, ranges_of
+from services.clickhouse import ClickHouse
+
+BLOCK: Final = 1048576
+"""Sequences in a block of table `ledger_blocks`; its view in the schema says the same."""
+
+# How far each source says it has come. Ages are told by ClickHouse's own clock, but for the oldest's.
+TOLD: Final = """
+SELECT source, max(last_sequence) AS told, max(sources.acknowledged) AS acknowledged,
+       max(sources.put_aside) AS put_aside, max(sources.ended) AS ended,
+       dateDiff('second', max(inserted_at), now('UTC')) AS heard_s,
+       argMax(sources.oldest_unacknowledged_at, sources.at) AS oldest_at,
+       if(ended OR oldest_at = toDateTime64(0, 6, 'UTC'), 0,
+          greatest(0, dateDiff('millisecond', oldest_at, now64(6, 'UTC')) / 1000)) AS oldest_s
+FROM sources GROUP BY source
+"""
+# What has arrived, block by block, with the sequences that are not there between the block's begin and its last.
+ARRIVED: Final = f"""
+SELECT source, block, last,
+       bitmapToArray(bitmapAndnot(
+           bitmapBuild(range(block * {BLOCK} + 1, if(whole, block * {BLOCK} + 1, last + 1))), here)) AS holes
+FROM (
+    SELECT source, block, max(ledger_blocks.last) AS last, groupBitmapMergeState(seen) AS here,
+           bitmapCardinality(here) = last - block * {BLOCK} AS whole
+    FROM ledger_blocks GROUP BY source, block
+)
+ORDER BY source, block
+"""  # noqa: S608 - a number of ours
+# Ids that stand twice although the tables fold; days since 1970 are those of UUIDs that carry no time.
+DUPLICATES: Final = """
+SELECT count() - uniqExact(id) AS n FROM exchanges FINAL
+WHERE toDate(UUIDv7ToDateTime(id, 'UTC')) >= today() - {days:UInt32}
+   OR toDate(UUIDv7ToDateTime(id, 'UTC')) = toDate('1970-01-01')
+"""
+ANSWERED_IDS: Final = "SELECT uniqExact(id) AS n FROM exchanges WHERE outcome = 'answered'"
+
+
+@dataclass
+class _Arrived:
+    """Of one source."""
+
+    last: int = 0
+    holes: list[Range] = field(default_factory=list)
+
+
+def look(clickhouse: ClickHouse) -> list[Look]:
+    """Every source as it is now. Raises Overloaded while ClickHouse can't be used."""
+    told = {row["source"]: row for row in clickhouse.query(TOLD)}  # First: what is told is never behind what arrived.
+    arrived = arrived_of(clickhouse.query(ARRIVED))
+    return [_look(source, told.get(source), arrived[source]) for source in sorted({*told, *arrived})]
+
+
+def duplicates(clickhouse: ClickHouse, days: int) -> int:
+    """How many exchanges of the last days stand there twice. Raises Overloaded."""
+    return int(clickhouse.query(DUPLICATES, {"days": days})[0]["n"])
+
+
+def answered_ids(clickhouse: ClickHouse) -> int:
+    """How many distinct exchanges were answered and are stored. Raises Overloaded."""
+    return int(clickhouse.query(ANSWERED_IDS)[0]["n"])
+
+
+def arrived_of(rows: Iterable[dict[str, Any]]) -> defaultdict[str, _Arrived]:
+    """The last sequence and the holes before it of each source, from the rows of ARRIVED."""
+    found: defaultdict[str, _Arrived] = defaultdict(_Arrived)
+    for row in rows:
+        one, begin = found[row["source"]], int(row["block"]) * BLOCK
+        one.holes += _between(one.last + 1, begin) + ranges_of(map(int, row["holes"]))
+        one.last = int(row["last"])
+    return found
+
+
+def _look(source: str, told: dict[str, Any] | None, arrived: _Arrived) -> Look:
+    if told is None:
+        return Look(source, arrived.last, arrived.last, _joined(arrived.holes), course=Course.UNTOLD)
+    answered = max(int(told["told"]), arrived.last)
+    return Look(
+        source=source,
+        answered=answered,
+        acknowledged=answered if told["ended"] else min(int(told["acknowledged"]), answered),
+        holes=_joined(arrived.holes + _between(arrived.last + 1, answered)),
+        put_aside=int(told["put_aside"]),
+        course=_course(bool(told["ended"]), float(told["heard_s"])),
+        oldest_s=float(told["oldest_s"]),
+    )
+
+
+def _course(ended: bool, heard_s: float) -> Course:
+    if ended:
+        return Course.ENDED
+    return Course.SILENT if heard_s > SILENT_S else Course.OPEN
+
+
+def _between(first: int, last: int) -> list[Range]:
+    return [(first, last)] if first <= last else []
+
+
+def _joined(ranges: Sequence[Range]) -> list[Range]:
+    """Ascending ranges, those that touch made one."""
+    joined: list[Range] = []
+    for first, last in ranges:
+        if joined and joined[-1][1] == first - 1:
+            joined[-1] = joined[-1][0], last
+        else:
+            joined.append((first, last))
+    return joined

@@ -1,0 +1,162 @@
+"""The dead letters: what lies there, why, and what has been sent back.
+
+That a letter was sent back is told by a marker on the same topic: a record without a value, with the letter's partition
+and offset as a header. Offsets committed by a consumer group could not tell it: they know "all up to here", and one
+may send back a single letter, or those of one topic. A marker needs no second place that could disagree, and goes when
+the letters go, by the same retention.
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Final, NamedTuple
+
+from services.errors import Overloaded
+from services.kafka import Follower
+from services.topics import DEAD_LETTERS, EXCHANGES, Record, position
+
+DEAD_HEADERS: Final = frozenset({"dead-topic", "dead-partition", "dead-offset", "dead-reason"})
+REPLAYED: Final = "replayed"
+REPLAYED_FROM: Final = "replayed-from"
+REMEMBERED: Final = 100_000
+"""Letters that an audit looks for: beyond them the oldest count as missing, and the controller's memory is bounded."""
+READ_RECORDS: Final = 1_000
+READ_S: Final = 0.5
+PATIENCE_S: Final = 20.0
+
+
+class Spot(NamedTuple):
+    """Where a letter lies on the topic: `3:17`."""
+
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.partition}:{self.offset}"
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A dead letter without its bytes. `at_ms`: when it was written, milliseconds since 1970, UTC."""
+
+    spot: Spot
+    topic: str
+    partition: int
+    offset: int
+    reason: str
+    at_ms: int
+    size_bytes: int
+    place: tuple[str, int] | None
+    """An exchange's source and sequence."""
+
+
+def spot_of(text: str) -> Spot:
+    """`3:17` as a spot. Raises ValueError."""
+    partition, colon, offset = text.partition(":")
+    if not (colon and partition.isdecimal() and offset.isdecimal()):
+        raise ValueError(f"{text!r} is no dead letter's place: PARTITION:OFFSET, as `tutelage dead-letters list` shows")
+    return Spot(int(partition), int(offset))
+
+
+def letter_of(record: Record) -> Letter | None:
+    """The letter, if a record of the topic is one; None for a marker, and for what somebody else put there."""
+    headers = {name: value.decode(errors="replace") for name, value in record.headers.items() if name in DEAD_HEADERS}
+    if "dead-topic" not in headers:
+        return None
+    return Letter(
+        spot=Spot(record.partition, record.offset),
+        topic=headers["dead-topic"],
+        partition=_number(headers.get("dead-partition", "")),
+        offset=_number(headers.get("dead-offset", "")),
+        reason=headers.get("dead-reason", ""),
+        at_ms=record.timestamp_ms,
+        size_bytes=len(record.value),
+        place=position(record) if headers["dead-topic"] == EXCHANGES.name else None,
+    )
+
+
+def returned(letter: Record) -> Record:
+    """The record that was buried, on its way back to its topic."""
+    kept = {name: value for name, value in letter.headers.items() if name not in DEAD_HEADERS}
+    spot = Spot(letter.partition, letter.offset)
+    topic = letter.headers["dead-topic"].decode()
+    return Record(topic, letter.key, letter.value, {**kept, REPLAYED_FROM: f"{DEAD_LETTERS}/{spot}".encode()})
+
+
+def marker(spot: Spot) -> Record:
+    """The record that tells of a letter that it was sent back."""
+    return Record(DEAD_LETTERS, str(spot).encode(), b"", {REPLAYED: str(spot).encode()})
+
+
+def marked(record: Record) -> Spot | None:
+    """Which letter a marker speaks of."""
+    try:
+        return spot_of(record.headers[REPLAYED].decode())
+    except (KeyError, ValueError):
+        return None
+
+
+def everything(follower: Follower, patience_s: float = PATIENCE_S) -> Iterator[Record]:
+    """What a started follower's topic holds, from where it was started to its end of now.
+
+    Raises Overloaded if Kafka gives nothing for `patience_s` before the end has been seen.
+    """
+    heard_s = time.monotonic()
+    while True:
+        had_all = follower.caught_up()
+        if records := follower.poll(READ_RECORDS, READ_S):
+            heard_s = time.monotonic()
+            yield from records
+        elif had_all:
+            return
+        elif time.monotonic() - heard_s > patience_s:
+            raise Overloaded(f"Kafka gives nothing for {patience_s:.0f} s, and there should be more")
+
+
+def opened(records: Iterable[Record]) -> tuple[list[Letter], set[Spot]]:
+    """The letters, in the order of reading, and the spots of those that were sent back."""
+    letters, sent_back = [], set()
+    for record in records:
+        if spot := marked(record):
+            sent_back.add(spot)
+        elif letter := letter_of(record):
+            letters.append(letter)
+    return letters, sent_back
+
+
+class DeadPlaces:
+    """Which sequences lie in the dead letters; reads on where it stopped. Give it a follower of that topic."""
+
+    def __init__(self, follower: Follower) -> None:
+        self._follower = follower
+        self._started = False
+        self._places: dict[Spot, tuple[str, int]] = {}
+
+    def by_source(self, timeout_s: float) -> dict[str, set[int]]:
+        """The sequences of each source, without those that Kafka has deleted. Raises Overloaded."""
+        if not self._started:
+            self._follower.start(timeout_s)
+            self._started = True
+        for record in everything(self._follower):
+            if (letter := letter_of(record)) and letter.place:
+                self._places[letter.spot] = letter.place
+        self._forget(self._follower.first_kept(timeout_s))
+        found: defaultdict[str, set[int]] = defaultdict(set)
+        for source, sequence in self._places.values():
+            found[source].add(sequence)
+        return found
+
+    def _forget(self, first_kept: dict[int, int]) -> None:
+        gone = [spot for spot in self._places if spot.offset < first_kept.get(spot.partition, 0)]
+        for spot in [*gone, *islice(self._places, max(0, len(self._places) - REMEMBERED))]:
+            self._places.pop(spot, None)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._follower.close()
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdecimal() else -1

@@ -1,0 +1,70 @@
+"""The audit as metrics, every minute, in a thread beside the controller's work.
+
+It never harms that work: whatever it meets is logged, and the next look comes in a minute. Two looks make an audit, so
+the first figures of what is missing come with the second minute; in them the sink has had a minute's time.
+"""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from services import telemetry
+from services.audit import Audit, asking, audit, look, settled
+from services.audit.letters import DeadPlaces
+from services.clickhouse import ClickHouse
+from services.errors import Overloaded
+
+log = structlog.stdlib.get_logger("tutelage")
+
+KAFKA_S: Final = 10.0
+DUPLICATES_DAYS: Final = 1
+"""Today and yesterday: older rows have been looked at on their day."""
+
+
+class Auditor:
+    """Looks at the ledger, and remembers what had to be stored by the next look. Used by one thread at a time."""
+
+    def __init__(self, clickhouse: ClickHouse, dead: DeadPlaces) -> None:
+        self._clickhouse = clickhouse
+        self._dead = dead
+        self._bounds: dict[str, int] = {}
+
+    async def go_on(self, every_s: float) -> None:
+        """Look every so often, until cancelled."""
+        while True:
+            error: BaseException | None
+            [error] = await asyncio.gather(asyncio.to_thread(self.look), return_exceptions=True)
+            if isinstance(error, Exception):
+                log.warning("no audit", reason=str(error), exc_info=None if isinstance(error, Overloaded) else error)
+            await asyncio.sleep(every_s)
+
+    def look(self) -> None:
+        """One look, into the metrics. Raises Overloaded while ClickHouse or Kafka can't be used."""
+        looks = look(self._clickhouse)
+        lacking = any(one.holes for one in looks)
+        found = audit(looks, self._bounds, self._dead.by_source(KAFKA_S) if lacking else {})
+        show(found, asking.duplicates(self._clickhouse, DUPLICATES_DAYS))
+        self._bounds = settled(looks)
+
+
+def show(found: Audit, duplicates: int) -> None:
+    """Set the metrics: the sums, and of the sources the worst alone, or their number would grow for ever."""
+    total = found.total
+    for state, count in (
+        ("answered", total.answered),
+        ("acknowledged", total.acknowledged),
+        ("stored", total.stored),
+        ("in_flight", total.in_flight),
+        ("dead_letters", total.dead),
+        ("missing", total.missing),
+        ("put_aside", total.put_aside),
+        ("duplicates", duplicates),
+    ):
+        telemetry.AUDIT.labels(state).set(count)
+    telemetry.AUDIT_OLDEST.set(total.oldest_s)
+    telemetry.AUDIT_SOURCES.set(len(found.sources))
+    telemetry.AUDIT_WORST.clear()
+    if total.missing:
+        telemetry.AUDIT_WORST.labels(found.sources[0].source).set(found.sources[0].missing)
+    telemetry.AUDIT_AT.set_to_current_time()

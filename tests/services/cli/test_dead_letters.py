@@ -1,0 +1,134 @@
+"""A poison row, its dead letter, the fix, the replay, and an audit that closes, on the real engines."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from tenacity import retry, retry_if_result, stop_after_delay, wait_fixed
+from typer.testing import CliRunner
+
+from protos import events_pb2 as events
+from services.cli import app
+from services.topics import EXCHANGES, SOURCES, Record, encode
+from tests.services.sink.messages import exchange
+from tests.services.sink.test_sink import Stack, exchanges, spread, stack
+
+__all__ = ["stack"]
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(stack: Stack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Run]:
+    """The command line, against the stack."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", stack.kafka.kafka_bootstrap_servers)
+    monkeypatch.setenv("CLICKHOUSE_URL", stack.clickhouse.clickhouse_url)
+    monkeypatch.setenv("CLICKHOUSE_DATABASE", stack.clickhouse.clickhouse_database)
+    monkeypatch.setenv("COLUMNS", "200")
+    return lambda *words: CliRunner().invoke(app, [*words, "--state", str(tmp_path)])
+
+
+def audited(run: Run) -> dict[str, int]:
+    found = json.loads(run("audit", "--json", "--within", "0").stdout)
+    return {**found["total"], "duplicates": found["duplicates"]}
+
+
+def until_audit(run: Run, **expected: int) -> None:
+    @retry(retry=retry_if_result(lambda right: not right), wait=wait_fixed(0.3), stop=stop_after_delay(60))
+    def look() -> bool:
+        found = audited(run)
+        return all(found[name] == figure for name, figure in expected.items())
+
+    look()
+
+
+def letters(run: Run, *options: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in run("dead-letters", "list", "--json", *options).stdout.splitlines()]
+
+
+def ended(source: str, last: int) -> Record:
+    state = events.SourceState(source=source, last_sequence=last, acknowledged=last, ended=True)
+    state.at.GetCurrentTime()
+    return encode(SOURCES, state)
+
+
+@pytest.mark.contract
+def test_after_the_cause_is_mended_a_replay_closes_the_audit(stack: Stack, run: Run) -> None:
+    poison = exchange(51, "one")
+    poison.reply.cost_usd = "99999999999999"  # More than the column takes.
+    ruined = Record("exchanges", b"k", b"\xff\xff", encode(EXCHANGES, exchange(52, "one")).headers)
+    request = Record("requests", b"k", b"{", {"content-type": b"application/json"})
+    stack.put(*spread(exchanges(50, "one")), encode(EXCHANGES, poison), ruined, ended("one", 52), request)
+    with stack.sink():
+        stack.until("SELECT count() AS n FROM ledger", 50)
+        stack.until("SELECT count() AS n FROM sources", 1)
+        until_audit(run, answered=52, stored=50, dead=2, missing=0, in_flight=0)
+        assert run("audit").exit_code == 0
+        found = letters(run)
+        assert {(one["topic"], tuple(one["place"] or ())) for one in found} == {  # type: ignore[arg-type]
+            ("exchanges", ("one", 51)),
+            ("exchanges", ("one", 52)),
+        }
+        listed = run("dead-letters", "list").stdout
+        assert "2 letters, 2 of them not sent back" in listed
+        [costly] = [one for one in found if "cost_usd" in str(one["reason"])]
+        place = "{}:{}".format(*costly["spot"])  # type: ignore[misc]
+        shown = run("dead-letters", "show", place).stdout
+        assert "source one, sequence 51" in shown
+        assert '"cost_usd": "99999999999999"' in shown
+
+        refused = run("dead-letters", "replay")
+        assert (refused.exit_code, len(letters(run))) == (1, 2)  # Nobody is there to ask.
+        assert "--yes" in refused.stderr
+
+        # Not mended as yet: it comes back as a new letter, and the old one is done with.
+        assert run("dead-letters", "replay", place, "--yes").exit_code == 0
+        until_letters(run, 3)
+        assert [one["replayed"] for one in letters(run, "--reason", "cost_usd")] == [True, False]
+
+        # Mended: the column takes more. Now it goes through, and the audit counts one less.
+        mend(stack)
+        assert "1  sent back to exchanges" in run("dead-letters", "replay", "--reason", "cost_usd", "--yes").stdout
+        until_audit(run, stored=51, dead=1, missing=0)
+        assert "no letter" in run("dead-letters", "replay", "--reason", "cost_usd", "--yes").stdout
+
+        # Ruined bytes never decode: whoever has them whole sends them again under the old number.
+        stack.put(encode(EXCHANGES, exchange(52, "one")))
+        until_audit(run, answered=52, stored=52, dead=0, missing=0, duplicates=0)
+        assert run("audit", "--read-kafka").exit_code == 0
+        again = run("dead-letters", "replay", "--reason", "cost_usd", "--again", "--yes").stdout
+        assert "2  sent back to exchanges" in again
+        until_audit(run, answered=52, stored=52, missing=0, duplicates=0)
+
+
+def until_letters(run: Run, number: int) -> None:
+    retry(retry=retry_if_result(lambda count: count < number), wait=wait_fixed(0.3), stop=stop_after_delay(60))(
+        lambda: len(letters(run))
+    )()
+
+
+def mend(stack: Stack) -> None:
+    """As an operator would who meets an answer that costs more than the column takes."""
+    stack.do("ALTER TABLE exchanges MODIFY COLUMN cost_usd Decimal(38, 8) CODEC(ZSTD)")
+
+
+@pytest.mark.contract
+def test_an_exchange_that_never_came_is_missing_and_the_audit_says_which(stack: Stack, run: Run) -> None:
+    records = exchanges(10, "one")
+    stack.put(*records[:4], *records[6:8], ended("one", 10))
+    with stack.sink():
+        stack.until("SELECT count() AS n FROM ledger", 6)
+        stack.until("SELECT count() AS n FROM sources", 1)
+        result = run("audit", "--within", "0")
+    assert result.exit_code == 1
+    assert "one lacks 5-6, 9-10" in result.stdout
+    assert audited(run)["missing"] == 4
+
+
+@pytest.mark.contract
+def test_a_letter_that_is_not_there_is_an_error_that_says_so(stack: Stack, run: Run) -> None:
+    for place, said in (("0:99", "no letter at 0:99"), ("99:0", "no partition 99"), ("here", "PARTITION:OFFSET")):
+        result = run("dead-letters", "show", place)
+        assert result.exit_code == 1
+        assert said in result.stderr
