@@ -1,0 +1,121 @@
+"""A newer producer with older consumers: what they do not know passes through them, what they know stays whole."""
+
+import json
+import struct
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services.intake.reading import read
+from services.sampler.joining import Joiner
+from services.sampler.memory import Memory
+from services.sink.rows import TABLES, exchange_values, row
+from services.topics import EXCHANGES, REQUESTS, TOPICS, Record, decode, encode
+from tests.evolution.newer import NEW_VALUE, as_newer, unknown
+from tests.evolution.published import filled
+from tests.services.sampler.makers import a_task, an_exchange, feedback
+from tests.services.sink.messages import exchange
+
+
+def varint(number: int) -> bytes:
+    out = b""
+    while number > 0x7F:
+        out, number = out + bytes([number & 0x7F | 0x80]), number >> 7
+    return out + bytes([number])
+
+
+def field(number: int, data: "int | float | bytes") -> bytes:
+    """One field in protobuf's wire format, whose kind follows from the data."""
+    match data:
+        case int():
+            return varint(number << 3) + varint(data)
+        case float():
+            return varint(number << 3 | 1) + struct.pack("<d", data)
+        case _:
+            return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+FREE_NUMBERS = st.integers(100, 2**29 - 1).filter(lambda number: not 19_000 <= number < 20_000)
+UNKNOWN = st.lists(
+    st.tuples(FREE_NUMBERS, st.one_of(st.integers(0, 2**64 - 1), st.floats(), st.binary(max_size=40))), max_size=5
+)
+
+
+def bytes_of(fields: list[tuple[int, Any]]) -> bytes:
+    return b"".join(field(number, data) for number, data in fields)
+
+
+def joiner() -> Joiner:
+    return Joiner({"address": a_task()}, Memory({}, 100, 1000.0))
+
+
+@given(of_request=UNKNOWN, of_message=UNKNOWN, of_reply=UNKNOWN)
+def test_what_the_sampler_does_not_know_of_a_request_reaches_the_candidate(
+    of_request: list[tuple[int, Any]], of_message: list[tuple[int, Any]], of_reply: list[tuple[int, Any]]
+) -> None:
+    made = an_exchange()
+    made.request.messages[0].MergeFromString(bytes_of(of_message))
+    made.request.MergeFromString(bytes_of(of_request))
+    made.reply.MergeFromString(bytes_of(of_reply))
+    taken = decode(encode(EXCHANGES, made))
+    [candidate] = joiner().take(taken, partition=0, now_s=1.0)
+    passed = events.Candidate.FromString(candidate.SerializeToString()).request
+    assert passed.SerializeToString(deterministic=True) == made.request.SerializeToString(deterministic=True)
+    assert len(unknown(passed)) == len(of_request)
+    assert len(unknown(passed.messages[0])) == len(of_message)
+
+
+def test_it_also_survives_the_samplers_memory_until_a_rating_comes_later() -> None:
+    newer = as_newer(an_exchange())
+    newer.request.tomorrows = newer.request.messages[0].tomorrows = "tomorrow's"
+    joins = joiner()
+    [first] = joins.take(events.Exchange.FromString(newer.SerializeToString()), 0, 1.0)
+    [second] = joins.take(feedback(rating=-1.0), 0, 2.0)
+    assert second.excluded
+    for candidate in (first, second):
+        request = as_newer(candidate).request
+        assert (request.tomorrows, request.messages[0].tomorrows) == ("tomorrow's", "tomorrow's")
+
+
+@given(fields=UNKNOWN)
+def test_intake_passes_on_what_it_does_not_know_of_a_request(fields: list[tuple[int, Any]]) -> None:
+    request = inference.Request(task="address", request_id="0190a0b0-0000-7000-8000-000000000000")
+    record = encode(REQUESTS, request)
+    sent = Record(record.topic, record.key, record.value + bytes_of(fields), record.headers)
+    assert read(sent, 10_000).SerializeToString() == inference.Request.FromString(sent.value).SerializeToString()
+    assert len(unknown(read(sent, 10_000))) == len(fields)
+
+
+@given(fields=UNKNOWN, inner=UNKNOWN)
+def test_an_older_sink_stores_all_that_it_knows_of_a_newer_exchange(
+    fields: list[tuple[int, Any]], inner: list[tuple[int, Any]]
+) -> None:
+    made = exchange()
+    known = row(encode(EXCHANGES, made))
+    made.request.MergeFromString(bytes_of(inner))
+    made.reply.message.MergeFromString(bytes_of(inner))
+    record = encode(EXCHANGES, made)
+    assert row(Record(record.topic, record.key, record.value + bytes_of(fields), record.headers)) == known
+
+
+def test_a_value_that_only_a_newer_gateway_knows_is_stored_as_its_number_beside_the_rest() -> None:
+    newer = as_newer(exchange())
+    newer.outcome = newer.reply.answered_by = newer.reply.finish = newer.request.messages[0].role = NEW_VALUE
+    values = exchange_values(events.Exchange.FromString(newer.SerializeToString()))
+    told = {name: values[name] for name in ("outcome", "answered_by", "finish", "question", "model")}
+    number = str(NEW_VALUE)
+    rest = {"question": "12 Main St «é»", "model": "gpt-4"}
+    assert told == {"outcome": number, "answered_by": number, "finish": number, **rest}
+    assert json.loads(values["request"])["messages"][0]["role"] == NEW_VALUE
+
+
+@pytest.mark.parametrize("topic", sorted(TABLES))
+def test_a_newer_message_has_the_row_that_it_had(topic: str) -> None:
+    today = filled(TOPICS[topic].message.DESCRIPTOR)
+    newer = as_newer(today)
+    newer.tomorrows = "new"
+    assert row(Record(topic, b"", newer.SerializeToString())) == row(Record(topic, b"", today.SerializeToString()))
