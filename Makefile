@@ -5,7 +5,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed-$(shell cat pyproject.toml constraints.txt protos/*.proto | sha256sum | cut -c1-16)
 
-.PHONY: help install demo test check up down
+.PHONY: help install demo test drills check up down
 
 help:  ## Show the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ check: $(STAMP)  ## ruff, mypy --strict, import-linter.
 
 test: check  ## check, then every test: unit, contracts, end to end.
 	$(BIN)/pytest
+
+drills: $(STAMP)  ## Break things for half an hour on Apache Kafka: what was answered must be there, once.
+	$(BIN)/pytest tests/drills -m "drill or quick_drill"
 
 up: $(STAMP)  ## Start the stack on this machine; Ctrl-C or `make down` stops it.
 	@$(BIN)/tutelage up

@@ -1,0 +1,81 @@
+"""What every drill gets: a fresh world, load on it, and the equality in the terminal's summary."""
+
+import random
+import time
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+import pytest
+
+from tests.drills import audit
+from tests.drills.ledger import Equality
+from tests.drills.world import World, world
+
+LINES: Final = pytest.StashKey[list[str]]()
+
+Say = Callable[[str], None]
+"""Puts a line into the terminal's summary."""
+
+
+class Holds(Protocol):
+    """Asserts the equality of a world, prints it, and returns it."""
+
+    def __call__(self, world: World, by_kafka: Collection[str] = (), *, all_answered: bool = False) -> Equality: ...
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[LINES] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if lines := config.stash[LINES]:
+        terminalreporter.section("drills: answered = on Kafka = distinct in ClickHouse")
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture
+def dice(request: pytest.FixtureRequest) -> random.Random:
+    """Random moments; the seed is shown if the drill fails."""
+    seed = time.time_ns()
+    request.node.add_report_section("setup", "dice", f"seed {seed}")
+    return random.Random(seed)
+
+
+@pytest.fixture
+def fresh(tmp_path: Path) -> Iterator[World]:
+    """A broker and ClickHouse, and no service yet."""
+    with world(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[World]:
+    """The same with three brokers."""
+    with world(tmp_path, brokers=3) as made:
+        yield made
+
+
+@pytest.fixture
+def say(request: pytest.FixtureRequest) -> Say:
+    """A line for the summary."""
+    return lambda line: request.config.stash[LINES].append(f"{request.node.name}: {line}")
+
+
+@pytest.fixture
+def holds(request: pytest.FixtureRequest) -> Holds:
+    """The equality of this drill."""
+
+    def look(world: World, by_kafka: Collection[str] = (), *, all_answered: bool = False) -> Equality:
+        found = audit.equality(world, request.node.name, by_kafka)
+        request.config.stash[LINES].append(found.line())
+        request.node.add_report_section("call", "equality", f"{found.line()}\n{world.calls.reasons}")
+        world.check()
+        assert found.answered, "a drill without answers proves nothing"
+        assert found.problems() == []
+        if all_answered:
+            assert found.begun == found.answered, world.calls.reasons
+        return found
+
+    return look
