@@ -1,0 +1,39 @@
+"""How a benchmark tells what it found."""
+
+import json
+import platform
+import statistics
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+
+Goal = dict[str, Any]
+
+
+def at_least(goal: float, measured: float) -> Goal:
+    """A goal that more is better for."""
+    return {"goal": f">= {goal:g}", "measured": measured, "met": measured >= goal}
+
+
+def at_most(goal: float, measured: float) -> Goal:
+    """A goal that less is better for."""
+    return {"goal": f"<= {goal:g}", "measured": measured, "met": measured <= goal}
+
+
+def median(values: Sequence[float], digits: int = 0) -> float:
+    """The middle one, rounded."""
+    return round(statistics.median(values), digits or None)
+
+
+def percentile(values: Sequence[float], percent: int) -> float:
+    """The value that `percent` of all lie below."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def tell(name: str, figures: Mapping[str, Any], goals: Mapping[str, Goal]) -> None:
+    """Print the figures and the goals as the benchmark's last line, one JSON object."""
+    machine = {"cores": psutil.cpu_count(), "arch": platform.machine(), "load": round(psutil.getloadavg()[0], 2)}
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    print(json.dumps({"benchmark": name, "at": at, "machine": machine, **figures, "goals": goals}))
