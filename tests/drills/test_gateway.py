@@ -24,9 +24,10 @@ def test_a_gateway_killed_at_random_moments_loses_no_answer(
     fresh.start("gateway", "sink")
     with fresh.load():
         for _ in range(times):
-            time.sleep(dice.uniform(0.1, 1.5))
+            fresh.answers_again()
+            time.sleep(dice.uniform(0.0, 1.5))
             fresh.kill("gateway")
             fresh.restart("gateway")
-        time.sleep(1)
+        fresh.answers_again()
     found = holds(fresh)
     assert found.kafka.sources == times + 1

@@ -55,6 +55,12 @@ class World:
             self.calls.stopping = True
             calling.result(3 * TIMEOUT_S)
 
+    def answers_again(self) -> None:
+        """Return when one more call has been answered: callers whose gateway was killed need a moment to find it."""
+        before = len(self.calls.answered)
+        wait_until(lambda: len(self.calls.answered) > before, READY_WITHIN_S)
+        assert len(self.calls.answered) > before, f"nobody answers: {self.calls.reasons}"
+
     @property
     def kafka_settings(self) -> KafkaSettings:
         return KafkaSettings(kafka_bootstrap_servers=self.kafka.bootstrap)
