@@ -75,9 +75,13 @@ class Record:
 
 def encode(topic: Topic, message: Message) -> Record:
     """The record that carries `message` on `topic`."""
-    content_type = f"application/protobuf; type={message.DESCRIPTOR.full_name}"
-    headers = {CONTENT_TYPE: content_type.encode(), **topic.headers(message)}
+    headers = {CONTENT_TYPE: _content_type(message.DESCRIPTOR.full_name), **topic.headers(message)}
     return Record(topic.name, topic.key(message).encode(), message.SerializeToString(), headers)
+
+
+@lru_cache(maxsize=64)
+def _content_type(message: str) -> bytes:
+    return f"application/protobuf; type={message}".encode()
 
 
 def decode(record: Record) -> Any:

@@ -77,11 +77,11 @@ class Covers(_Spec):
     ignore: frozenset[str] = frozenset()  # Words that need no field, in lower case.
 
     def refusal(self, question: str, answer: str) -> str:
-        asks = [word for word in words(question) if word not in self.ignore]
-        uses = [word for value in _values(answer) for word in words(value) if word not in self.ignore]
+        asks = words(question)
+        uses = [word for value in _values(answer) for word in words(value)]
         if sorted(asks) == sorted(uses):
             return ""
-        asked, used = Counter(asks), Counter(uses)
+        asked, used = (Counter(word for word in found if word not in self.ignore) for found in (asks, uses))
         if left := sorted((asked - used).elements()):
             return f"covers: {' '.join(left)[:60]!r} is in no field"
         if extra := sorted((used - asked).elements()):
@@ -106,7 +106,7 @@ def refusal(validators: Sequence[Validator], question: str, answer: str) -> str:
 def schema_refusal(schema: str, answer: str) -> str:
     """Why `answer` does not satisfy `schema` (both JSON texts); '' if it does."""
     try:
-        error = next(_compiled(schema).iter_errors(json.loads(answer)), None)
+        error = next(_compiled(schema).iter_errors(_parsed(answer)), None)
     except (ValueError, RecursionError) as problem:
         return f"json_schema: not JSON: {problem}"
     return f"json_schema: {error.message[:120]}" if error else ""
@@ -137,9 +137,14 @@ def _values(answer: str) -> Sequence[str]:
     return tuple(_leaves(answer))
 
 
+@lru_cache(maxsize=16)
+def _parsed(answer: str) -> Any:
+    return json.loads(answer)
+
+
 def _leaves(answer: str) -> Iterator[str]:
     try:
-        todo = [json.loads(answer)]
+        todo = [_parsed(answer)]
     except (ValueError, RecursionError):
         todo = [answer]
     while todo:

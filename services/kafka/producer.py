@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -43,9 +44,7 @@ class Producer:
             raise Overloaded("the producer's queue is full: Kafka is slow or away") from error
 
     def _produce(self, record: Record, acked: Acked) -> None:
-        def delivered(error: KafkaError | None, _message: Message) -> None:
-            self._answer(error, record, acked)
-
+        delivered = partial(self._delivered, record, acked)
         headers = list(record.headers.items())
         try:
             self._producer.produce(
@@ -53,6 +52,9 @@ class Producer:
             )
         except KafkaException as error:
             self._answer(error.args[0], record, acked)
+
+    def _delivered(self, record: Record, acked: Acked, error: KafkaError | None, _message: Message) -> None:
+        self._answer(error, record, acked)
 
     def _answer(self, error: KafkaError | None, record: Record, acked: Acked) -> None:
         if error is None:

@@ -7,7 +7,8 @@ unacknowledged, and a restart reads it again.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import faust
@@ -15,8 +16,9 @@ from mode.supervisors import CrashingSupervisor
 
 from services import telemetry
 from services.errors import BadEvent, Overloaded
-from services.kafka import Producer
+from services.kafka import Acked, Producer
 from services.sampler.credentials import credentials
+from services.sampler.feed import KeepingApp, Undecoded, acknowledge, batches
 from services.sampler.joining import Joiner
 from services.sampler.memory import Memory
 from services.sampler.settings import SamplerSettings
@@ -25,29 +27,14 @@ from services.tasks import Task
 from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, Record, dead_letter, decode, encode
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
-LINGER_S: Final = 0.02
-"""How long a batch waits for more when the queue is dry: one event in 20 ms is not worth a round trip to Kafka."""
-FLUSH_S: Final = 1.0
-
-
-class KeepingApp(faust.App):  # type: ignore[misc]
-    """Never empties a queue of events that were read and not yet handled.
-
-    Faust reads on while it goes back to the committed offsets after a recovery, and then clears the queues: what came
-    between was marked as read, never handled, and committed over by the next batch. Kept, it is handled, some of it
-    twice, which folds.
-    """
-
-    def FlowControlQueue(self, maxsize: int | None = None, *, clear_on_resume: bool = False) -> Any:  # noqa: ARG002
-        return super().FlowControlQueue(maxsize, clear_on_resume=False)
+POLL_S: Final = 0.002
+"""How often acknowledgements are looked for."""
 
 
 def build(settings: SamplerSettings, tasks: Mapping[str, Task], partitions: int) -> faust.App:
     """A worker that decides what every exchange is good for. `partitions`: those of both source topics."""
     app = KeepingApp(settings.sampler_group, **_options(settings, partitions))
-    topic = app.topic(
-        EXCHANGES.name, FEEDBACK.name, key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
-    )
+    topic = app.topic(EXCHANGES.name, FEEDBACK.name, schema=Undecoded(key_type=bytes, value_type=bytes))
     table = BoundedTable.of(app, settings.sampler_remember_count, settings.sampler_remember_s, partitions)
     memory = Memory(table.data.data, settings.sampler_remember_count, settings.sampler_remember_s)
     joiner = Joiner(tasks, memory)
@@ -55,42 +42,23 @@ def build(settings: SamplerSettings, tasks: Mapping[str, Task], partitions: int)
 
     async def sample(stream: Any) -> None:
         stream.enable_acks = False  # Whatever ends the loop, Faust must not acknowledge on our behalf.
-        async for batch in _batches(stream, settings.sampler_batch, settings.sampler_batch_within_s):
-            out = decide_batch(joiner, [_record(event) for event in batch], time.time())
+        async for batch in batches(stream, settings.sampler_batch, settings.sampler_batch_within_s):
+            out = decide_batch(joiner, [_record(message) for message in batch], time.time())
             await _produce(producer, [*out, *_changelog(table, memory)])
             memory.forget_old(time.time())
-            for event in batch:
-                event.ack()
+            acknowledge(app, batch)
 
     app.agent(topic, name="sample", supervisor_strategy=CrashingSupervisor)(sample)
     return app
-
-
-async def _batches(stream: Any, max_events: int, within_s: float) -> AsyncIterator[list[Any]]:
-    """Events in batches, an incomplete one soon after the queue has run dry.
-
-    Instead of Faust's `noack_take`, which asks the stream for its current event after an await: by then it may be the
-    next one, which then comes twice while the one before is lost.
-    """
-    batch: list[Any] = []
-    until_s = 0.0
-    async for event in stream.events():
-        until_s = until_s if batch else time.monotonic() + within_s
-        batch.append(event)
-        if stream.channel.queue.empty() and len(batch) < max_events:
-            await asyncio.sleep(LINGER_S)
-        if len(batch) < max_events and not stream.channel.queue.empty() and time.monotonic() < until_s:
-            continue
-        yield batch
-        batch = []
 
 
 def decide_batch(joiner: Joiner, records: Sequence[Record], now_s: float) -> list[Record]:
     """What to produce for these records: the latest candidate of each exchange, and the dead letters."""
     latest: dict[str, Record] = {}
     dead = []
+    for topic, count in Counter(record.topic for record in records).items():
+        telemetry.CONSUMED.labels(topic).inc(count)
     for record in records:
-        telemetry.CONSUMED.labels(record.topic).inc()
         try:
             for candidate in joiner.take(decode(record), record.partition, now_s):
                 latest[candidate.id] = _fitting(encode(CANDIDATES, candidate))
@@ -107,8 +75,7 @@ def _fitting(record: Record) -> Record:
     return record
 
 
-def _record(event: Any) -> Record:
-    message = event.message
+def _record(message: Any) -> Record:
     headers = {str(name): value or b"" for name, value in dict(message.headers or {}).items()}
     return Record(
         message.topic, message.key or b"", message.value or b"", headers, int(message.partition), int(message.offset)
@@ -125,21 +92,28 @@ def _changelog(table: BoundedTable, memory: Memory) -> list[Record]:
 async def _produce(producer: Producer, records: Iterable[Record]) -> None:
     """Return when Kafka has acknowledged every record, however long that takes; raise if it refuses one.
 
-    Not by Faust's own producer, which takes ten times as long for a record: three of them go out for an event.
+    Not by Faust's own producer, which takes ten times as long for a record: three of them go out for an event. Polled
+    here and not in a thread, where each acknowledgement would wait for the interpreter's lock; the loop reads on.
     """
-    refused: list[str] = []
-    for record in records:
-        while not _queued(producer, record, refused):
-            await asyncio.to_thread(producer.flush, FLUSH_S)
-    while await asyncio.to_thread(producer.flush, FLUSH_S):
-        pass
-    if refused:
+    answers: list[str] = []
+    sent = 0
+    for sent, record in enumerate(records, start=1):
+        while not _queued(producer, record, answers.append):
+            await _polled(producer)
+    while len(answers) < sent:
+        await _polled(producer)
+    if refused := [why for why in answers if why]:
         raise RuntimeError(f"Kafka refuses {len(refused)} records: {refused[0]}")
 
 
-def _queued(producer: Producer, record: Record, refused: list[str]) -> bool:
+async def _polled(producer: Producer) -> None:
+    if not producer.poll(0):
+        await asyncio.sleep(POLL_S)
+
+
+def _queued(producer: Producer, record: Record, acked: Acked) -> bool:
     try:
-        producer.send(record, lambda refusal: refused.append(refusal) if refusal else None)
+        producer.send(record, acked)
     except Overloaded:
         return False
     return True

@@ -2,18 +2,25 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
 from services.errors import BadEvent
 from services.sampler.memory import Kind, Memory
-from services.sampler.sampling import BY_A_PERSON, KEPT, Decision, Said, Verdict, candidate, decide, fingerprint
+from services.sampler.sampling import BY_A_PERSON, KEPT, NOTHING, Decision, Said, Verdict, candidate, decide, fingerprint
 from services.tasks import Task, by_name
 
 
 class Joiner:
-    """Takes events one by one and yields the candidates that follow. Raises BadEvent for what it can't use."""
+    """Takes events one by one and yields the candidates that follow. Raises BadEvent for what it can't use.
+
+    An exchange that it is given becomes its own: what no decision looks at is taken out.
+    """
 
     def __init__(self, tasks: Mapping[str, Task], memory: Memory) -> None:
         self._tasks = tasks
@@ -25,9 +32,9 @@ class Joiner:
         """The candidates that this event makes, changes or takes back; a later one replaces an earlier of its id."""
         if isinstance(message, events.Exchange):
             _required(message.id, "exchange", "id")
-            exchange = _slim(message)
-            self._memory.put(Kind.EXCHANGE, exchange.id, exchange.SerializeToString(), partition, now_s)
-            yield from self._judge(exchange, partition, now_s)
+            _slim(message)
+            self._memory.put(Kind.EXCHANGE, message.id, message.SerializeToString(), partition, now_s)
+            yield from self._judge(message, partition, now_s)
         else:
             _required(message.exchange_id, "feedback", "exchange_id")
             self._remember(message, partition, now_s)
@@ -49,6 +56,8 @@ class Joiner:
     def _said(self, exchange_id: str) -> Said:
         rating = self._recall(Kind.RATING, exchange_id)
         correction = self._recall(Kind.CORRECTION, exchange_id)
+        if rating is None and correction is None:
+            return NOTHING
         return Said(rating.rating if rating else 0.0, correction.correction if correction else "")
 
     def _judge(self, exchange: events.Exchange, partition: int, now_s: float) -> Iterator[events.Candidate]:
@@ -56,8 +65,8 @@ class Joiner:
         mark = fingerprint(task, exchange.request)
         owner = (self._memory.get(Kind.QUESTION, mark) or b"").decode()
         decision = decide(task, exchange, said, duplicate=owner not in {"", exchange.id})
-        telemetry.CANDIDATES.labels(task.name, decision.verdict).inc()
-        now = datetime.fromtimestamp(now_s, UTC)
+        _counter(task.name, decision.verdict).inc()
+        now = _moment(now_s)
         if decision.verdict in BY_A_PERSON and owner not in {"", exchange.id}:
             yield from self._displace(owner, exchange.id, now)
         if decision.verdict in KEPT and owner != exchange.id:
@@ -65,7 +74,7 @@ class Joiner:
         if made := candidate(task, exchange, said, decision, now):
             yield made
 
-    def _displace(self, owner: str, by: str, now: datetime) -> Iterator[events.Candidate]:
+    def _displace(self, owner: str, by: str, now: Timestamp) -> Iterator[events.Candidate]:
         """Take back the teacher's answer to a question that a person has now answered in another exchange."""
         known = self._memory.get(Kind.EXCHANGE, owner)
         if known is None:
@@ -89,12 +98,23 @@ def _required(value: str, what: str, name: str) -> None:
         raise BadEvent(f"{what} without {name}")
 
 
-def _slim(exchange: events.Exchange) -> events.Exchange:
-    """The exchange without the student's attempts, which no decision looks at."""
-    asked = [attempt for attempt in exchange.attempts if attempt.backend == inference.BACKEND_TEACHER]
-    answered = exchange.reply.answered_by == inference.BACKEND_TEACHER
-    slim = events.Exchange()
-    slim.CopyFrom(exchange)
-    del slim.attempts[:]
-    slim.attempts.extend([] if answered else asked[-1:])
-    return slim
+def _slim(exchange: events.Exchange) -> None:
+    """Take out the student's attempts, which no decision looks at."""
+    asked = []
+    if exchange.reply.answered_by != inference.BACKEND_TEACHER:
+        asked = [attempt for attempt in exchange.attempts if attempt.backend == inference.BACKEND_TEACHER]
+    exchange.ClearField("attempts")
+    exchange.attempts.extend(asked[-1:])
+
+
+@lru_cache(maxsize=1024)
+def _counter(task: str, verdict: Verdict) -> Any:
+    return telemetry.CANDIDATES.labels(task, verdict)
+
+
+@lru_cache(maxsize=1)
+def _moment(now_s: float) -> Timestamp:
+    """The time of a batch as protobuf's; made once for all its events."""
+    moment = Timestamp()
+    moment.FromDatetime(datetime.fromtimestamp(now_s, UTC))
+    return moment

@@ -23,6 +23,9 @@ class Kind(StrEnum):
     QUESTION = "question"
 
 
+PREFIXES: Final = {kind: f"{kind}:".encode() for kind in Kind}
+
+
 class Memory:
     """A view of a mapping of bytes in the order of remembering. `written` holds what the changelog lacks as yet."""
 
@@ -62,4 +65,4 @@ def trim(data: MutableMapping[bytes, bytes], max_count: int, oldest_s: float) ->
 
 
 def _key(kind: Kind, name: str) -> bytes:
-    return f"{kind}:{name}".encode()
+    return PREFIXES[kind] + name.encode()

@@ -9,11 +9,12 @@ satisfy them (an implied value that does not stand in the input, say) reach the 
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import xxhash
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
@@ -55,6 +56,8 @@ class Said:
     rating: float = 0.0
     correction: str = ""
 
+
+NOTHING: Final = Said()
 
 @dataclass(frozen=True)
 class Decision:
@@ -120,30 +123,39 @@ def _unfit(task: Task, exchange: events.Exchange) -> Decision | None:
 
 
 def _by_luck(task: Task, exchange: events.Exchange, duplicate: bool) -> Decision:
-    """The filters of answers that no person has judged."""
+    """The filters of answers that no person has judged, the cheapest first."""
     if duplicate:
         return Decision(Verdict.DUPLICATE, "the same question has been chosen already")
+    if not _drawn(task, exchange.request):
+        return Decision(Verdict.LEFT_OUT, f"not among the {task.sampling.rate:g} that are kept")
     answer = answer_text(exchange.reply.message)
     if not answer.strip():
         return Decision(Verdict.INVALID, "the answer is empty")
     if why := refusal(task.validators, question(exchange.request), answer):
         return Decision(Verdict.INVALID, f"the teacher's answer fails the task's validators: {why}")
+    return _kept(task.sampling.rate)
+
+
+def _drawn(task: Task, request: inference.Request) -> bool:
+    """By the question, not the id: however often it is asked, it has one chance, and the probability is the rate."""
     rate = task.sampling.rate
-    # By the question, not the id: however often it is asked, it has one chance, and the probability is the rate.
-    if fraction(fingerprint(task, exchange.request), salt="sample") >= rate:
-        return Decision(Verdict.LEFT_OUT, f"not among the {rate:g} that are kept")
+    return rate >= 1 or fraction(fingerprint(task, request), salt="sample") < rate
+
+
+@lru_cache(maxsize=1024)
+def _kept(rate: float) -> Decision:
     return Decision(Verdict.CHOSEN, f"the teacher's answer, kept at rate {rate:g}", rate)
 
 
 def candidate(
-    task: Task, exchange: events.Exchange, said: Said, decision: Decision, now: datetime
+    task: Task, exchange: events.Exchange, said: Said, decision: Decision, now: Timestamp
 ) -> events.Candidate | None:
     """The event that tells the decision; None where there is nothing to tell."""
     if decision.verdict not in EMITTED:
         return None
-    teacher, model = _teachers(exchange)
     own = answer_text(exchange.reply.message)
-    chosen = events.Candidate(
+    teacher, model = _teachers(exchange, own)
+    return events.Candidate(
         id=exchange.id,
         task=task.name,
         split=side(task, exchange),
@@ -156,14 +168,13 @@ def candidate(
         teacher_answer=teacher,
         teacher_model=model,
         asked_at=exchange.started_at,
+        decided_at=now,
     )
-    chosen.decided_at.FromDatetime(now)
-    return chosen
 
 
-def _teachers(exchange: events.Exchange) -> tuple[str, str]:
+def _teachers(exchange: events.Exchange, own: str) -> tuple[str, str]:
     """What the teacher answered, kept or not, and which teacher; empty where it was not asked."""
     if exchange.reply.answered_by == inference.BACKEND_TEACHER:
-        return answer_text(exchange.reply.message), exchange.reply.model
+        return own, exchange.reply.model
     asked = [attempt for attempt in exchange.attempts if attempt.backend == inference.BACKEND_TEACHER]
     return (answer_text(asked[-1].message), asked[-1].model) if asked else ("", "")

@@ -2,14 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from services.sampler import app
+from services.sampler import app, feed
 from services.sampler.joining import Joiner
 from services.sampler.memory import Memory
 from services.topics import EXCHANGES, encode
@@ -19,25 +18,25 @@ YEAR_S = 365 * 86_400.0
 
 
 class Stream:
-    """Events that are all there at once."""
+    """Messages that are all there at once."""
 
-    def __init__(self, events: int) -> None:
-        self._queue: asyncio.Queue[int] = asyncio.Queue()
-        for number in range(events):
-            self._queue.put_nowait(number)
-        self.channel = SimpleNamespace(queue=self._queue)
+    def __init__(self, messages: int) -> None:
+        queue: asyncio.Queue[int] = asyncio.Queue()
+        for number in range(messages):
+            queue.put_nowait(number)
+        self.channel = SimpleNamespace(queue=queue)
 
-    async def events(self) -> AsyncIterator[int]:
-        while not self._queue.empty():
-            yield self._queue.get_nowait()
+    async def maybe_start(self) -> None:
+        """It has begun."""
 
 
 @pytest.mark.parametrize("leap_s", [YEAR_S, -YEAR_S])
 async def test_batches_are_as_large_as_with_a_quiet_clock(monkeypatch: pytest.MonkeyPatch, leap_s: float) -> None:
     leaps = count(1)
     monkeypatch.setattr(time, "time", lambda: 2e9 + leap_s * next(leaps))
-    found = [batch async for batch in app._batches(Stream(25), max_events=10, within_s=60.0)]
-    assert [len(batch) for batch in found] == [10, 10, 5]
+    found = feed.batches(Stream(25), max_messages=10, within_s=60.0)
+    assert [len(await anext(found)) for _ in range(3)] == [10, 10, 5]
+    await found.aclose()
 
 
 @pytest.mark.parametrize("leap_s", [YEAR_S, -YEAR_S])

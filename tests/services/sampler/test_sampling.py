@@ -3,17 +3,18 @@
 from datetime import UTC, datetime
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.sampler.sampling import KEPT, Said, Verdict, candidate, decide, fingerprint, side
+from services.sampler.sampling import KEPT, NOTHING, Said, Verdict, candidate, decide, fingerprint, side
 from services.topics import CUT_FROM
 from tests.services.sampler.makers import PROVES, a_task, an_exchange
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-NOTHING = Said()
+MOMENT = Timestamp(seconds=int(NOW.timestamp()))
 
 
 def verdict(exchange: events.Exchange, said: Said = NOTHING, *, duplicate: bool = False, **task: object) -> Verdict:
@@ -150,7 +151,7 @@ def test_a_transcript_task_compares_the_whole_transcript():
 
 
 def make(exchange: events.Exchange, said: Said = NOTHING) -> events.Candidate | None:
-    return candidate(a_task(), exchange, said, decide(a_task(), exchange, said, False), NOW)
+    return candidate(a_task(), exchange, said, decide(a_task(), exchange, said, False), MOMENT)
 
 
 def test_a_candidate_carries_the_request_the_answer_and_the_teacher():
@@ -195,4 +196,4 @@ def test_what_was_cut_to_fit_kafka_is_not_learnt_from_whoever_corrects_it() -> N
     exchange.request.metadata[CUT_FROM] = "5000000"
     assert verdict(exchange) is Verdict.CUT
     assert verdict(exchange, Said(correction='{"street": "Main"}')) is Verdict.CUT
-    assert candidate(a_task(), exchange, NOTHING, decide(a_task(), exchange, NOTHING, duplicate=False), NOW) is None
+    assert candidate(a_task(), exchange, NOTHING, decide(a_task(), exchange, NOTHING, duplicate=False), MOMENT) is None
