@@ -2,7 +2,7 @@
 
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -73,10 +73,16 @@ class Service:
 
     def metric(self, name: str, **labels: str) -> float:
         """A metric's value now; 0 where it has none as yet."""
+        return next(self._values(name, labels), 0.0)
+
+    def total(self, name: str, **labels: str) -> float:
+        """The sum over the labels that are not given."""
+        return sum(self._values(name, labels))
+
+    def _values(self, name: str, labels: Mapping[str, str]) -> Iterator[float]:
         text = httpx.get(self._url, trust_env=False).text
         samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-        found = (s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
-        return next(found, 0.0)
+        return (s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
 
     def rss_mib(self) -> float:
         """Its resident memory."""
@@ -89,10 +95,12 @@ class Service:
 
 
 @contextmanager
-def service(name: str, directory: Path, environment: Mapping[str, str]) -> Iterator[Service]:
-    """`python -m services.NAME` under these settings."""
+def service(
+    name: str, directory: Path, environment: Mapping[str, str], module: Sequence[str] = ()
+) -> Iterator[Service]:
+    """`python -m services.NAME`, or another module with its arguments, under these settings."""
     metrics = f"{HOST}:{free_ports(1)[0]}"
-    argv = (sys.executable, "-m", f"services.{name}")
+    argv = (sys.executable, "-m", *(module or (f"services.{name}",)))
     is_ready = partial(ready.answers_http, f"http://{metrics}/metrics")
     with started(Part(name, argv, is_ready, {**environment, "METRICS_LISTEN": metrics}), directory) as running:
         yield Service(running, metrics)

@@ -8,7 +8,7 @@ unacknowledged, and a restart reads it again.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import faust
@@ -33,7 +33,7 @@ POLL_S: Final = 0.002
 
 def build(settings: SamplerSettings, tasks: Mapping[str, Task], partitions: int) -> faust.App:
     """A worker that decides what every exchange is good for. `partitions`: those of both source topics."""
-    app = KeepingApp(settings.sampler_group, **_options(settings, partitions))
+    app = KeepingApp(settings.sampler_group, **options(settings, partitions))
     topic = app.topic(EXCHANGES.name, FEEDBACK.name, schema=Undecoded(key_type=bytes, value_type=bytes))
     table = BoundedTable.of(app, settings.sampler_remember_count, settings.sampler_remember_s, partitions)
     memory = Memory(table.data.data, settings.sampler_remember_count, settings.sampler_remember_s)
@@ -89,18 +89,17 @@ def _changelog(table: BoundedTable, memory: Memory) -> list[Record]:
     return [Record(name, key, value, partition=partition) for (partition, key), value in written.items()]
 
 
-async def _produce(producer: Producer, records: Iterable[Record]) -> None:
+async def _produce(producer: Producer, records: Sequence[Record]) -> None:
     """Return when Kafka has acknowledged every record, however long that takes; raise if it refuses one.
 
     Not by Faust's own producer, which takes ten times as long for a record: three of them go out for an event. Polled
     here and not in a thread, where each acknowledgement would wait for the interpreter's lock; the loop reads on.
     """
     answers: list[str] = []
-    sent = 0
-    for sent, record in enumerate(records, start=1):
+    for record in records:
         while not _queued(producer, record, answers.append):
             await _polled(producer)
-    while len(answers) < sent:
+    while len(answers) < len(records):
         await _polled(producer)
     if refused := [why for why in answers if why]:
         raise RuntimeError(f"Kafka refuses {len(refused)} records: {refused[0]}")
@@ -119,7 +118,8 @@ def _queued(producer: Producer, record: Record, acked: Acked) -> bool:
     return True
 
 
-def _options(settings: SamplerSettings, partitions: int) -> dict[str, Any]:
+def options(settings: SamplerSettings, partitions: int) -> dict[str, Any]:
+    """Faust's settings."""
     return {
         "broker": [f"kafka://{server}" for server in settings.kafka_bootstrap_servers.split(",")],
         "broker_credentials": credentials(settings.kafka_options),

@@ -23,14 +23,14 @@ LINGER_S: Final = 0.02
 class DirectConsumer(Consumer):  # type: ignore[misc]
     """Hands a message on without tasks where nothing holds it up."""
 
-    async def wait_first(self, *waited: Any, timeout: Any = None) -> Any:
+    async def wait_first(self, *waited: Any, **limits: Any) -> Any:
         """Faust lets the handing over of each message race against a rebalance.
 
         Its first step is nearly always its last: done here, none of it can be in a rebalance's way. Where it has to
         wait after all (the queue is full, the flow is stopped), the race is run from there.
         """
         if len(waited) != 2 or not iscoroutine(waited[0]):
-            return await super().wait_first(*waited, timeout=timeout)
+            return await super().wait_first(*waited, **limits)
         handing, rebalance = waited
         try:
             waits_for = handing.send(None)
@@ -39,7 +39,7 @@ class DirectConsumer(Consumer):  # type: ignore[misc]
             if isinstance(ended, StopIteration):
                 return None
             raise
-        return await super().wait_first(_carried_on(handing, waits_for), rebalance, timeout=timeout)
+        return await super().wait_first(_carried_on(handing, waits_for), rebalance, **limits)
 
 
 async def _carried_on(begun: Coroutine[Any, Any, Any], waits_for: Any) -> Any:

@@ -12,7 +12,17 @@ from protos import inference_pb2 as inference
 from services import telemetry
 from services.errors import BadEvent
 from services.sampler.memory import Kind, Memory
-from services.sampler.sampling import BY_A_PERSON, KEPT, NOTHING, Decision, Said, Verdict, candidate, decide, fingerprint
+from services.sampler.sampling import (
+    BY_A_PERSON,
+    KEPT,
+    NOTHING,
+    Decision,
+    Said,
+    Verdict,
+    candidate,
+    decide,
+    fingerprint,
+)
 from services.tasks import Task, by_name
 
 

@@ -59,6 +59,7 @@ class Said:
 
 NOTHING: Final = Said()
 
+
 @dataclass(frozen=True)
 class Decision:
     """A verdict and its reason, for people."""
