@@ -19,6 +19,8 @@ CONTENT_TYPE: Final = "content-type"
 SOURCE: Final = "source"
 SEQUENCE: Final = "sequence"
 DEAD_LETTERS: Final = "dead-letters"
+FORGOTTEN: Final = "forgotten"
+"""Keys of the sampler's memory that an erasure covers, each a record without a value."""
 CUT_FROM: Final = "tutelage.cut_from_bytes"
 """In a request's metadata: its exchange had this many bytes, too many for Kafka, and long texts are shortened."""
 

@@ -28,7 +28,7 @@ from services.controller.erasing import Erasing, Kafka
 from services.controller.erasure_tables import ErasureTables
 from services.controller.launcher import Launcher
 from services.controller.loading import Loading
-from services.controller.receipts import CHANGELOG, holds_customers
+from services.controller.receipts import holds_customers, tells_sampler
 from services.controller.repository import Repository
 from services.controller.runner import Runner
 from services.controller.servicer import Control
@@ -125,7 +125,7 @@ def _erasing(settings: Settings, actions: Actions, state: State, desk: Desk) -> 
         actions,
         state,
         desk,
-        Kafka(lambda: keeping(settings, holds_customers), lambda keys: bury(settings, CHANGELOG, keys)),
+        Kafka(lambda: keeping(settings, holds_customers), lambda keys: bury(settings, tells_sampler, keys)),
         directory=settings.runs_dir / ".erasures",
         new_id=lambda: str(uuid_utils.uuid7()),
     )

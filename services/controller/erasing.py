@@ -44,7 +44,7 @@ class Kafka:
     keeping: Callable[[], list[Keeping]]
     """How long the topics that carry customers keep records."""
     bury: Callable[[Sequence[tuple[str, int]]], int]
-    """Take keys, each with its partition, out of the sampler's changelog."""
+    """Take keys, each with its partition, out of the sampler's changelog and memory."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Final
 
 from protos import control_pb2 as control
 from services.kafka import Keeping
-from services.topics import CANDIDATES, DEAD_LETTERS, EXCHANGES, FEEDBACK, REQUESTS
+from services.topics import CANDIDATES, DEAD_LETTERS, EXCHANGES, FEEDBACK, FORGOTTEN, REQUESTS
 
 FOR_EVER_MS: Final = 1000 * 365 * 86_400_000
 """A thousand years: what Kafka's `for ever` comes to where it is said as a number."""
@@ -17,8 +17,8 @@ ALWAYS: Final = (
     "ClickHouse's disk: the parts that were rewritten are deleted about eight minutes later; backups are not touched.",
     "Gateways' disks: what waits in a spool is dropped by the sink when it comes; files in `refused/` stay until "
     "a person deletes them.",
-    "The sampler: its changelog was told to forget; a worker that runs remembers until it is restarted or its time "
-    "is over, and a candidate that it makes from that is dropped by the sink.",
+    "The sampler: workers that run forget within seconds, others as they start; a hash of each question stays until "
+    "its time is over.",
     "Topic `requests`: a request that nobody had answered yet is answered, and its exchange is a new one.",
 )
 
@@ -26,6 +26,11 @@ ALWAYS: Final = (
 def holds_customers(topic: str) -> bool:
     """Whether a topic carries what customers said: ours that do, and the sampler's changelog."""
     return topic in CUSTOMERS or topic.endswith(CHANGELOG)
+
+
+def tells_sampler(topic: str) -> bool:
+    """Whether the sampler takes what it is to forget from a topic: when a worker starts, or while it runs."""
+    return topic.endswith(CHANGELOG) or topic == FORGOTTEN
 
 
 def held(keeping: Keeping, erased_at: datetime) -> control.HeldTopic:

@@ -1,6 +1,6 @@
 """Takes keys out of compacted topics: a record without a value makes Kafka, and who reads it, forget the key."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from confluent_kafka import KafkaError, KafkaException, Message
@@ -16,8 +16,8 @@ Key = tuple[str, int]
 """A key, and the partition on which it lies."""
 
 
-def bury(settings: KafkaSettings, suffix: str, keys: Sequence[Key]) -> int:
-    """Write a tombstone for each key to every topic whose name ends with `suffix`; return how many were written.
+def bury(settings: KafkaSettings, wanted: Callable[[str], bool], keys: Sequence[Key]) -> int:
+    """Write a tombstone for each key to every topic that is `wanted` by name; return how many were written.
 
     Partitions that a topic does not have are passed over. Raises Overloaded if Kafka does not take them all.
     """
@@ -26,7 +26,7 @@ def bury(settings: KafkaSettings, suffix: str, keys: Sequence[Key]) -> int:
         known = producer.list_topics(timeout=FLUSH_S).topics
     except KafkaException as error:
         raise Overloaded(f"Kafka does not answer: {error}") from error
-    found = {name: set(topic.partitions) for name, topic in known.items() if name.endswith(suffix)}
+    found = {name: set(topic.partitions) for name, topic in known.items() if wanted(name)}
     places = [(name, key, partition) for name, own in found.items() for key, partition in keys if partition in own]
     for start in range(0, len(places), AT_ONCE):
         _write(producer, places[start : start + AT_ONCE])

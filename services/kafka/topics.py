@@ -11,7 +11,7 @@ from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 from services.errors import Overloaded
 from services.kafka.config import MAX_MESSAGE_BYTES, client_config
 from services.settings import KafkaSettings
-from services.topics import DEAD_LETTERS, TOPICS
+from services.topics import DEAD_LETTERS, FORGOTTEN, TOPICS
 
 ANSWER_S: Final = 10
 
@@ -23,7 +23,7 @@ def create_topics(settings: KafkaSettings, partitions: int, replication: int = 1
         there = admin.list_topics(timeout=ANSWER_S).topics
         wanted = [
             NewTopic(name, partitions, replication, config=_topic_config(name))
-            for name in (*TOPICS, DEAD_LETTERS)
+            for name in (*TOPICS, DEAD_LETTERS, FORGOTTEN)
             if name not in there
         ]
         for future in admin.create_topics(wanted).values() if wanted else ():

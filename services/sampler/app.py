@@ -16,7 +16,8 @@ from mode.supervisors import CrashingSupervisor
 
 from services import telemetry
 from services.errors import BadEvent, Overloaded
-from services.kafka import Acked, Producer
+from services.kafka import Acked, Follower, Producer
+from services.sampler import forgetting
 from services.sampler.credentials import credentials
 from services.sampler.feed import KeepingApp, Undecoded, acknowledge, batches
 from services.sampler.joining import Joiner
@@ -24,7 +25,7 @@ from services.sampler.memory import Memory
 from services.sampler.settings import SamplerSettings
 from services.sampler.table import BoundedTable
 from services.tasks import Task
-from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, Record, dead_letter, decode, encode
+from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, FORGOTTEN, Record, dead_letter, decode, encode
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 POLL_S: Final = 0.002
@@ -48,7 +49,11 @@ def build(settings: SamplerSettings, tasks: Mapping[str, Task], partitions: int)
             memory.forget_old(time.time())
             acknowledge(app, batch)
 
+    async def forget() -> None:
+        await forgetting.follow(Follower(settings, FORGOTTEN), memory.erase)
+
     app.agent(topic, name="sample", supervisor_strategy=CrashingSupervisor)(sample)
+    app.task(forget)
     return app
 
 

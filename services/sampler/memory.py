@@ -34,6 +34,7 @@ class Memory:
         self._max_count = max_count
         self._max_age_s = max_age_s
         self.written: dict[tuple[int, bytes], bytes] = {}
+        self._erased: dict[bytes, None] = {}
 
     def get(self, kind: Kind, name: str) -> bytes | None:
         """What was remembered under that name, if it is not forgotten."""
@@ -41,11 +42,20 @@ class Memory:
         return None if value is None else value[REMEMBERED_AT.size :]
 
     def put(self, kind: Kind, name: str, payload: bytes, partition: int, now_s: float) -> None:
-        """Remember, as the newest entry; `partition` is the one whose events it came with."""
+        """Remember, as the newest entry, unless it was erased; `partition` is the one whose events it came with."""
         key, value = _key(kind, name), REMEMBERED_AT.pack(now_s) + payload
+        if key in self._erased:
+            return
         self._data.pop(key, None)  # so that it goes to the end, where the newest stand
         self._data[key] = value
         self.written[partition, key] = value
+
+    def erase(self, key: bytes) -> bool:
+        """Forget a key of the mapping and what may still come under it; tell whether there was something."""
+        self._erased[key] = None
+        if len(self._erased) > self._max_count:
+            del self._erased[next(iter(self._erased))]
+        return self._data.pop(key, None) is not None
 
     def forget_old(self, now_s: float) -> None:
         """Drop what is too old, and the oldest above the count."""

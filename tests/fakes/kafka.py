@@ -9,7 +9,7 @@ import xxhash
 
 from services.errors import Overloaded
 from services.kafka import MAX_MESSAGE_BYTES, Acked, Consumer, Follower, Producer
-from services.topics import DEAD_LETTERS, TOPICS, Record
+from services.topics import DEAD_LETTERS, FORGOTTEN, TOPICS, Record
 
 
 @dataclass
@@ -24,7 +24,7 @@ class FakeBroker:
     members: dict[str, list["FakeConsumer"]] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def create_topics(self, names: Iterable[str] = (*TOPICS, DEAD_LETTERS)) -> None:
+    def create_topics(self, names: Iterable[str] = (*TOPICS, DEAD_LETTERS, FORGOTTEN)) -> None:
         for name in names:
             for partition in range(self.partitions):
                 self.logs.setdefault((name, partition), [])

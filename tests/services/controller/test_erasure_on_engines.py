@@ -13,7 +13,7 @@ from protos import events_pb2 as events
 from services.clickhouse import ClickHouse
 from services.controller.erasing import Asked, Erasing, Kafka
 from services.controller.erasure_tables import ErasureTables
-from services.controller.receipts import CHANGELOG, holds_customers
+from services.controller.receipts import holds_customers, tells_sampler
 from services.controller.store import GOLDEN_COLUMNS
 from services.erasures import Erasure, digest, micros
 from services.kafka import bury, keeping
@@ -63,7 +63,7 @@ def place(clickhouse: str, tmp_path: Path) -> Iterator[Place]:
             world.actions,
             world.state,
             world.desk,
-            Kafka(lambda: keeping(stack.kafka, holds_customers), lambda keys: bury(stack.kafka, CHANGELOG, keys)),
+            Kafka(lambda: keeping(stack.kafka, holds_customers), lambda keys: bury(stack.kafka, tells_sampler, keys)),
             directory=tmp_path / "erasures",
             new_id=uuid7,
         )

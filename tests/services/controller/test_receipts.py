@@ -43,6 +43,11 @@ def test_topics_that_carry_customers_are_ours_and_the_samplers_changelog() -> No
     assert [name for name in names if receipts.holds_customers(name)] == names[:3]
 
 
+def test_the_sampler_is_told_by_its_changelogs_and_by_a_topic_of_its_own() -> None:
+    names = ["exchanges", "sampler-memory-changelog", "forgotten", "candidates"]
+    assert [name for name in names if receipts.tells_sampler(name)] == names[1:3]
+
+
 def test_students_and_reports_are_named_where_there_are_any() -> None:
     receipt = control.ErasureReceipt()
     assert receipts.remains(receipt) == list(receipts.ALWAYS)

@@ -37,6 +37,26 @@ def test_what_is_too_old_goes():
     assert names(memory, "a", "b") == ["b"]
 
 
+def test_what_is_erased_goes_and_is_remembered_no_more():
+    memory = a_memory()
+    for name in "ab":
+        memory.put(Kind.QUESTION, name, b"", 0, 0.0)
+    assert memory.erase(b"question:a")
+    assert not memory.erase(b"question:a")
+    memory.put(Kind.QUESTION, "a", b"", 0, 1.0)
+    assert names(memory, "a", "b") == ["b"]
+    assert list(memory.written) == [(0, b"question:a"), (0, b"question:b")]  # Written before it was erased.
+
+
+def test_no_more_erased_keys_are_kept_than_entries():
+    memory = a_memory(count=2)
+    for name in "abc":
+        memory.erase(b"question:" + name.encode())
+    for name in "abc":
+        memory.put(Kind.QUESTION, name, b"", 0, 0.0)
+    assert names(memory, *"abc") == ["a"]
+
+
 def test_the_changelog_gets_the_last_value_of_a_key_on_its_partition():
     memory = a_memory()
     memory.put(Kind.QUESTION, "a", b"1", 7, 0.0)

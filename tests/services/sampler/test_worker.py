@@ -8,13 +8,11 @@ from protos import events_pb2 as events
 from services.kafka import bury
 from services.sampler.memory import Kind
 from services.sampler.sampling import side
-from services.topics import EXCHANGES, Record, encode
+from services.topics import EXCHANGES, FORGOTTEN, Record, encode
 from tests.services.sampler.conftest import PARTITIONS, PATIENCE_S, World
 from tests.services.sampler.makers import PROVES, a_task, an_exchange, feedback
 
 pytestmark = [pytest.mark.contract]
-
-CHANGELOG = "-changelog"
 
 # A worker whose decision on one exchange breaks, as a bug would.
 BROKEN = """
@@ -56,19 +54,39 @@ def test_exchanges_and_feedback_become_candidates_in_any_order(world: World):
     )
 
 
+# What an erasure buries of the exchange `erased`, wherever it lies.
+ERASED = [
+    (f"{kind}:erased", place) for kind in (Kind.EXCHANGE, Kind.RATING, Kind.CORRECTION) for place in range(PARTITIONS)
+]
+
+
+def is_changelog(topic: str) -> bool:
+    return topic.endswith("-changelog")
+
+
 def test_a_worker_that_starts_again_has_forgotten_whom_an_erasure_buried(world: World):
     with world.worker():
         world.tell(an_exchange("erased", "8 Elm St", "{}"), an_exchange("kept", "9 Elm St", "{}"))
         world.wait_until(lambda: {"erased", "kept"} <= set(world.candidates))
-    keys = [
-        (f"{kind}:erased", place)
-        for kind in (Kind.EXCHANGE, Kind.RATING, Kind.CORRECTION)
-        for place in range(PARTITIONS)
-    ]
-    assert bury(world.settings, CHANGELOG, keys) == len(keys)
+    assert bury(world.settings, is_changelog, ERASED) == len(ERASED)
     with world.worker():
         world.tell(feedback("erased", rating=-1.0), feedback("kept", rating=-1.0))
         world.wait_until(lambda: world.candidates["kept"].excluded)
+    assert not world.candidates["erased"].excluded
+
+
+def test_a_worker_that_runs_forgets_whom_an_erasure_covers_and_remembers_them_no_more(world: World):
+    with world.worker():
+        world.tell(an_exchange("erased", "8 Elm St", "{}"), an_exchange("kept", "9 Elm St", "{}"))
+        world.wait_until(lambda: {"erased", "kept"} <= set(world.candidates))
+        bury(world.settings, lambda topic: topic == FORGOTTEN, ERASED)
+        world.wait_until(lambda: "forgets erased customers" in world.log())
+        world.tell(feedback("erased", rating=-1.0), feedback("kept", rating=-1.0))
+        world.wait_until(lambda: world.candidates["kept"].excluded)
+        assert not world.candidates["erased"].excluded
+        world.tell(an_exchange("erased", "8 Elm St", "{}"), feedback("erased", rating=-1.0))  # read again, say
+        world.tell(feedback("kept", rating=1.0, at_s=2))
+        world.wait_until(lambda: world.candidates["kept"].corrected)
     assert not world.candidates["erased"].excluded
 
 
