@@ -95,11 +95,14 @@ class Undecoded(faust.Schema):  # type: ignore[misc]
 async def batches(stream: Any, max_messages: int, within_s: float) -> AsyncIterator[list[Any]]:
     """Messages in batches, an incomplete one soon after the queue has run dry. Whoever takes them acknowledges them.
 
+    As in Faust's own streams nothing is taken during a rebalance, when the memory is not whole, and what was read
+    before it is passed over: it is read again, by whoever has the partition now.
+
     Instead of Faust's `noack_take`, which asks the stream for its current event after an await: by then it may be the
     next one, which then comes twice while the one before is lost.
     """
     await stream.maybe_start()
-    queue = stream.channel.queue
+    app, queue = stream.app, stream.channel.queue
     while True:
         batch = [await queue.get()]
         until_s = time.monotonic() + within_s
@@ -109,8 +112,11 @@ async def batches(stream: Any, max_messages: int, within_s: float) -> AsyncItera
             if queue.empty() or time.monotonic() >= until_s:
                 break
             batch.append(queue.get_nowait())
-        yield batch
-        await asyncio.sleep(0)  # What was acknowledged is committed, and more is read, also while the queue is full.
+        await app.flow_control.acquire()
+        generation = app.consumer_generation_id
+        if current := [message for message in batch if message.generation_id == generation]:
+            yield current
+        await asyncio.sleep(0)  # Faust commits what was acknowledged and reads on, also while the queue is full.
 
 
 def acknowledge(app: faust.App, batch: Iterable[Any]) -> None:

@@ -2,7 +2,8 @@
 
 The order of the questions matters. The side of the wall comes first, so that nothing that happens later (a rating,
 a duplicate, luck) can move a group across it. A person's word comes next and beats every filter but that one and the
-answer's own form. Only then is the teacher's answer looked at.
+answer's own form. Only then is the teacher's answer looked at, and by the validators, the dearest, only where the
+question is among those that the rate keeps.
 
 The task's validators are a free filter for label noise, and a bias with it: questions whose right answer does not
 satisfy them (an implied value that does not stand in the input, say) reach the training set by corrections alone.

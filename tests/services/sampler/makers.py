@@ -1,6 +1,12 @@
 """Exchanges, feedback and tasks to test with."""
 
+import asyncio
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
+
 from google.protobuf.timestamp_pb2 import Timestamp
+from mode.utils.queues import FlowControlEvent
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
@@ -57,4 +63,29 @@ def feedback(
         rating=rating,
         correction=correction,
         created_at=Timestamp(seconds=at_s),
+    )
+
+
+class Stream(SimpleNamespace):
+    """A stream of Faust's as far as the feed needs one."""
+
+    app: Any
+    channel: Any
+
+    async def maybe_start(self) -> None:
+        """It has begun."""
+
+
+def a_message(number: int, generation: int = 1) -> Any:
+    return SimpleNamespace(offset=number, generation_id=generation)
+
+
+def a_stream(numbers: Iterable[int], generation: int = 1) -> Stream:
+    """One whose queue holds these messages of the group's first generation; its flow is on."""
+    queue: asyncio.Queue[Any] = asyncio.Queue()
+    for number in numbers:
+        queue.put_nowait(a_message(number))
+    flow = FlowControlEvent(initially_suspended=False)
+    return Stream(
+        app=SimpleNamespace(flow_control=flow, consumer_generation_id=generation), channel=SimpleNamespace(queue=queue)
     )

@@ -1,9 +1,7 @@
 """A wall clock that jumps changes neither when a batch is complete nor what was decided."""
 
-import asyncio
 import time
 from itertools import count
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,29 +10,16 @@ from services.sampler import app, feed
 from services.sampler.joining import Joiner
 from services.sampler.memory import Memory
 from services.topics import EXCHANGES, encode
-from tests.services.sampler.makers import a_task, an_exchange
+from tests.services.sampler.makers import a_stream, a_task, an_exchange
 
 YEAR_S = 365 * 86_400.0
-
-
-class Stream:
-    """Messages that are all there at once."""
-
-    def __init__(self, messages: int) -> None:
-        queue: asyncio.Queue[int] = asyncio.Queue()
-        for number in range(messages):
-            queue.put_nowait(number)
-        self.channel = SimpleNamespace(queue=queue)
-
-    async def maybe_start(self) -> None:
-        """It has begun."""
 
 
 @pytest.mark.parametrize("leap_s", [YEAR_S, -YEAR_S])
 async def test_batches_are_as_large_as_with_a_quiet_clock(monkeypatch: pytest.MonkeyPatch, leap_s: float) -> None:
     leaps = count(1)
     monkeypatch.setattr(time, "time", lambda: 2e9 + leap_s * next(leaps))
-    found = feed.batches(Stream(25), max_messages=10, within_s=60.0)
+    found = feed.batches(a_stream(range(25)), max_messages=10, within_s=60.0)
     assert [len(await anext(found)) for _ in range(3)] == [10, 10, 5]
     await found.aclose()
 

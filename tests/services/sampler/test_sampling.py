@@ -128,6 +128,10 @@ def test_the_share_that_is_kept_is_the_rate_and_the_probability_says_so():
     assert {decision.probability for decision in kept} == {0.3}
 
 
+def test_an_answer_that_the_rate_leaves_out_is_not_looked_at():
+    assert verdict(an_exchange(answer="not even JSON"), sampling={"rate": 1e-12}) is Verdict.LEFT_OUT
+
+
 def test_the_same_question_has_one_chance_however_often_it_is_asked():
     verdicts = {verdict(an_exchange(f"e{n}"), sampling={"rate": 0.5}) for n in range(50)}
     assert len(verdicts) == 1
