@@ -9,6 +9,7 @@ which worker has which partition, the table's recovery, and what is committed.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import suppress
 from inspect import iscoroutine
 from types import coroutine
 from typing import Any, Final
@@ -103,20 +104,26 @@ async def batches(stream: Any, max_messages: int, within_s: float) -> AsyncItera
     """
     await stream.maybe_start()
     app, queue = stream.app, stream.channel.queue
-    while True:
-        batch = [await queue.get()]
-        until_s = time.monotonic() + within_s
-        while len(batch) < max_messages:
-            if queue.empty():
-                await asyncio.sleep(LINGER_S)
-            if queue.empty() or time.monotonic() >= until_s:
-                break
-            batch.append(queue.get_nowait())
-        await app.flow_control.acquire()
-        generation = app.consumer_generation_id
-        if current := [message for message in batch if message.generation_id == generation]:
-            yield current
-        await asyncio.sleep(0)  # Faust commits what was acknowledged and reads on, also while the queue is full.
+    with suppress(StopAsyncIteration):  # What the queue raises when the worker stops.
+        while True:
+            batch = await _gathered(queue, max_messages, within_s)
+            await app.flow_control.acquire()
+            generation = app.consumer_generation_id
+            if current := [message for message in batch if message.generation_id == generation]:
+                yield current
+            await asyncio.sleep(0)  # Faust commits what was acknowledged and reads on, also while the queue is full.
+
+
+async def _gathered(queue: Any, max_messages: int, within_s: float) -> list[Any]:
+    batch = [await queue.get()]
+    until_s = time.monotonic() + within_s
+    while len(batch) < max_messages:
+        if queue.empty():
+            await asyncio.sleep(LINGER_S)
+        if queue.empty() or time.monotonic() >= until_s:
+            break
+        batch.append(queue.get_nowait())
+    return batch
 
 
 def acknowledge(app: faust.App, batch: Iterable[Any]) -> None:

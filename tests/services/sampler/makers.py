@@ -1,12 +1,11 @@
 """Exchanges, feedback and tasks to test with."""
 
-import asyncio
 from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from mode.utils.queues import FlowControlEvent
+from mode.utils.queues import FlowControlEvent, ThrowableQueue
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
@@ -82,10 +81,10 @@ def a_message(number: int, generation: int = 1) -> Any:
 
 def a_stream(numbers: Iterable[int], generation: int = 1) -> Stream:
     """One whose queue holds these messages of the group's first generation; its flow is on."""
-    queue: asyncio.Queue[Any] = asyncio.Queue()
+    flow = FlowControlEvent(initially_suspended=False)
+    queue: ThrowableQueue[Any] = ThrowableQueue(flow_control=flow)
     for number in numbers:
         queue.put_nowait(a_message(number))
-    flow = FlowControlEvent(initially_suspended=False)
     return Stream(
         app=SimpleNamespace(flow_control=flow, consumer_generation_id=generation), channel=SimpleNamespace(queue=queue)
     )

@@ -85,3 +85,13 @@ async def test_nothing_is_taken_during_a_rebalance_and_what_was_read_before_it_i
     stream.channel.queue.put_nowait(a_message(3, generation=2))
     assert [message.offset for message in await taking] == [3]
     await found.aclose()
+
+
+async def test_a_worker_that_stops_ends_the_batches() -> None:
+    stream = a_stream([1])
+    found = feed.batches(stream, max_messages=10, within_s=60.0)
+    assert len(await anext(found)) == 1
+    taking: asyncio.Task[Any] = asyncio.create_task(anext(found, "the end"))  # type: ignore[arg-type]
+    await asyncio.sleep(0.01)
+    await stream.channel.queue.throw(StopAsyncIteration())
+    assert await taking == "the end"
