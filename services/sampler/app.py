@@ -22,9 +22,10 @@ from services.sampler.memory import Memory
 from services.sampler.settings import SamplerSettings
 from services.sampler.table import BoundedTable
 from services.tasks import Task
-from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, Record, dead_letter, decode, encode
+from services.topics import CANDIDATES, DEAD_LETTERS, EXCHANGES, FEEDBACK, Record, dead_letter, decode, encode, hollow
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+CANDIDATE_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024  # The rest is for its key and headers.
 LINGER_S: Final = 0.02
 """How long a batch waits for more when the queue is dry: one event in 20 ms is not worth a round trip to Kafka."""
 FLUSH_S: Final = 1.0
@@ -102,8 +103,8 @@ def decide_batch(joiner: Joiner, records: Sequence[Record], now_s: float) -> lis
 
 
 def _fitting(record: Record) -> Record:
-    if len(record.value) > MAX_MESSAGE_BYTES:
-        raise BadEvent(f"its candidate has {len(record.value)} bytes; {MAX_MESSAGE_BYTES} is the limit")
+    if len(record.value) > CANDIDATE_BYTES:
+        raise BadEvent(f"its candidate has {len(record.value)} bytes; {CANDIDATE_BYTES} is the limit")
     return record
 
 
@@ -127,19 +128,27 @@ async def _produce(producer: Producer, records: Iterable[Record]) -> None:
 
     Not by Faust's own producer, which takes ten times as long for a record: three of them go out for an event.
     """
-    refused: list[str] = []
+    refused = await _refused(producer, records)
+    if all(record.topic == DEAD_LETTERS for record, _ in refused):
+        refused = await _refused(producer, [hollow(letter) for letter, _ in refused])
+    if refused:
+        raise RuntimeError(f"Kafka refuses {len(refused)} records: {refused[0][1]}")
+
+
+async def _refused(producer: Producer, records: Iterable[Record]) -> list[tuple[Record, str]]:
+    """Which of the records Kafka does not take, and why; returned when it has all others."""
+    refused: list[tuple[Record, str]] = []
     for record in records:
         while not _queued(producer, record, refused):
             await asyncio.to_thread(producer.flush, FLUSH_S)
     while await asyncio.to_thread(producer.flush, FLUSH_S):
         pass
-    if refused:
-        raise RuntimeError(f"Kafka refuses {len(refused)} records: {refused[0]}")
+    return refused
 
 
-def _queued(producer: Producer, record: Record, refused: list[str]) -> bool:
+def _queued(producer: Producer, record: Record, refused: list[tuple[Record, str]]) -> bool:
     try:
-        producer.send(record, lambda refusal: refused.append(refusal) if refusal else None)
+        producer.send(record, lambda why: refused.append((record, why)) if why else None)
     except Overloaded:
         return False
     return True
