@@ -10,13 +10,13 @@ from protos import events_pb2 as events
 from services import topics
 from services.clickhouse import ClickHouse
 from services.settings import ClickHouseSettings
-from services.sink import rows, schema
-from services.topics import Topic
+from services.sink import schema
 from tests.deploy.board_rows import exchange
-from tests.deploy.test_board import QUERIES, Query, expanded
+from tests.deploy.test_board import QUERIES, Query, expanded, put
 
 LONG_AGO_S = 300
-COLUMNS = (*rows.TABLES["sources"].columns, "inserted_at")
+STATE = ("source", "last_sequence", "acknowledged", "ended", "oldest_unacknowledged_at", "at", "inserted_at")
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module")
@@ -26,11 +26,11 @@ def query(clickhouse: str) -> Iterator[Query]:
     schema.apply(connection)
     twice = exchange(7, 10, 3)
     twice.request.task = "another"
-    put(connection, topics.EXCHANGES, *(of("well", n) for n in (1, 2)), exchange(7, 10, 1), twice)
-    put(connection, topics.EXCHANGES, *(of("killed", n) for n in (1, 2, 4)), of("waiting", 1), of("untold", 2))
-    tell(connection, state("well", 2, 2))
-    tell(connection, state("killed", 5, 5, ended=True))
-    tell(connection, state("waiting", 4, 1, oldest_ago_s=LONG_AGO_S + 40))
+    places = [("well", 1), ("well", 2), ("killed", 1), ("killed", 2), ("killed", 4), ("waiting", 1), ("untold", 2)]
+    put(connection, topics.EXCHANGES, [exchange(7, 10, 1), twice, *(of(*place) for place in places)])
+    tell(connection, "well", 2, 2)
+    tell(connection, "killed", 5, 5, ended=True)
+    tell(connection, "waiting", 4, 1, oldest_ago_s=LONG_AGO_S + 40)
     yield connection.query
     connection.close()
 
@@ -41,27 +41,16 @@ def of(source: str, sequence: int) -> events.Exchange:
     return made
 
 
-def put(connection: ClickHouse, topic: Topic, *messages: Any) -> None:
-    for number, message in enumerate(messages):  # Each in an insert of its own: nothing is folded before FINAL.
-        row = rows.row(topics.encode(topic, message))
-        connection.insert(topic.name, rows.TABLES[topic.name].columns, [row], f"{message.source}-{number}")
-
-
-def state(
-    source: str, last: int, acknowledged: int, oldest_ago_s: int = 0, *, ended: bool = False
-) -> events.SourceState:
-    made = events.SourceState(source=source, last_sequence=last, acknowledged=acknowledged, ended=ended)
-    made.at.FromDatetime(datetime.now(UTC))
-    if oldest_ago_s:
-        made.oldest_unacknowledged_at.FromDatetime(datetime.now(UTC) - timedelta(seconds=oldest_ago_s))
-    return made
-
-
-def tell(connection: ClickHouse, told: events.SourceState) -> None:
+def tell(
+    connection: ClickHouse, source: str, last: int, acknowledged: int, oldest_ago_s: int = 0, *, ended: bool = False
+) -> None:
     """As the sink does, but long ago; and it was heard of just now."""
+    now = datetime.now(UTC)
+    oldest = now - timedelta(seconds=oldest_ago_s) if oldest_ago_s else NEVER
     for ago_s in (LONG_AGO_S, 0):
-        row = [*rows.row(topics.encode(topics.SOURCES, told)), datetime.now(UTC) - timedelta(seconds=ago_s)]
-        connection.insert("sources", COLUMNS, [row], f"{told.source}-{ago_s}")
+        at = now - timedelta(seconds=ago_s)
+        row = (source, last, acknowledged, ended, oldest, at, at)
+        connection.insert("sources", STATE, [row], f"{source}-{ago_s}")
 
 
 def number(query: Query, title: str) -> Any:
