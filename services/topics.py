@@ -21,6 +21,8 @@ SEQUENCE: Final = "sequence"
 DEAD_LETTERS: Final = "dead-letters"
 FORGOTTEN: Final = "forgotten"
 """Keys of the sampler's memory that an erasure covers, each a record without a value."""
+LEFT_BYTES: Final = "dead-left-bytes"
+"""On a dead letter that was too large for its topic: so many bytes are still where it came from."""
 CUT_FROM: Final = "tutelage.cut_from_bytes"
 """In a request's metadata: its exchange had this many bytes, too many for Kafka, and long texts are shortened."""
 
@@ -117,6 +119,9 @@ def position(record: Record) -> tuple[str, int] | None:
     return (exchange.source, exchange.sequence) if exchange.sequence else None
 
 
+HOLLOW: Final = frozenset({"dead-topic", "dead-partition", "dead-offset", "dead-reason", SOURCE, SEQUENCE})
+
+
 def dead_letter(record: Record, reason: str) -> Record:
     """The same bytes on `dead-letters`, with where they came from and why they are there."""
     origin = {
@@ -126,3 +131,12 @@ def dead_letter(record: Record, reason: str) -> Record:
         "dead-reason": reason[:1000].encode(),
     }
     return Record(DEAD_LETTERS, record.key, record.value, {**record.headers, **origin})
+
+
+def hollow(letter: Record) -> Record:
+    """What is buried of a dead letter that Kafka refuses for its size: where the record lies, and its ledger's place.
+
+    Key, headers and bytes are read from there when it is looked at or sent back, for as long as that topic keeps them.
+    """
+    kept = {name: value for name, value in letter.headers.items() if name in HOLLOW}
+    return Record(DEAD_LETTERS, b"", b"", {**kept, LEFT_BYTES: b"%d" % len(letter.value)})

@@ -24,6 +24,11 @@ def test_the_tree_names_nothing_that_is_not_there() -> None:
     assert [path for path in named if not Path(path).exists()] == []
 
 
+def test_the_tree_names_each_file_once() -> None:
+    named = re.findall(rf"^((?:{'|'.join(TREE_FOLDERS)})[\w./-]+)  +\S", README, re.MULTILINE)
+    assert [path for path in set(named) if named.count(path) > 1] == []
+
+
 def test_every_link_leads_somewhere() -> None:
     links = re.findall(r"\]\((?!https?:)([^)#]+)\)", README)
     assert links

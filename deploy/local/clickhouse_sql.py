@@ -68,6 +68,12 @@ def split_insert(text: bytes) -> Insert | None:
     return None
 
 
+def from_file(insert: Insert, path: str) -> str:
+    """The INSERT with its data in a file."""
+    head, settings, rest = re.split(r"(\bSETTINGS\b|\Z)", insert.statement, maxsplit=1, flags=re.IGNORECASE)
+    return f"{head} FROM INFILE {quote(path)} {settings}{rest} FORMAT {insert.input_format}"
+
+
 def returns_rows(text: bytes) -> bool:
     """Whether the statement has a result set, though it may be empty."""
     return _READ.match(text) is not None

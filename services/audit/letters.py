@@ -9,15 +9,15 @@ the letters go, by the same retention.
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, NamedTuple
 
 from services.errors import Overloaded
 from services.kafka import Follower
-from services.topics import DEAD_LETTERS, EXCHANGES, Record, position
+from services.topics import DEAD_LETTERS, EXCHANGES, LEFT_BYTES, Record, position
 
-DEAD_HEADERS: Final = frozenset({"dead-topic", "dead-partition", "dead-offset", "dead-reason"})
+DEAD_HEADERS: Final = frozenset({"dead-topic", "dead-partition", "dead-offset", "dead-reason", LEFT_BYTES})
 REPLAYED: Final = "replayed"
 REPLAYED_FROM: Final = "replayed-from"
 REMEMBERED: Final = 100_000
@@ -50,6 +50,13 @@ class Letter:
     size_bytes: int
     place: tuple[str, int] | None
     """An exchange's source and sequence."""
+    left: bool = False
+    """It was too large for this topic: its bytes are still where it came from."""
+
+    @property
+    def origin(self) -> Spot:
+        """Where it lay on its own topic."""
+        return Spot(self.partition, self.offset)
 
 
 def spot_of(text: str) -> Spot:
@@ -72,9 +79,16 @@ def letter_of(record: Record) -> Letter | None:
         offset=_number(headers.get("dead-offset", "")),
         reason=headers.get("dead-reason", ""),
         at_ms=record.timestamp_ms,
-        size_bytes=len(record.value),
+        size_bytes=_number(headers[LEFT_BYTES]) if LEFT_BYTES in headers else len(record.value),
         place=position(record) if headers["dead-topic"] == EXCHANGES.name else None,
+        left=LEFT_BYTES in headers,
     )
+
+
+def whole(letter: Record, original: Record) -> Record:
+    """A letter whose bytes were left where they lay, with them."""
+    buried = {name: value for name, value in letter.headers.items() if name in DEAD_HEADERS}
+    return replace(letter, key=original.key, value=original.value, headers={**original.headers, **buried})
 
 
 def returned(letter: Record) -> Record:
@@ -98,7 +112,14 @@ def marked(record: Record) -> Spot | None:
         return None
 
 
-def everything(follower: Follower, patience_s: float = PATIENCE_S) -> Iterator[Record]:
+def unmarked(returning: Record) -> Record:
+    """What goes back without a word of whence it comes: for a record that fits its topic with not a byte more."""
+    return replace(
+        returning, headers={name: value for name, value in returning.headers.items() if name != REPLAYED_FROM}
+    )
+
+
+def everything(follower: Follower, patience_s: float = PATIENCE_S, at_once: int = READ_RECORDS) -> Iterator[Record]:
     """What a started follower's topic holds, from where it was started to its end of now.
 
     Raises Overloaded if Kafka gives nothing for `patience_s` before the end has been seen.
@@ -106,7 +127,7 @@ def everything(follower: Follower, patience_s: float = PATIENCE_S) -> Iterator[R
     heard_s = time.monotonic()
     while True:
         had_all = follower.caught_up()
-        if records := follower.poll(READ_RECORDS, READ_S):
+        if records := follower.poll(at_once, READ_S):
             heard_s = time.monotonic()
             yield from records
         elif had_all:

@@ -13,10 +13,11 @@ from services.topics import TOPICS
 SHOWN_BYTES: Final = 256
 _NAMES: Final = r"api[-_]?key|authorization|password|passwd|secret|token|cookie|credential"
 SECRETS: Final = (
-    # A name that speaks of a secret, and its value, unless that is a number: "prompt_tokens": 700 is none.
-    re.compile(rf"""(?i)([\w-]*(?:{_NAMES})[\w-]*["']?\s*[:=]\s*["']?)(?!\d+\b)((?:bearer |basic )?[^\s"',}}]+)"""),
+    # A name that speaks of a secret, and its value, unless that is a number: "prompt_tokens": 700 is none. What may
+    # repeat is bounded: mebibytes without a space must not take hours.
+    re.compile(rf"""(?i)((?:{_NAMES})[\w-]{{0,64}}["']?\s*[:=]\s*["']?)(?!\d+\b)((?:bearer |basic )?[^\s"',}}]+)"""),
     re.compile(r"(?i)(bearer\s+)([\w.~+/-]{8,}=*)"),
-    re.compile(r"(://[^/\s:@]*:)([^/\s@]+)(?=@)"),
+    re.compile(r"(://[^/\s:@]{0,256}:)([^/\s@]{1,256})(?=@)"),
     re.compile(r"(?<![a-z])((?:sk|pk|rk|ghp|gho|xox[abp])[-_])([A-Za-z0-9_-]{8,})"),
     re.compile(r"(AKIA)([A-Z0-9]{12,})"),
 )

@@ -140,6 +140,8 @@ def _explain(one: Account) -> None:
         more = " ..." if len(one.missing_at) > SHOWN_RANGES else ""
         console.print(f"[red]{one.source} lacks[/] {shown}{more}", highlight=False)
     if one.missing and one.course is Course.SILENT:
-        console.print("  it fell silent: start a gateway on its spool, which brings what it had not sent", markup=False)
+        console.print("  it fell silent: a gateway started on its spool, or its import run again, brings the rest")
     if one.put_aside:
-        console.print(f"  {one.put_aside} of it lie in its spool's folder refused: Kafka does not take them")
+        console.print(
+            f"  {one.put_aside} of it Kafka has refused for good; a gateway keeps them in refused/ of its spool"
+        )

@@ -15,7 +15,7 @@ from rich.table import Column, Table
 
 from services.audit.letters import DEAD_HEADERS, Letter, Spot, everything, letter_of, opened, spot_of
 from services.audit.reading import masked, readable
-from services.cli.sending_back import KAFKA_S, record_at, send_back
+from services.cli.sending_back import KAFKA_S, record_at, send_back, with_bytes
 from services.cli.settings import STATE, CliSettings, StateOption, settings
 from services.kafka import Follower
 from services.screen import clear_errors, console, fail
@@ -46,6 +46,10 @@ def list_(
     console.print(_table(chosen[-limit:] if limit else [], sent_back))
     for (origin, why), count in Counter((letter.topic, kind(letter.reason)) for letter in chosen).most_common():
         console.print(f"{count:>8}  {origin}: {masked(why)}", markup=False, highlight=False)
+    if left := sum(letter.left for letter in chosen):
+        console.print(
+            f"{left} too large to be buried: their bytes are where they came from, for as long as that keeps them"
+        )
     waiting = sum(letter.spot not in sent_back for letter in chosen)
     console.print(f"{len(chosen)} letters, {waiting} of them not sent back", highlight=False)
 
@@ -57,13 +61,19 @@ def show(
 ) -> None:
     """One letter: where it came from, why it is here, and its bytes as far as they can be read."""
     with clear_errors():
-        record = record_at(settings(state), DEAD_LETTERS, spot_of(place))
+        found = settings(state)
+        record = record_at(found, DEAD_LETTERS, spot_of(place))
         if record is None or (letter := letter_of(record)) is None:
             raise fail(f"there is no letter at {place}")
+        full = with_bytes(found, record, letter)
     came_from = f"{letter.topic}, partition {letter.partition}, offset {letter.offset}"
     lines = {"came from": came_from, "reason": letter.reason, "buried at": _time(letter.at_ms)}
     if letter.place:
         lines["in the ledger"] = f"source {letter.place[0]}, sequence {letter.place[1]}"
+    if letter.left:
+        where = f"{letter.topic}, where they still are" if full else f"{letter.topic}, which has deleted them since"
+        lines["too large to be buried"] = f"its {letter.size_bytes:,} bytes were left on {where}"
+    record = full or record
     headers = {name: value for name, value in record.headers.items() if name not in DEAD_HEADERS}
     lines |= {f"header {name}": value.decode(errors="backslashreplace") for name, value in headers.items()}
     for name, text in lines.items():
@@ -128,7 +138,8 @@ def _table(letters: Sequence[Letter], sent_back: set[Spot]) -> Table:
     for one in letters:
         origin = f"{one.topic} {one.partition}:{one.offset}"
         back = "yes" if one.spot in sent_back else ""
-        table.add_row(str(one.spot), origin, _time(one.at_ms), f"{one.size_bytes:,}", back, masked(one.reason))
+        size = f"{one.size_bytes:,}{' left' if one.left else ''}"
+        table.add_row(str(one.spot), origin, _time(one.at_ms), size, back, masked(one.reason))
     return table
 
 

@@ -1,25 +1,22 @@
-"""`replay`, `import`, `golden`: bring requests, logs and right answers in, from JSONL files."""
+"""`replay`, `golden`: bring requests and right answers in, from JSONL files."""
 
 import asyncio
 import json
-import socket
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, TypeVar
 
 import typer
-import uuid_utils
 
 from protos import control_pb2 as pb
-from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import client, topics
 from services.cli.settings import STATE, StateOption, settings
 from services.errors import BadEvent, Overloaded
 from services.intake import openai_log
 from services.kafka import Producer
-from services.screen import clear_errors, console, fail, progress
+from services.screen import clear_errors, console, progress
 
 app = typer.Typer()
 Parsed = TypeVar("Parsed")
@@ -53,39 +50,6 @@ def replay(
         for end, count in ends.most_common():
             console.print(f"{count:>8}  {end}", highlight=False)
         lines.show_bad()
-
-
-@app.command("import")
-def import_(task: TaskName, file: File, state: StateOption = STATE) -> None:
-    """Take requests with their answers, as a JSONL log in OpenAI's shapes, into the exchanges."""
-    with clear_errors():
-        lines = Lines(file, lambda data: openai_log.parse_log(data, task))
-        found = settings(state)
-        with client.control(found.control_address) as stub:
-            stub.Status(pb.StatusRequest(task=task), timeout=10)  # NOT_FOUND names the tasks that there are.
-        producer = Producer(found)
-        source, refused = str(uuid_utils.uuid7()), Counter[str]()
-
-        def acked(error: str) -> None:
-            refused.update([error] if error else [])
-
-        with progress() as bar:
-            shown = bar.add_task("exchanges", total=lines.count(), note="")
-            sequence = 0
-            for sequence, exchange in enumerate(lines, start=1):
-                exchange.source, exchange.sequence = source, sequence
-                send(producer, topics.encode(topics.EXCHANGES, exchange), acked)
-                bar.update(shown, advance=1)
-        if waiting := producer.flush(60):
-            raise fail(f"Kafka did not acknowledge {waiting} exchanges within 60 s; import the file again: ids repeat")
-        send(producer, topics.encode(topics.SOURCES, _ended(source, sequence, refused.total())), acked)
-        producer.flush(10)
-        console.print(f"{sequence - refused.total()} exchanges imported as source {source}", highlight=False)
-        lines.show_bad()
-        for error, count in refused.items():
-            console.print(f"{count} refused by Kafka: {error}", highlight=False)
-        if refused or not sequence:
-            raise typer.Exit(1)
 
 
 @app.command()
@@ -152,16 +116,6 @@ def _json_object(line: bytes) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise BadEvent(f"not a JSON object but {type(data).__name__}")
     return data
-
-
-def _ended(source: str, last_sequence: int, put_aside: int) -> events.SourceState:
-    """An import is a source as a gateway's start is; it has come to its end."""
-    state = events.SourceState(
-        source=source, last_sequence=last_sequence, acknowledged=last_sequence, put_aside=put_aside, ended=True
-    )
-    state.host = socket.gethostname()
-    state.at.GetCurrentTime()
-    return state
 
 
 def _golden_example(data: dict[str, Any]) -> pb.GoldenExample:

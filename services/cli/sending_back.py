@@ -1,13 +1,15 @@
 """Dead letters on their way back to the topics they came from."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Final
 
-from services.audit.letters import Letter, Spot, everything, marker, returned
+import typer
+
+from services.audit.letters import Letter, Spot, everything, marker, returned, unmarked, whole
 from services.cli.logs import send
 from services.cli.settings import CliSettings
 from services.errors import Overloaded
@@ -17,43 +19,74 @@ from services.topics import DEAD_LETTERS, Record
 
 KAFKA_S: Final = 10.0
 FLUSH_S: Final = 60.0
-AT_ONCE: Final = 100
+AT_ONCE: Final = 25  # A hundred mebibytes, if all are as large as records may be.
+SHOWN: Final = 20
 
 
 def send_back(found: CliSettings, chosen: Sequence[Letter]) -> None:
-    """Send the letters, say what became of them. Raises Overloaded, and typer.Exit where Kafka does not acknowledge."""
-    producer, ends = Producer(found), Counter[str]()
+    """Send the letters, say what became of them.
+
+    Raises Overloaded, and typer.Exit where Kafka does not acknowledge or a letter could not be sent.
+    """
+    producer, sent, refused, gone = Producer(found), Counter[str](), Counter[str](), list[Letter]()
     with progress() as bar:
         shown = bar.add_task("letters", total=len(chosen), note="")
-        records = _bytes_of(found, chosen)
+        records = _bytes_of(found, chosen, gone)
         while batch := list(islice(records, AT_ONCE)):
-            ends += _send_batch(producer, batch)
+            _send_batch(producer, batch, sent, refused)
             bar.update(shown, advance=len(batch))
-    for end, count in ends.most_common():
-        console.print(f"{count:>8}  {end}", markup=False, highlight=False)
-    if gone := len(chosen) - ends.total():
-        console.print(f"[yellow]{gone} letters or their bytes are gone from Kafka[/]")
+    for topic, count in sent.most_common():
+        console.print(f"{count:>8}  sent back to {topic}", markup=False, highlight=False)
+    _say_unsent(refused, gone)
     console.print("`tutelage audit` and `tutelage dead-letters list` tell whether they went through")
+    if refused or gone:
+        raise typer.Exit(1)
 
 
-def _send_batch(producer: Producer, batch: Iterable[Record]) -> Counter[str]:
+def _say_unsent(refused: Counter[str], gone: Sequence[Letter]) -> None:
+    for why, count in refused.most_common():
+        console.print(f"{count:>8}  refused by Kafka: {why}", markup=False, highlight=False)
+    if refused:
+        console.print(
+            "Those are not marked as sent. Raise max.message.bytes of their topic and, in KAFKA_OPTIONS, "
+            "message.max.bytes; then replay them.",
+            markup=False,
+        )
+    if gone:
+        some = ", ".join(str(letter.spot) for letter in gone[:SHOWN]) + (" ..." if len(gone) > SHOWN else "")
+        console.print(
+            f"{len(gone):>8}  not sent: Kafka has deleted the letter, or the bytes that it left on its topic: {some}",
+            markup=False,
+            highlight=False,
+        )
+
+
+def _send_batch(producer: Producer, batch: Sequence[Record], sent: Counter[str], refused: Counter[str]) -> None:
     """Letters first, and only what Kafka has is marked as sent."""
-    ends: Counter[str] = Counter()
-    done: list[Spot] = []
-
-    def acked(letter: Record, refused: str) -> None:
-        back = letter.headers["dead-topic"].decode()
-        ends[f"refused by Kafka: {refused}" if refused else f"sent back to {back}"] += 1
-        if not refused:
-            done.append(Spot(letter.partition, letter.offset))
-
-    for letter in batch:
-        send(producer, returned(letter), lambda refused, letter=letter: acked(letter, refused))  # type: ignore[misc]
+    letters = {Spot(letter.partition, letter.offset): letter for letter in batch}
+    not_taken = _not_taken(producer, {spot: returned(letter) for spot, letter in letters.items()})
+    # What fitted its topic to the byte fits it again only without the header that says where it has been.
+    not_taken = _not_taken(producer, {spot: unmarked(returned(letters[spot])) for spot in not_taken})
+    refused.update(not_taken.values())
+    for spot, letter in letters.items():
+        if spot not in not_taken:
+            sent[letter.headers["dead-topic"].decode()] += 1
+            send(producer, marker(spot), lambda _refused: None)
     _flush(producer)
-    for spot in done:
-        send(producer, marker(spot), lambda _refused: None)
+
+
+def _not_taken(producer: Producer, records: Mapping[Spot, Record]) -> dict[Spot, str]:
+    """Which records Kafka refuses for good, and why; returned when it has all others."""
+    refused: dict[Spot, str] = {}
+    for spot, record in records.items():
+        send(producer, record, partial(_note, refused, spot))
     _flush(producer)
-    return ends
+    return refused
+
+
+def _note(refused: dict[Spot, str], spot: Spot, why: str) -> None:
+    if why:
+        refused[spot] = why
 
 
 def _flush(producer: Producer) -> None:
@@ -61,8 +94,11 @@ def _flush(producer: Producer) -> None:
         raise fail(f"Kafka has not acknowledged {left} records within {FLUSH_S:.0f} s; what is marked was sent")
 
 
-def _bytes_of(found: CliSettings, chosen: Sequence[Letter]) -> Iterator[Record]:
-    """The letters with their bytes, read from the topic once more: no more of them in memory than are on their way."""
+def _bytes_of(found: CliSettings, chosen: Sequence[Letter], gone: list[Letter]) -> Iterator[Record]:
+    """The letters with their bytes, read from the topic once more: no more of them in memory than are on their way.
+
+    Those that are no more, or whose bytes are no more where they were left, are `gone`.
+    """
     wanted = {letter.spot: letter for letter in chosen}
     starts: dict[int, int] = {}
     for spot in wanted:
@@ -71,17 +107,22 @@ def _bytes_of(found: CliSettings, chosen: Sequence[Letter]) -> Iterator[Record]:
     follower.start(KAFKA_S, starts)
     for record in everything(follower):
         letter = wanted.pop(Spot(record.partition, record.offset), None)
-        if letter and (whole := record if record.value else _from_its_topic(found, record, letter)):
-            yield whole
+        if letter is None:
+            continue
+        if found_whole := with_bytes(found, record, letter):
+            yield found_whole
+        else:
+            gone.append(letter)
     follower.close()
+    gone += wanted.values()
 
 
-def _from_its_topic(found: CliSettings, record: Record, letter: Letter) -> Record | None:
-    """A letter that was too large for the topic of the dead has its bytes where they were."""
-    if letter.partition < 0 or letter.offset < 0:
+def with_bytes(found: CliSettings, record: Record, letter: Letter) -> Record | None:
+    """The letter with its bytes, wherever they are; None where they are no more."""
+    if not letter.left:
         return record
-    original = record_at(found, letter.topic, Spot(letter.partition, letter.offset))
-    return replace(record, value=original.value) if original else None
+    original = record_at(found, letter.topic, letter.origin)
+    return whole(record, original) if original else None
 
 
 def record_at(found: CliSettings, topic: str, spot: Spot) -> Record | None:
@@ -90,6 +131,6 @@ def record_at(found: CliSettings, topic: str, spot: Spot) -> Record | None:
     follower.start(KAFKA_S, {spot.partition: spot.offset})
     record = None
     with suppress(Overloaded):  # Behind the end some brokers neither give a record nor say that there is none.
-        record = next(everything(follower, patience_s=3.0), None)
+        record = next(everything(follower, patience_s=3.0, at_once=1), None)
     follower.close()
     return record if record and record.offset == spot.offset else None

@@ -47,6 +47,7 @@ class Sources:
         self._told: dict[str, tuple[float, events.SourceState]] = {}
         self._telling: set[str] = set()
         self._looked_s = 0.0
+        self._began_ns = time.time_ns() - time.monotonic_ns()
         self._sent[own] = 0
         self.note()
 
@@ -118,7 +119,8 @@ class Sources:
             return
         message = events.SourceState()
         message.CopyFrom(state)
-        message.at.FromNanoseconds(time.time_ns())
+        # A wall clock that is set back would make this state older than the last, and ClickHouse keep that one.
+        message.at.FromNanoseconds(self._began_ns + time.monotonic_ns())
         with suppress(Overloaded):  # The next turn has a newer one.
             self.producer.send(encode(SOURCES, message), lambda refused: self._was_told(state, refused))
             self._telling.add(state.source)

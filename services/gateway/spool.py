@@ -79,6 +79,7 @@ class Spool:
             spool._reserve.hold()
         spool._drain.start()
         telemetry.SPOOL_BYTES.set_function(lambda: float(spool.waiting_bytes))
+        telemetry.SPOOL_STALLED.set_function(spool._drain.stalled_s)
         telemetry.SPOOL_FAILED.set_function(lambda: float(bool(spool._refusal())))
         return spool
 
@@ -189,7 +190,7 @@ class Spool:
         await asyncio.to_thread(self._drain.stop, CLOSE_WITHIN_S)
         for segment in self._segments:
             segment.remove() if segment.acked == segment.written else segment.close()
-        for gauge in (telemetry.SPOOL_BYTES, telemetry.SPOOL_FAILED):
+        for gauge in (telemetry.SPOOL_BYTES, telemetry.SPOOL_STALLED, telemetry.SPOOL_FAILED):
             gauge.set_function(lambda: 0.0)
         os.close(self._lock)
 

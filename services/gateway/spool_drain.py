@@ -59,6 +59,7 @@ class Drain:
         self._refused: deque[tuple[_Sent, str]] = deque()
         self._in_flight_bytes = 0
         self._in_flight_records = 0
+        self._moved_s = 0.0
         self._written = threading.Event()
         self._stop_at_s: float | None = None
         self._thread = threading.Thread(target=self._run, name="spool-drain", daemon=True)
@@ -82,6 +83,10 @@ class Drain:
     def alive(self) -> bool:
         """Whether the thread still runs; it ends by itself only by a fault."""
         return self._thread.is_alive()
+
+    def stalled_s(self) -> float:
+        """How long Kafka has acknowledged nothing; 0 while nothing is under way."""
+        return time.monotonic() - self._moved_s if self._in_flight_records else 0.0
 
     def _run(self) -> None:
         while not self._done():
@@ -132,6 +137,8 @@ class Drain:
         except Overloaded:
             self._sources.not_sent(place)
             return False
+        if not self._in_flight_records:
+            self._moved_s = time.monotonic()
         segment.sent += size
         self._in_flight_bytes += size
         self._in_flight_records += 1
@@ -149,6 +156,7 @@ class Drain:
     def _settle(self, sent: _Sent, put_aside: bool = False) -> None:
         self._in_flight_bytes -= sent.size
         self._in_flight_records -= 1
+        self._moved_s = time.monotonic()
         self._sources.acked(sent.place, put_aside)
         sent.segment.acked += sent.size
         self.acked_bytes += sent.size

@@ -12,7 +12,7 @@ from services.intake.progress import Progress
 from services.intake.reading import read
 from services.intake.settings import IntakeSettings
 from services.kafka import Consumer, Producer
-from services.topics import Record, dead_letter
+from services.topics import Record, dead_letter, hollow
 
 POLL_S: Final = 0.1
 COMMIT_EVERY_S: Final = 0.5
@@ -99,7 +99,12 @@ class Pipeline:
 
     async def _bury(self, record: Record, reason: str) -> None:
         """Return when Kafka has the dead letter. Raises RuntimeError if it refuses it for good."""
-        refused: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._producer.send(dead_letter(record, reason), refused.set_result)  # `_settle` polls for the answer.
-        if why := await refused:
+        letter = dead_letter(record, reason)
+        if await self._refused(letter) and (why := await self._refused(hollow(letter))):
             raise RuntimeError(f"Kafka refuses a dead letter: {why}")
+
+    async def _refused(self, letter: Record) -> str:
+        """Why Kafka does not take it; empty once it has it."""
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._producer.send(letter, answer.set_result)  # `_settle` polls for the answer.
+        return await answer

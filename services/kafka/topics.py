@@ -22,7 +22,7 @@ def create_topics(settings: KafkaSettings, partitions: int, replication: int = 1
     try:
         there = admin.list_topics(timeout=ANSWER_S).topics
         wanted = [
-            NewTopic(name, partitions, replication, config=_topic_config(name))
+            NewTopic(name, partitions, replication, config=topic_config(name, replication))
             for name in (*TOPICS, DEAD_LETTERS, FORGOTTEN)
             if name not in there
         ]
@@ -32,9 +32,14 @@ def create_topics(settings: KafkaSettings, partitions: int, replication: int = 1
         raise Overloaded(f"Kafka does not answer: {error}") from error
 
 
-def _topic_config(name: str) -> dict[str, str]:
-    largest = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
-    return {**largest, "cleanup.policy": "compact"} if name in TOPICS and TOPICS[name].compacted else largest
+def topic_config(name: str, replication: int) -> dict[str, str]:
+    """How a topic is made. Of three copies two must be in sync: a lone one would acknowledge what it may lose."""
+    config = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
+    if replication > 2:
+        config["min.insync.replicas"] = str(replication // 2 + 1)
+    if name in TOPICS and TOPICS[name].compacted:
+        config["cleanup.policy"] = "compact"
+    return config
 
 
 def _await_created(future: Future[None]) -> None:

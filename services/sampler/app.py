@@ -9,6 +9,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import faust
@@ -25,9 +26,21 @@ from services.sampler.memory import Memory
 from services.sampler.settings import SamplerSettings
 from services.sampler.table import BoundedTable
 from services.tasks import Task
-from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, FORGOTTEN, Record, dead_letter, decode, encode
+from services.topics import (
+    CANDIDATES,
+    DEAD_LETTERS,
+    EXCHANGES,
+    FEEDBACK,
+    FORGOTTEN,
+    Record,
+    dead_letter,
+    decode,
+    encode,
+    hollow,
+)
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
+CANDIDATE_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024  # The rest is for its key and headers.
 POLL_S: Final = 0.002
 """How often acknowledgements are looked for."""
 
@@ -75,8 +88,8 @@ def decide_batch(joiner: Joiner, records: Sequence[Record], now_s: float) -> lis
 
 
 def _fitting(record: Record) -> Record:
-    if len(record.value) > MAX_MESSAGE_BYTES:
-        raise BadEvent(f"its candidate has {len(record.value)} bytes; {MAX_MESSAGE_BYTES} is the limit")
+    if len(record.value) > CANDIDATE_BYTES:
+        raise BadEvent(f"its candidate has {len(record.value)} bytes; {CANDIDATE_BYTES} is the limit")
     return record
 
 
@@ -100,14 +113,26 @@ async def _produce(producer: Producer, records: Sequence[Record]) -> None:
     Not by Faust's own producer, which takes ten times as long for a record: three of them go out for an event. Polled
     here and not in a thread, where each acknowledgement would wait for the interpreter's lock; the loop reads on.
     """
-    answers: list[str] = []
+    refused = await _refused(producer, records)
+    if all(record.topic == DEAD_LETTERS for record, _ in refused):
+        refused = await _refused(producer, [hollow(letter) for letter, _ in refused])
+    if refused:
+        raise RuntimeError(f"Kafka refuses {len(refused)} records: {refused[0][1]}")
+
+
+async def _refused(producer: Producer, records: Sequence[Record]) -> list[tuple[Record, str]]:
+    """Which of the records Kafka does not take, and why; returned when it has all others."""
+    answers: list[tuple[Record, str]] = []
     for record in records:
-        while not _queued(producer, record, answers.append):
+        while not _queued(producer, record, partial(_note, answers, record)):
             await _polled(producer)
     while len(answers) < len(records):
         await _polled(producer)
-    if refused := [why for why in answers if why]:
-        raise RuntimeError(f"Kafka refuses {len(refused)} records: {refused[0]}")
+    return [(record, why) for record, why in answers if why]
+
+
+def _note(answers: list[tuple[Record, str]], record: Record, why: str) -> None:
+    answers.append((record, why))
 
 
 async def _polled(producer: Producer) -> None:

@@ -1,7 +1,6 @@
 """A batch into its table: insert, bury what ClickHouse refuses, and only then commit."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -12,7 +11,7 @@ from services.kafka import Consumer, Producer
 from services.sink.batch import Batch, Rows, token
 from services.sink.forgetting import Forgetting
 from services.sink.rows import TABLES
-from services.topics import Record, dead_letter
+from services.topics import Record, dead_letter, hollow
 
 Dead = list[tuple[Record, str]]
 FLUSH_S: Final = 10.0
@@ -99,13 +98,13 @@ def _bury(dead: Dead, producer: Producer) -> None:
     """Bring the dead letters to Kafka; return when it has them."""
     if not dead:
         return
-    too_large: list[Record] = []
+    refused: list[Record] = []
     for record, reason in dead:
         letter = dead_letter(record, reason)
-        producer.send(letter, partial(_note_refusal, too_large, letter))
+        producer.send(letter, partial(_note_refusal, refused, letter))
     _flush(producer)
-    for letter in too_large:  # Its bytes stay where they were; the headers say where.
-        producer.send(replace(letter, value=b""))
+    for letter in refused:
+        producer.send(hollow(letter))
     _flush(producer)
     for record, reason in dead:
         telemetry.DEAD.labels(record.topic).inc()
@@ -114,9 +113,9 @@ def _bury(dead: Dead, producer: Producer) -> None:
         )
 
 
-def _note_refusal(too_large: list[Record], letter: Record, refusal: str) -> None:
-    if refusal:
-        too_large.append(letter)
+def _note_refusal(refused: list[Record], letter: Record, why: str) -> None:
+    if why:
+        refused.append(letter)
 
 
 def _flush(producer: Producer) -> None:

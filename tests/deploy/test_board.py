@@ -2,13 +2,14 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 import yaml
+from google.protobuf.message import Message
 
 from services import topics
 from services.clickhouse import ClickHouse
@@ -44,11 +45,16 @@ def query(clickhouse: str) -> Iterator[Query]:
         (topics.RUNS, RUNS),
         (topics.PROMOTIONS, [promotion(), promotion()]),
     ):
-        for number, message in enumerate(messages):
-            row = rows.row(topics.encode(topic, message))
-            connection.insert(topic.name, rows.TABLES[topic.name].columns, [row], token=f"{topic.name}-{number}")
+        put(connection, topic, messages)
     yield connection.query
     connection.close()
+
+
+def put(connection: ClickHouse, topic: topics.Topic, messages: Iterable[Message]) -> None:
+    """Each in an insert of its own: nothing is folded before it is asked for."""
+    for number, message in enumerate(messages):
+        row = rows.row(topics.encode(topic, message))
+        connection.insert(topic.name, rows.TABLES[topic.name].columns, [row], token=f"{topic.name}-{number}")
 
 
 def at(second: int) -> datetime:
@@ -74,6 +80,7 @@ def ordered(found: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
         ("Answered by the student", [(0.25,)]),
         ("Cost per million answers", [(pytest.approx((0.01 + 0.0001 + 0.0102 + 0.002 + 0.01) * 1e6 / 4),)]),
         ("Lost exchanges", [(2,)]),
+        ("Stored twice", [(0,)]),
         (
             "Exchanges per minute, by who answered",
             [(at(0), "student", 1.0), (at(0), "teacher", 2.0), (at(60), "failed", 1.0), (at(60), "teacher", 1.0)],
@@ -103,7 +110,7 @@ def test_a_panel_shows_each_exchange_once(query: Query, title: str, rows_expecte
 
 
 @pytest.mark.contract
-@pytest.mark.parametrize("title", QUERIES)
+@pytest.mark.parametrize("title", [title for title, sql in QUERIES.items() if "${task" in sql])
 def test_a_panel_bears_a_task_without_exchanges(query: Query, title: str) -> None:
     found = query(expanded(QUERIES[title], task="none"))
     assert len(found) == (1 if _type(title) == "stat" else 0)

@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import httpx
@@ -10,12 +11,14 @@ from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixe
 
 from deploy.local.processes import wait_until
 from protos import events_pb2 as events
+from services.audit import asking, take
+from services.audit.letters import Letter, opened
 from services.clickhouse import ClickHouse
 from services.errors import Overloaded
 from services.kafka import Follower
 from services.topics import DEAD_LETTERS, EXCHANGES, Record, decode
 from tests.drills import ledger
-from tests.drills.ledger import Equality, InClickHouse, OnKafka
+from tests.drills.ledger import Audited, Equality, InClickHouse, OnKafka
 from tests.drills.world import World
 
 SETTLES_WITHIN_S: Final = 120.0
@@ -94,6 +97,7 @@ def number(world: World, sql: str) -> int:
 
 
 def _look(world: World, drill: str, by_kafka: Collection[str]) -> Equality:
+    letters, _ = opened(records(world, DEAD_LETTERS))
     return Equality(
         drill=drill,
         begun=frozenset(world.calls.begun),
@@ -101,10 +105,27 @@ def _look(world: World, drill: str, by_kafka: Collection[str]) -> Equality:
         ended=dict(world.calls.ended),
         kafka=OnKafka.of(exchanges(world)),
         clickhouse=_in_clickhouse(world),
-        dead_letters=len(records(world, DEAD_LETTERS)),
+        audited=_audited(world, letters),
+        dead_letters=len(letters),
     )
 
 
 def _in_clickhouse(world: World) -> InClickHouse:
     found = rows(world, ledger.IDS)
-    return ledger.in_clickhouse(found, number(world, ledger.ROWS), number(world, ledger.MISSING))
+    counts = (number(world, sql) for sql in (ledger.ROWS, ledger.MISSING, ledger.SEQUENCES))
+    return ledger.in_clickhouse(found, *counts)
+
+
+@waiting
+def _audited(world: World, letters: Iterable[Letter]) -> Audited:
+    """The product's own word, at once: whoever asks again gives it time."""
+    dead: defaultdict[str, set[int]] = defaultdict(set)
+    for source, sequence in filter(None, (letter.place for letter in letters)):
+        dead[source].add(sequence)
+    clickhouse = ClickHouse(world.clickhouse_settings)
+    try:
+        total = take(clickhouse, dead, within_s=0).total
+        duplicates = asking.duplicates(clickhouse, days=1)
+    finally:
+        clickhouse.close()
+    return Audited(total.answered, total.acknowledged, total.stored, total.in_flight, total.missing, duplicates)

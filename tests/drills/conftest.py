@@ -10,8 +10,10 @@ import pytest
 
 from tests.drills import audit
 from tests.drills.ledger import Equality
+from tests.drills.table import table
 from tests.drills.world import World, world
 
+FOUND: Final = pytest.StashKey[list[Equality]]()
 LINES: Final = pytest.StashKey[list[str]]()
 
 Say = Callable[[str], None]
@@ -25,13 +27,14 @@ class Holds(Protocol):
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[LINES] = []
+    config.stash[FOUND], config.stash[LINES] = [], []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if lines := config.stash[LINES]:
+    found, lines = config.stash[FOUND], config.stash[LINES]
+    if found or lines:
         terminalreporter.section("drills: answered = on Kafka = distinct in ClickHouse")
-        for line in lines:
+        for line in (*table(found), *lines):
             terminalreporter.write_line(line)
 
 
@@ -69,7 +72,7 @@ def holds(request: pytest.FixtureRequest) -> Holds:
 
     def look(world: World, by_kafka: Collection[str] = (), *, all_answered: bool = False) -> Equality:
         found = audit.equality(world, request.node.name, by_kafka)
-        request.config.stash[LINES].append(found.line())
+        request.config.stash[FOUND].append(found)
         request.node.add_report_section("call", "equality", f"{found.line()}\n{world.calls.reasons}")
         world.check()
         assert found.answered, "a drill without answers proves nothing"

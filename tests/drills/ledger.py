@@ -1,4 +1,7 @@
-"""The equality that ends every drill: what callers were told = what Kafka holds = what ClickHouse holds."""
+"""The equality that ends every drill: what callers were told = what Kafka holds = what ClickHouse holds.
+
+It is counted twice: here, from the records and rows themselves, and by the product's own audit; both must agree.
+"""
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
@@ -11,6 +14,7 @@ MISSING: Final = """
 SELECT sum(last - seen) AS n
 FROM (SELECT max(sequence) AS last, uniqExact(sequence) AS seen FROM ledger GROUP BY source)
 """
+SEQUENCES: Final = "SELECT uniqExact(source, sequence) AS n FROM ledger"
 IDS: Final = "SELECT toString(id) AS id, count() AS n FROM exchanges FINAL GROUP BY id"
 ROWS: Final = "SELECT count() AS n FROM exchanges"
 
@@ -23,6 +27,8 @@ class OnKafka:
     answered: frozenset[str]
     records: int
     sources: int
+    sequences: int
+    """Distinct ones of all sources."""
     missing: int
     """Sequences that lack below a source's highest."""
 
@@ -36,6 +42,7 @@ class OnKafka:
             answered=frozenset(one.id for one in exchanges if one.outcome == events.OUTCOME_ANSWERED),
             records=len(exchanges),
             sources=len(sequences),
+            sequences=sum(map(len, sequences.values())),
             missing=sum(max(seen) - len(seen) for seen in sequences.values()),
         )
 
@@ -50,6 +57,20 @@ class InClickHouse:
     duplicates: int
     """After it."""
     missing: int
+    sequences: int
+    """Distinct ones of all sources, in the ledger."""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """What the audit says of all sources: the one that `tutelage audit` prints and the controller shows."""
+
+    answered: int
+    acknowledged: int
+    stored: int
+    in_flight: int
+    missing: int
+    duplicates: int
 
 
 @dataclass(frozen=True)
@@ -68,6 +89,7 @@ class Equality:
     ended: dict[str, str]
     kafka: OnKafka
     clickhouse: InClickHouse
+    audited: Audited
     dead_letters: int
 
     @property
@@ -78,6 +100,11 @@ class Equality:
     def unheard(self) -> frozenset[str]:
         """Answered on Kafka, though the caller was told of a failure or its request came by Kafka."""
         return self.kafka.answered - self.answered
+
+    @property
+    def ends(self) -> str:
+        """How the calls ended."""
+        return ", ".join(f"{status} {count:,}" for status, count in Counter(self.ended.values()).most_common())
 
     def problems(self) -> list[str]:
         """Why it does not hold; empty if it does."""
@@ -92,24 +119,36 @@ class Equality:
             "sequences are missing in ClickHouse": self.clickhouse.missing,
             "duplicates are left after FINAL": self.clickhouse.duplicates,
             "dead letters": self.dead_letters,
+            "are missing, says the audit": self.audited.missing,
+            "are in flight, says the audit": self.audited.in_flight,
+            "are stored twice, says the audit": self.audited.duplicates,
+            "sequences on Kafka are more or less than the audit's answered": self._off(self.audited.answered),
+            "sequences on Kafka are more or less than the audit's acknowledged": self._off(self.audited.acknowledged),
+            "sequences in ClickHouse are more or less than the audit's stored": abs(
+                self.clickhouse.sequences - self.audited.stored
+            ),
         }
         return [f"{count} {what}" for what, count in found.items() if count]
+
+    def _off(self, audited: int) -> int:
+        return abs(self.kafka.sequences - audited)
 
     def line(self) -> str:
         """For people."""
         asked = f"requests by Kafka {len(self.by_kafka)}; " if self.by_kafka else ""
-        ends = ", ".join(f"{status} {count}" for status, count in Counter(self.ended.values()).most_common())
         return (
-            f"{self.drill}: {asked}calls {len(self.begun)} ({ends}); answered {len(self.answered)}"
+            f"{self.drill}: {asked}calls {len(self.begun)} ({self.ends}); answered {len(self.answered)}"
             f" + unheard {len(self.unheard)} = on Kafka {len(self.kafka.answered)}"
             f" ({len(self.kafka.ids)} exchanges, {self.kafka.records} records, {self.kafka.sources} sources)"
             f" = distinct in ClickHouse {len(self.clickhouse.ids)} of all outcomes; missing {self.clickhouse.missing};"
             f" duplicates {self.clickhouse.duplicates} ({self.clickhouse.rows - len(self.clickhouse.ids)} folded);"
+            f" by the audit {self.audited.answered} = {self.audited.acknowledged} = {self.audited.stored} exchanges,"
+            f" missing {self.audited.missing}, duplicates {self.audited.duplicates};"
             f" {'; '.join(self.problems()) or 'it holds'}"
         )
 
 
-def in_clickhouse(found: Iterable[dict[str, int | str]], rows: int, missing: int) -> InClickHouse:
-    """From the rows of IDS and the numbers of ROWS and MISSING."""
+def in_clickhouse(found: Iterable[dict[str, int | str]], rows: int, missing: int, sequences: int) -> InClickHouse:
+    """From the rows of IDS and the numbers of ROWS, MISSING and SEQUENCES."""
     counted = {str(row["id"]): int(row["n"]) for row in found}
-    return InClickHouse(frozenset(counted), rows, sum(counted.values()) - len(counted), missing)
+    return InClickHouse(frozenset(counted), rows, sum(counted.values()) - len(counted), missing, sequences)

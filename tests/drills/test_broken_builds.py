@@ -48,6 +48,7 @@ def test_a_sink_that_commits_before_it_inserts_loses_rows(fresh: World, say: Say
     found = lost(fresh, say)
     assert found.kafka.ids - found.clickhouse.ids
     assert found.clickhouse.missing > 0
+    assert found.audited.missing >= found.clickhouse.missing
 
 
 @pytest.mark.drill

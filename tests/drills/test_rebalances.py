@@ -8,7 +8,7 @@ import pytest
 from tests.drills.conftest import Holds
 from tests.drills.world import World
 
-ROUNDS = 12
+ROUNDS = 8
 SINKS = ("sink-1", "sink-2", "sink-3")
 
 pytestmark = pytest.mark.drill

@@ -195,6 +195,22 @@ def test_concurrent_inserts_all_arrive(clickhouse: str, client: Client) -> None:
     assert client.query("SELECT count(), uniqExact(n) FROM x").result_rows == [(3000, 3000)]
 
 
+@pytest.mark.parametrize("refusing", ["the table", "a view of it"])
+def test_rows_that_are_refused_only_when_they_are_written_are_an_error_and_not_there(
+    client: Client, refusing: str
+) -> None:
+    client.command("CREATE TABLE x (n UInt32) ENGINE = MergeTree ORDER BY n")
+    if refusing == "the table":
+        client.command("ALTER TABLE x ADD CONSTRAINT no_seven CHECK n != 7")
+    else:
+        client.command("CREATE MATERIALIZED VIEW y ENGINE = MergeTree ORDER BY n AS SELECT n, throwIf(n = 7) FROM x")
+    with pytest.raises(DatabaseError, match=r"Code: (469|395)"):
+        client.insert("x", [[6], [7]], column_names=["n"])
+    client.insert("x", [[8]], column_names=["n"], settings={"insert_deduplication_token": "t"})
+    client.command("INSERT INTO x (n) SETTINGS async_insert = 0 VALUES (9)")
+    assert set(client.query("SELECT n FROM x WHERE n > 7").result_rows) == {(8,), (9,)}
+
+
 def test_a_hundred_thousand_rows_in_one_insert(client: Client, record_property: pytest.FixtureRequest) -> None:
     client.command("CREATE TABLE x (n UInt32, text String) ENGINE = MergeTree ORDER BY n")
     began_s = time.perf_counter()

@@ -57,5 +57,12 @@ def test_what_looks_like_a_secret_is_not_shown(text: str, secret: str) -> None:
     assert secret.encode().hex(" ") not in readable("no-topic", b"\xff" + text.encode())
 
 
+@pytest.mark.timeout(60)  # A pattern that tries every beginning of such a text takes hours.
+@pytest.mark.parametrize("piece", ["x", "token", "://a:", "bearer ", "sk-"])
+def test_mebibytes_without_a_space_are_looked_through(piece: str) -> None:
+    text = piece * (1_000_000 // len(piece))
+    assert masked(f'{text} "api_key": "abcdefgh1234"').endswith('"api_key": "***"')
+
+
 def test_counts_of_tokens_are_no_secret() -> None:
     assert masked('"prompt_tokens": 700, "max_tokens": "64"') == '"prompt_tokens": 700, "max_tokens": "64"'

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ from typer.testing import CliRunner
 
 from protos import events_pb2 as events
 from services.cli import app
-from services.topics import EXCHANGES, SOURCES, Record, encode
+from services.topics import EXCHANGES, SOURCES, Record, dead_letter, encode, hollow
+from tests.services.largest import put_largest
 from tests.services.sink.messages import exchange
 from tests.services.sink.test_sink import Stack, exchanges, spread, stack
 
@@ -111,6 +113,76 @@ def until_letters(run: Run, number: int) -> None:
 def mend(stack: Stack) -> None:
     """As an operator would who meets an answer that costs more than the column takes."""
     stack.do("ALTER TABLE exchanges MODIFY COLUMN cost_usd Decimal(38, 8) CODEC(ZSTD)")
+
+
+def costly(size: int) -> Record:
+    """More than the column takes, and so large that as a dead letter it is more than the topic takes."""
+    poison = exchange(2, "one", error="x" * size)
+    poison.reply.cost_usd = "99999999999999"
+    return encode(EXCHANGES, poison)
+
+
+@pytest.mark.contract
+def test_a_letter_too_large_to_be_buried_is_shown_and_sent_back_from_where_it_lay(stack: Stack, run: Run) -> None:
+    size = len(put_largest(stack.kafka, costly).value)
+    stack.put(encode(EXCHANGES, exchange(1, "one")), ended("one", 2))
+    with stack.sink():
+        stack.until("SELECT count() AS n FROM ledger", 1)
+        stack.until("SELECT count() AS n FROM sources", 1)
+        until_audit(run, answered=2, stored=1, dead=1, missing=0, in_flight=0)
+        [letter] = letters(run)
+        assert (letter["left"], letter["size_bytes"], letter["place"]) == (True, size, ["one", 2])
+        assert len(stack.dead_letters()[0].value) == 0
+        assert "1 too large to be buried" in run("dead-letters", "list").stdout
+        shown = run("dead-letters", "show", "{}:{}".format(*letter["spot"])).stdout  # type: ignore[misc]
+        assert f"too large to be buried: its {size:,} bytes were left on exchanges, where they still are" in shown
+        assert "source one, sequence 2" in shown
+        assert '"cost_usd": "99999999999999"' in shown
+
+        # Not mended as yet: it comes back, as large as it was.
+        replayed = run("dead-letters", "replay", "--yes")
+        assert (replayed.exit_code, "1  sent back to exchanges" in replayed.stdout) == (0, True)
+        until_letters(run, 2)
+        assert [(one["left"], one["size_bytes"], one["replayed"]) for one in letters(run)] == [
+            (True, size, True),
+            (True, size, False),
+        ]
+
+        mend(stack)
+        assert run("dead-letters", "replay", "--yes").exit_code == 0
+        until_audit(run, answered=2, stored=2, dead=0, missing=0, duplicates=0)
+
+
+@pytest.mark.contract
+def test_a_letter_whose_bytes_are_gone_is_said_not_to_be_sent_and_not_marked(stack: Stack, run: Run) -> None:
+    record = encode(EXCHANGES, exchange(1, "one"))
+    stack.put(record, hollow(dead_letter(replace(record, partition=0, offset=10**6), "too costly")))
+    [letter] = letters(run)
+    place = "{}:{}".format(*letter["spot"])  # type: ignore[misc]
+    assert "left on exchanges, which has deleted them since" in run("dead-letters", "show", place).stdout
+    done = run("dead-letters", "replay", "--yes")
+    assert done.exit_code == 1
+    assert "1  not sent: Kafka has deleted the letter, or the bytes" in done.stdout
+    assert place in done.stdout
+    assert [one["replayed"] for one in letters(run)] == [False]
+
+
+@pytest.mark.contract
+def test_a_letter_that_kafka_refuses_is_not_marked_and_goes_when_it_fits(
+    stack: Stack, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large, small = (Record("requests", b"k", b"x" * size) for size in (200_000, 200))
+    stack.put(*(dead_letter(replace(record, partition=0, offset=0), "a bug") for record in (large, small)))
+    monkeypatch.setenv("KAFKA_OPTIONS", '{"message.max.bytes": "100000"}')
+    done = run("dead-letters", "replay", "--yes")
+    assert done.exit_code == 1, done.stderr
+    assert "1  refused by Kafka: " in done.stdout
+    assert "1  sent back to requests" in done.stdout
+    assert "message.max.bytes" in done.stdout
+    assert {one["size_bytes"]: one["replayed"] for one in letters(run)} == {200_000: False, 200: True}
+    monkeypatch.delenv("KAFKA_OPTIONS")
+    assert run("dead-letters", "replay", "--yes").exit_code == 0
+    assert all(one["replayed"] for one in letters(run))
 
 
 @pytest.mark.contract

@@ -179,6 +179,19 @@ async def test_a_spool_above_its_limit_admits_nobody_but_takes_what_was_admitted
     assert decode(broker.records("exchanges")[-1]).id == "admitted earlier"
 
 
+async def test_it_tells_how_long_kafka_has_acknowledged_nothing(tmp_path: Path, broker: FakeBroker) -> None:
+    async with opened(tmp_path, broker) as spool:
+        await spool.append_exchange(exchange("before"))
+        await until(lambda: spool.waiting_bytes == 0)
+        assert gauge(telemetry.SPOOL_STALLED) == 0
+        broker.away = True
+        await spool.append_exchange(exchange("waits"))
+        await until(lambda: gauge(telemetry.SPOOL_STALLED) > 0.2)
+        broker.away = False
+        await until(lambda: gauge(telemetry.SPOOL_STALLED) == 0)
+    assert sequences(broker) == [1, 2]
+
+
 def gauge(metric: Gauge) -> float:
     return float(next(iter(metric.collect())).samples[0].value)
 

@@ -6,8 +6,9 @@ import signal
 import grpc
 import pytest
 
-from services.topics import CONTENT_TYPE, Record
+from services.topics import CONTENT_TYPE, LEFT_BYTES, Record
 from tests.services.intake.conftest import CONCURRENCY, PATIENCE_S, World
+from tests.services.largest import put_largest
 
 pytestmark = [pytest.mark.contract]
 JSON_ID = "0190a0b0-0000-7000-8000-000000000000"
@@ -44,6 +45,14 @@ def test_bad_messages_go_to_the_dead_letters_and_the_rest_goes_on(world: World):
     reasons = b" ".join(record.headers["dead-reason"] for record in world.dead)
     for part in (b"INVALID_ARGUMENT: as told", b"NOT_FOUND: as told", b"not a tutelage.v1.Request", b"messages: "):
         assert part in reasons
+
+
+def test_a_message_too_large_to_be_buried_stops_nobody(world: World):
+    large = put_largest(world.settings, lambda size: Record("requests", b"k", b"x" * size))
+    (good,) = world.ask("4 Elm St")
+    with world.intake():
+        world.wait_until(lambda: len(world.dead) == 1 and good in world.gateway.answered)
+    assert (world.dead[0].value, int(world.dead[0].headers[LEFT_BYTES])) == (b"", len(large.value))
 
 
 def test_a_gateway_that_is_away_is_waited_for_and_nothing_is_lost(world: World):

@@ -8,7 +8,8 @@ from protos import events_pb2 as events
 from services.kafka import bury
 from services.sampler.memory import Kind
 from services.sampler.sampling import side
-from services.topics import EXCHANGES, FORGOTTEN, Record, encode
+from services.topics import EXCHANGES, FORGOTTEN, LEFT_BYTES, Record, encode
+from tests.services.largest import put_largest
 from tests.services.sampler.conftest import PARTITIONS, PATIENCE_S, World
 from tests.services.sampler.makers import PROVES, a_task, an_exchange, feedback
 
@@ -52,6 +53,19 @@ def test_exchanges_and_feedback_become_candidates_in_any_order(world: World):
     assert any(b"\xfa\x3e\x03new" in made.SerializeToString() for made in world.candidates.values()) == (
         "new" in world.candidates
     )
+
+
+def test_an_exchange_too_large_to_be_buried_stops_nobody(world: World):
+    ruined = put_largest(world.settings, lambda size: Record("exchanges", b"g1", b"\xff" * size))
+    whole = put_largest(
+        world.settings, lambda size: encode(EXCHANGES, an_exchange("large", "9 Elm " + "x" * size, "{}"))
+    )
+    world.tell(an_exchange("last", "3 Yew St", "{}"))
+    with world.worker():
+        world.wait_until(lambda: "last" in world.candidates and len(world.dead) == 2)
+    left = sorted((record.value, int(record.headers[LEFT_BYTES])) for record in world.dead)
+    assert left == sorted((b"", len(record.value)) for record in (ruined, whole))
+    assert "large" not in world.candidates
 
 
 # What an erasure buries of the exchange `erased`, wherever it lies.

@@ -1,0 +1,34 @@
+"""The equalities of a run of drills, a line each, for the end of the run; pure."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tests.drills.ledger import Equality
+
+HEADS: Final = ("calls", "answered + unheard = on Kafka", "exchanges = distinct = by the audit", "missing", "twice", "")
+
+
+def table(found: Sequence[Equality]) -> list[str]:
+    """Its lines: figures right-aligned under their heads, the drill's name first, the verdict last."""
+    rows = [("drill", *HEADS), *(_row(one) for one in found)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [_line(row, widths) for row in rows]
+
+
+def _row(one: Equality) -> tuple[str, ...]:
+    kafka, clickhouse, audited = one.kafka, one.clickhouse, one.audited
+    return (
+        one.drill,
+        f"{len(one.begun):,}: {one.ends}",
+        f"{len(one.answered):,} + {len(one.unheard):,} = {len(kafka.answered):,}",
+        f"{len(kafka.ids):,} = {len(clickhouse.ids):,} = {audited.stored:,}",
+        f"{max(kafka.missing, clickhouse.missing, audited.missing):,}",
+        f"{max(clickhouse.duplicates, audited.duplicates):,}",
+        "; ".join(one.problems()) or "it holds",
+    )
+
+
+def _line(row: Sequence[str], widths: Sequence[int]) -> str:
+    name, *figures, verdict = row
+    cells = [figure.rjust(width) for figure, width in zip(figures, widths[1:-1], strict=True)]
+    return "  ".join([name.ljust(widths[0]), *cells, verdict]).rstrip()
