@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import chdb
 from chdb.state.sqlitelike import Connection
@@ -81,11 +82,23 @@ class Engine:
 
 
 def _insert(connection: Connection, insert: sql.Insert) -> Answer:
+    if insert.reads_at is not None:
+        return _insert_select(connection, insert)
     with connection.send_insert(insert.statement, insert.input_format) as stream:
         stream.append(insert.data)
         done = stream.finish()
     rows, size = str(done.rows_written), str(done.bytes_written)
     return Answer(summary=_summary(done.elapsed) | {"written_rows": rows, "written_bytes": size})
+
+
+def _insert_select(connection: Connection, insert: sql.Insert) -> Answer:
+    """chDB's own `input` gives no rows, so its data are put into a file."""
+    with NamedTemporaryFile(prefix="clickhouse-input-") as file:
+        file.write(insert.data)
+        file.flush()
+        done = connection.query(insert.reading(file.name))
+    rows, size = str(done.rows_written()), str(done.bytes_written())
+    return Answer(summary=_summary(done.elapsed()) | {"written_rows": rows, "written_bytes": size})
 
 
 def _query(connection: Connection, text: bytes, request: Request) -> Answer:

@@ -13,7 +13,7 @@ import yaml
 from services import topics
 from services.clickhouse import ClickHouse
 from services.settings import ClickHouseSettings
-from services.sink import rows, schema
+from services.sink import rows, schema, wire
 from tests.deploy.board_rows import EXCHANGES, FEEDBACK, NOON, RUNS, TASK, promotion
 
 GRAFANA = Path(__file__).parents[2] / "deploy" / "grafana"
@@ -45,8 +45,8 @@ def query(clickhouse: str) -> Iterator[Query]:
         (topics.PROMOTIONS, [promotion(), promotion()]),
     ):
         for number, message in enumerate(messages):
-            row = rows.row(topics.encode(topic, message))
-            connection.insert(topic.name, rows.TABLES[topic.name].columns, [row], token=f"{topic.name}-{number}")
+            row = wire.row(topics.encode(topic, message))
+            connection.load(topic.name, rows.TABLES[topic.name].insert, [row], token=f"{topic.name}-{number}")
     yield connection.query
     connection.close()
 
