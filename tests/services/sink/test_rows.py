@@ -17,6 +17,7 @@ from services.errors import BadEvent
 from services.sink import schema
 from services.sink.rows import TABLES
 from services.topics import CANDIDATES, FEEDBACK, PROMOTIONS, RUNS, SOURCES, TOPICS, encode
+from tests.evolution.published import filled
 from tests.fixtures.tables import Tables
 from tests.services.sink.messages import consumed, exchange, uuid7
 
@@ -52,6 +53,14 @@ def test_an_exchange_becomes_what_people_ask_for(tables: Tables) -> None:
     assert values["started_at"].replace(tzinfo=UTC) == datetime.fromtimestamp(1_700_000_000, UTC)
     assert json_format.Parse(values["request"], inference.Request()) == made.request
     assert [attempt["backend"] for attempt in json.loads(values["attempts"])] == ["BACKEND_STUDENT", "BACKEND_TEACHER"]
+
+
+@pytest.mark.contract
+@pytest.mark.parametrize("topic", TABLES)
+def test_a_message_that_says_everything_leaves_no_column_empty(tables: Tables, topic: str) -> None:
+    values = tables.row(replace(encode(TOPICS[topic], filled(TOPICS[topic].message.DESCRIPTOR)), partition=3))
+    silent = {"question"}  # The last role that there is is not the user's.
+    assert {name for name, value in values.items() if not value} - silent == {"kafka_offset"}
 
 
 @pytest.mark.contract
