@@ -1,7 +1,6 @@
 """ClickHouse: connect, insert, query. The only importer of clickhouse_connect; its errors end here."""
 
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -28,10 +27,9 @@ logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 PASSING: Final = frozenset(
     {60, 81, 159, 160, 164, 202, 209, 210, 236, 241, 242, 243, 252, 319, 394, 425, 439, 473, 999}
 )
-# Codes that speak of a row: unparsable or out of range, a null or a length that is not allowed, a constraint, what a
-# statement itself refuses by throwIf, protobuf that is not of its schema. Not 434, a schema that is no schema.
-OF_A_ROW: Final = frozenset({6, 27, 38, 41, 69, 72, 131, 321, 349, 376, 395, 407, 436, 444, 469})
-THROW_IF: Final = 395
+# Codes that speak of a row: unparsable or out of range, a null or a length that is not allowed, a constraint, protobuf
+# that is not of its schema. Not 434, a schema that is none.
+OF_A_ROW: Final = frozenset({6, 27, 38, 41, 69, 72, 131, 321, 349, 376, 407, 436, 444, 469})
 INSERT_SETTINGS: Final = {
     # A repeated batch must find its way into the views too, if the first try ended between the table and them.
     "deduplicate_blocks_in_dependent_materialized_views": 1,
@@ -122,7 +120,7 @@ def _refusals(table: str) -> Iterator[None]:
     except DatabaseError as error:
         if error.code not in OF_A_ROW:
             raise
-        raise BadEvent(f"{table} refuses it: {_reason(error)}") from error
+        raise BadEvent(f"{table} refuses it: {_short(error)}") from error
 
 
 class _translated:  # noqa: N801 - reads as a phrase
@@ -144,12 +142,6 @@ def _passes(error: BaseException) -> bool:
             return code in PASSING
         case _:  # No code: the server did not answer, or a proxy did in its place.
             return isinstance(error, OperationalError | InterfaceError | OSError) or type(error) is DatabaseError
-
-
-def _reason(error: DatabaseError) -> str:
-    """What a statement's throwIf says, else all that the server says."""
-    said = re.search(r"DB::Exception: (.*?): while executing", str(error)) if error.code == THROW_IF else None
-    return said[1] if said else _short(error)
 
 
 def _short(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """ClickHouse's SQL for what a column says of a message's fields; pure.
 
-A field is named by its path: `reply.message.content`. An expression that meets a value which no row can hold throws,
-and what it says then is the reason on the dead letter.
+A field is named by its path: `reply.message.content`. None of them meets a value that it can't turn into its column's:
+see services.sink.checks.
 """
 
 from collections.abc import Collection
@@ -12,7 +12,6 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from services.sink.wire import is_map, is_optional
 
 _INT64: Final = frozenset({FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_UINT64})
-_LATEST_S: Final = 4_000_000_000_000  # The difference of two, in microseconds, has 64 bits and no more.
 
 
 def quoted(text: str) -> str:
@@ -20,33 +19,14 @@ def quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def refused_if(condition: str, reason: str) -> str:
-    """0, or the end of the row's way; the reason is told by services.clickhouse."""
-    return f"throwIf({condition}, {quoted(reason)})"
-
-
-def uuid(field: str) -> str:
-    """A UUID from its text."""
-    return _checked(f"toUUIDOrNull({field})", f"{field} is not a UUID")
-
-
 def dollars(field: str) -> str:
     """A Decimal(18, 8) from its text; 0 of an empty one."""
-    found = f"toDecimal64OrNull(if(empty({field}), '0', {field}), 8)"
-    return _checked(found, f"{field.rpartition('.')[2]} is not a number of dollars")
-
-
-def _checked(nullable: str, reason: str) -> str:
-    return f"if({refused_if(f'isNull({nullable})', reason)} = 0, assumeNotNull({nullable}), assumeNotNull({nullable}))"
+    return f"toDecimal64(if(empty({field}), '0', {field}), 8)"
 
 
 def us(field: str) -> str:
     """Microseconds since 1970, UTC, of a timestamp."""
-    beyond = f"{field}.seconds NOT BETWEEN -{_LATEST_S} AND {_LATEST_S}"
-    return (
-        f"{field}.seconds * 1000000 + intDiv({field}.nanos, 1000)"
-        f" + {refused_if(beyond, f'{field} is too far from 1970')}"
-    )
+    return f"({field}.seconds * 1000000 + intDiv({field}.nanos, 1000))"
 
 
 def time(microseconds: str) -> str:

@@ -79,7 +79,7 @@ class Forgetting:
         if not known:  # As nearly always: to decode all messages once more costs a tenth of what the sink can do.
             return []
         read = ((record, decode(record)) for record, _ in rows)
-        suspects = ((record, made) for record, made in read if known.knows(KEY[topic](made)) and _uuid(made.id))
+        suspects = ((record, made) for record, made in read if known.knows(KEY[topic](made)))
         found = [(record, made, _covering(known, topic, made, now_us)) for record, made in suspects]
         return [(record, made, erasure) for record, made, erasure in found if erasure]
 
@@ -88,8 +88,8 @@ class Forgetting:
         if topic != "feedback":
             return set()
         read = ((record, decode(record)) for record, _ in rows)
-        named = {id(record): str(_uuid(made.exchange_id) or "") for record, made in read if not made.group_key}
-        found = set(self._asked(GONE, sorted({one for one in named.values() if one})))
+        named = {id(record): str(UUID(made.exchange_id)) for record, made in read if not made.group_key}
+        found = set(self._asked(GONE, sorted(set(named.values()))))
         return {place for place, exchange_id in named.items() if exchange_id in found}
 
     def _enter(self, topic: str, hits: Hits) -> None:
@@ -123,14 +123,6 @@ def _covering(known: Erased, topic: str, message: Any, now_us: int) -> Erasure |
     task = message.request.task if topic == "exchanges" else message.task
     asked = ASKED[topic](message)
     return known.covering(task, KEY[topic](message), asked.seconds * 1_000_000 + asked.nanos // 1_000, now_us)
-
-
-def _uuid(text: str) -> UUID | None:
-    """None where it is none: ClickHouse refuses such a row, and it goes to the dead letters."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _portions(ids: Sequence[str]) -> list[Sequence[str]]:

@@ -10,7 +10,7 @@ from typing import Final
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.sink.expressions import dollars, json, json_array, name, quoted, time, us, uuid
+from services.sink.expressions import dollars, json, json_array, name, quoted, time, us
 from services.sink.wire import OFFSET, PARTITION, described, proto, structure
 from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, PROMOTIONS, RUNS, SOURCES, Topic
 
@@ -28,7 +28,7 @@ def _exchange() -> Columns:
     """A finished inference."""
     started_us, finished_us = us("started_at"), us("finished_at")
     return {
-        "id": uuid("id"),
+        "id": "toUUID(id)",
         "task": "request.task",
         "source": "source",
         "sequence": "sequence",
@@ -48,7 +48,7 @@ def _exchange() -> Columns:
         "prompt_tokens": "reply.usage.prompt_tokens",
         "completion_tokens": "reply.usage.completion_tokens",
         "cost_usd": _COST_USD,
-        "latency_us": f"if({_TOTAL_US} > 0, {_TOTAL_US}, toUInt64(greatest(0, {finished_us} - ({started_us}))))",
+        "latency_us": f"if({_TOTAL_US} > 0, {_TOTAL_US}, toUInt64(greatest(0, {finished_us} - {started_us})))",
         "first_token_us": "reply.timings.first_token_us",
         "teacher_us": "reply.timings.teacher_us",
         "student_us": "reply.timings.student_us",
@@ -69,7 +69,7 @@ _CALLS: Final = json_array(_CALL, "call", "reply.message.tool_calls")
 _ANSWER: Final = (
     f"""if(empty(reply.message.tool_calls), reply.message.content, concat('{{"tool_calls":', {_CALLS}, '}}'))"""
 )
-# Where the reply names no cost, what all attempts cost: also where none gave an answer.
+# Where the reply names no cost, what all attempts cost: also where none gave an answer. Else theirs are not even read.
 _COST_USD: Final = (
     f"if(notEmpty(reply.cost_usd), {dollars('reply.cost_usd')},"
     f" toDecimal64(arraySum(arrayMap(cost_usd -> {dollars('cost_usd')},"
@@ -84,8 +84,8 @@ _ATTEMPTS: Final = json_array(
 def _feedback() -> Columns:
     """What a caller said of an exchange."""
     return {
-        "id": uuid("id"),
-        "exchange_id": uuid("exchange_id"),
+        "id": "toUUID(id)",
+        "exchange_id": "toUUID(exchange_id)",
         "task": "task",
         "group_key": "group_key",
         "rating": "rating",
@@ -99,7 +99,7 @@ def _feedback() -> Columns:
 def _candidate() -> Columns:
     """An exchange chosen to be learnt from, or taken back."""
     return {
-        "id": uuid("id"),
+        "id": "toUUID(id)",
         "task": "task",
         "split": name(events.Split.DESCRIPTOR, "split"),
         "request": json(_REQUEST, "request"),

@@ -14,6 +14,7 @@ from typing import Final, cast
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from services.sink.checks import check
 from services.topics import Record, decode
 
 PARTITION: Final = "kafka_partition"
@@ -64,8 +65,9 @@ def _paths(kind: Descriptor, under: str = "") -> Iterator[str]:
 
 
 def row(record: Record) -> bytes:
-    """A record as one row: its length, the message, its place. Raises BadEvent if the bytes are not that message."""
+    """A record as one row: its length, the message, its place. Raises BadEvent if there can be none."""
     message = decode(record)
+    check(record.topic, message)
     message.DiscardUnknownFields()
     told: bytes = message.SerializeToString()
     place = _PLACE.pack(_PARTITION_TAG, record.partition, _OFFSET_TAG, record.offset)

@@ -1,0 +1,66 @@
+"""What no row can hold is refused before it is sent, and what ClickHouse spells otherwise is spelt as it does; pure.
+
+A row that ClickHouse refuses is looked for by halves, at some twenty inserts each: thousands of them would hold up all
+others for minutes. So whatever a producer may get wrong in a text or a number is found here.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from typing import Any, Final
+from uuid import UUID
+
+from services.errors import BadEvent
+from services.topics import TOPICS
+
+UUIDS: Final[Mapping[str, Sequence[str]]] = {
+    "exchanges": ("id",),
+    "feedback": ("id", "exchange_id"),
+    "candidates": ("id",),
+}
+TIMES: Final[Mapping[str, Sequence[str]]] = {
+    topic.name: [
+        field.name
+        for field in topic.message.DESCRIPTOR.fields
+        if field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp"
+    ]
+    for topic in TOPICS.values()
+}
+LATEST_S: Final = 4_000_000_000_000  # The difference of two, in microseconds, has 64 bits and no more.
+DOLLARS_BELOW: Final = 10**10  # Decimal(18, 8)
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+_DOLLARS: Final = re.compile(r"\d{1,9}(\.\d{1,8})?", re.ASCII)
+
+
+def check(topic: str, message: Any) -> None:
+    """Make a message one that ClickHouse can read, without another meaning. Raises BadEvent where that can't be."""
+    for name in UUIDS.get(topic, ()):
+        if not _UUID.fullmatch(text := getattr(message, name)):
+            setattr(message, name, _uuid(name, text))
+    for name in TIMES[topic]:
+        if not -LATEST_S < (seconds := getattr(message, name).seconds) < LATEST_S:
+            raise BadEvent(f"{name} is {seconds} seconds from 1970")
+    if topic == "exchanges":
+        _respell_costs([message.reply] if message.reply.cost_usd else message.attempts)
+
+
+def _respell_costs(holders: Iterable[Any]) -> None:
+    for one in holders:
+        if (text := one.cost_usd) and not _DOLLARS.fullmatch(text):
+            one.cost_usd = _dollars(text)
+
+
+def _uuid(name: str, text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError as error:
+        raise BadEvent(f"{name} is {text[:60]!r}, not a UUID") from error
+
+
+def _dollars(text: str) -> str:
+    try:
+        if abs(value := Decimal(text)) < DOLLARS_BELOW:
+            return f"{value.quantize(Decimal('1e-8'), ROUND_DOWN):f}"
+    except InvalidOperation as error:
+        raise BadEvent(f"cost_usd is {text[:60]!r}, not a number") from error
+    raise BadEvent(f"cost_usd is {text[:60]!r}: it must be below {DOLLARS_BELOW}")
