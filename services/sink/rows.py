@@ -1,7 +1,7 @@
 """A record of a topic as a row of the table of the same name: column by column what ClickHouse makes of the message.
 
 ClickHouse reads the records' protobuf itself and evaluates these expressions for a whole batch at once: a row built in
-Python cost twenty times as much. Columns are those of schema/.
+Python cost the sink five times as much. Columns are those of schema/.
 """
 
 from collections.abc import Mapping, Sequence
