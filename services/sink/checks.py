@@ -6,7 +6,7 @@ others for minutes. So whatever a producer may get wrong in a text or a number i
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from decimal import ROUND_DOWN, Decimal, InvalidOperation
+from decimal import ROUND_DOWN, Context, Decimal, InvalidOperation
 from typing import Any, Final
 from uuid import UUID
 
@@ -27,7 +27,8 @@ TIMES: Final[Mapping[str, Sequence[str]]] = {
     for topic in TOPICS.values()
 }
 LATEST_S: Final = 4_000_000_000_000  # The difference of two, in microseconds, has 64 bits and no more.
-DOLLARS_BELOW: Final = 10**10  # Decimal(18, 8)
+DOLLARS_BELOW: Final = 10**28  # Decimal(38, 8) has two digits more, for the sum of many.
+ALL_DIGITS: Final = Context(prec=60)  # Python's own 28 are not enough.
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
 _DOLLARS: Final = re.compile(r"\d{1,9}(\.\d{1,8})?", re.ASCII)
 
@@ -60,7 +61,7 @@ def _uuid(name: str, text: str) -> str:
 def _dollars(text: str) -> str:
     try:
         if abs(value := Decimal(text)) < DOLLARS_BELOW:
-            return f"{value.quantize(Decimal('1e-8'), ROUND_DOWN):f}"
+            return f"{value.quantize(Decimal('1e-8'), ROUND_DOWN, ALL_DIGITS):f}"
     except InvalidOperation as error:
         raise BadEvent(f"cost_usd is {text[:60]!r}, not a number") from error
-    raise BadEvent(f"cost_usd is {text[:60]!r}: it must be below {DOLLARS_BELOW}")
+    raise BadEvent(f"cost_usd is {text[:60]!r}: it must be below {DOLLARS_BELOW:.0e}")

@@ -20,8 +20,8 @@ def quoted(text: str) -> str:
 
 
 def dollars(field: str) -> str:
-    """A Decimal(18, 8) from its text; 0 of an empty one."""
-    return f"toDecimal64(if(empty({field}), '0', {field}), 8)"
+    """A Decimal(38, 8) from its text, 0 of an empty one; the column may have fewer digits, and then refuses more."""
+    return f"toDecimal128(if(empty({field}), '0', {field}), 8)"
 
 
 def us(field: str) -> str:

@@ -72,8 +72,8 @@ _ANSWER: Final = (
 # Where the reply names no cost, what all attempts cost: also where none gave an answer. Else theirs are not even read.
 _COST_USD: Final = (
     f"if(notEmpty(reply.cost_usd), {dollars('reply.cost_usd')},"
-    f" toDecimal64(arraySum(arrayMap(cost_usd -> {dollars('cost_usd')},"
-    " arrayFilter(one -> empty(reply.cost_usd), attempts.cost_usd))), 8))"
+    f" arraySum(arrayMap(cost_usd -> {dollars('cost_usd')},"
+    " arrayFilter(one -> empty(reply.cost_usd), attempts.cost_usd))))"
 )
 _GAVE_THE_ANSWER: Final = "empty(attempt.refusal) AND attempt.backend = reply.answered_by"
 _ATTEMPTS: Final = json_array(

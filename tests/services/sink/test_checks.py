@@ -50,7 +50,7 @@ def test_feedback_on_no_exchange_is_refused() -> None:
         check("feedback", events.FeedbackRecord(id=uuid7()))
 
 
-@pytest.mark.parametrize("text", ["cheap", "NaN", "-Infinity", "99999999999999", "-1e10", "0x1"])
+@pytest.mark.parametrize("text", ["cheap", "NaN", "-Infinity", "1e28", "-1e28", "0x1"])
 def test_a_cost_that_is_no_number_of_the_table_is_refused(text: str) -> None:
     with pytest.raises(BadEvent, match="cost_usd is"):
         checked(reply=inference.Reply(cost_usd=text))
@@ -87,11 +87,24 @@ def test_bytes_that_are_no_message_are_refused(topic: str) -> None:
 
 @pytest.mark.contract
 @settings(max_examples=10, deadline=None)
-@given(made=st.lists(st.decimals(-DOLLARS_BELOW + 1, DOLLARS_BELOW - 1, allow_nan=False), min_size=1, max_size=50))
+@given(made=st.lists(st.decimals(-(10**10) + 1, 10**10 - 1, allow_nan=False), min_size=1, max_size=50))
 def test_clickhouse_reads_the_same_number_of_dollars(tables: Tables, made: list[Decimal]) -> None:
     checked_ = [checked(reply=inference.Reply(cost_usd=str(dollars))) for dollars in made]
     stored = [values["cost_usd"] for values in tables.rows(*map(consumed, checked_))]
     assert stored == [Decimal(one.reply.cost_usd) for one in checked_]
+
+
+@pytest.mark.contract
+def test_a_cost_that_only_the_table_is_too_small_for_is_the_tables_to_refuse(tables: Tables) -> None:
+    record = consumed(checked(reply=inference.Reply(cost_usd="99999999999999")))
+    with pytest.raises(BadEvent, match="cost_usd"):
+        tables.row(record)
+    tables.connection.command("ALTER TABLE exchanges MODIFY COLUMN cost_usd Decimal(38, 8) CODEC(ZSTD)")
+    try:
+        assert tables.row(record)["cost_usd"] == 99999999999999
+    finally:
+        tables.connection.command("TRUNCATE TABLE exchanges")
+        tables.connection.command("ALTER TABLE exchanges MODIFY COLUMN cost_usd Decimal(18, 8) CODEC(T64, ZSTD)")
 
 
 @pytest.mark.contract
