@@ -42,12 +42,14 @@ def check(topic: str, message: Any) -> None:
         if not -LATEST_S < (seconds := getattr(message, name).seconds) < LATEST_S:
             raise BadEvent(f"{name} is {seconds} seconds from 1970")
     if topic == "exchanges":
-        _respell_costs([message.reply] if message.reply.cost_usd else message.attempts)
+        reply = message.reply
+        if not _DOLLARS.fullmatch(text := reply.cost_usd):
+            _respell_costs((reply,) if text else message.attempts)
 
 
 def _respell_costs(holders: Iterable[Any]) -> None:
     for one in holders:
-        if (text := one.cost_usd) and not _DOLLARS.fullmatch(text):
+        if text := one.cost_usd:
             one.cost_usd = _dollars(text)
 
 
