@@ -24,7 +24,8 @@ from deploy.demo.addresses import Address, addresses
 from services import tasks
 from services.clickhouse import ClickHouse
 from services.sink import schema
-from services.sink.rows import TABLES, row
+from services.sink.rows import TABLES
+from services.sink.wire import row
 from services.topics import EXCHANGES, encode
 
 PER_DAY: Final = 16_000_000
@@ -70,9 +71,7 @@ def insert(clickhouse: ClickHouse, given: Sequence[Address], instructions: str) 
         made.source, made.sequence = source, sequence
         rows.append(row(replace(encode(EXCHANGES, made), partition=sequence % 12, offset=sequence // 12)))
     for start in range(0, len(rows), BATCH_ROWS):
-        clickhouse.insert(
-            "exchanges", TABLES["exchanges"].columns, rows[start : start + BATCH_ROWS], f"{source}/{start}"
-        )
+        clickhouse.load("exchanges", TABLES["exchanges"].insert, rows[start : start + BATCH_ROWS], f"{source}/{start}")
 
 
 def bytes_of(clickhouse: ClickHouse, table: str) -> dict[str, int]:

@@ -1,7 +1,8 @@
 """ClickHouse: connect, insert, query. The only importer of clickhouse_connect; its errors end here."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -26,8 +27,9 @@ logging.getLogger("clickhouse_connect").setLevel(logging.CRITICAL)
 PASSING: Final = frozenset(
     {60, 81, 159, 160, 164, 202, 209, 210, 236, 241, 242, 243, 252, 319, 394, 425, 439, 473, 999}
 )
-# Codes that speak of a row: unparsable or out of range, a null or a length that is not allowed, a constraint.
-OF_A_ROW: Final = frozenset({6, 27, 38, 41, 69, 72, 131, 321, 349, 376, 407, 469})
+# Codes that speak of a row: unparsable or out of range, a null or a length that is not allowed, a constraint, protobuf
+# that is not of its schema. Not 434, a schema that is none.
+OF_A_ROW: Final = frozenset({6, 27, 38, 41, 69, 72, 131, 321, 349, 376, 407, 436, 444, 469})
 INSERT_SETTINGS: Final = {
     # A repeated batch must find its way into the views too, if the first try ended between the table and them.
     "deduplicate_blocks_in_dependent_materialized_views": 1,
@@ -70,23 +72,17 @@ class ClickHouse:
         Raises BadEvent if one of the rows can't be taken; none is then inserted. Halve them to find it.
         """
         given = list(rows)
-        with _translated():
-            client = self._ready()
+        with _translated(), _refusals(table):
             try:
-                client.insert(
-                    table,
-                    given,
-                    column_names=columns,
-                    settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
-                )
-            except (DataError, ValueError, ArithmeticError) as error:
-                raise BadEvent(f"{table} can't take it: {error}") from error
-            except DatabaseError as error:
-                if error.code not in OF_A_ROW:
-                    raise
-                raise BadEvent(f"{table} refuses it: {_short(error)}") from error
+                self._ready().insert(table, given, column_names=columns, settings=_settings(token))
             finally:
                 given.clear()  # The client's insert context refers to itself, and would hold the rows for long.
+
+    def load(self, table: str, statement: str, rows: Sequence[bytes], token: str) -> None:
+        """As `insert`, of rows that the server reads by the statement's FORMAT: they follow it one behind the other."""
+        with _translated(), _refusals(table):
+            body = b"".join((statement.encode(), b"\n", *rows))
+            self._ready().raw_insert("", insert_block=body, settings=_settings(token))
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The rows of a SELECT, by column name. Parameters are bound by the server: `{name:Type}`."""
@@ -108,6 +104,23 @@ class ClickHouse:
         if self._client is None:
             self._client = self._connected()
         return self._client
+
+
+def _settings(token: str) -> dict[str, Any]:
+    return {**INSERT_SETTINGS, "insert_deduplication_token": token}
+
+
+@contextmanager
+def _refusals(table: str) -> Iterator[None]:
+    """Turns what is said of one of the rows into BadEvent."""
+    try:
+        yield
+    except (DataError, ValueError, ArithmeticError) as error:
+        raise BadEvent(f"{table} can't take it: {error}") from error
+    except DatabaseError as error:
+        if error.code not in OF_A_ROW:
+            raise
+        raise BadEvent(f"{table} refuses it: {_short(error)}") from error
 
 
 class _translated:  # noqa: N801 - reads as a phrase

@@ -3,7 +3,7 @@
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
-pytest_plugins = ["tests.fixtures.engines", "tests.fixtures.students"]
+pytest_plugins = ["tests.fixtures.engines", "tests.fixtures.tables", "tests.fixtures.students"]
 
 
 @pytest.fixture(autouse=True)

@@ -7,6 +7,7 @@ Unlike a server it checks no password, keeps no session and answers in one piece
 import argparse
 import asyncio
 import json
+import os
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -129,8 +130,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True, help="the port on 127.0.0.1")
     parser.add_argument("--max-request-bytes", type=int, default=MAX_REQUEST_BYTES, help="larger ones get 413")
     options = parser.parse_args()
-    options.path.mkdir(parents=True, exist_ok=True)
-    app = application(Engine(options.path), options.max_request_bytes)
+    path = options.path.resolve()
+    path.mkdir(parents=True, exist_ok=True)
+    os.chdir(path)  # The engine keeps the schemas that statements bring along in the directory that it works in.
+    app = application(Engine(path), options.max_request_bytes)
     web.run_app(app, host="127.0.0.1", port=options.port, access_log=None, print=None, handle_signals=True)
 
 

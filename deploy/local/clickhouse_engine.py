@@ -82,11 +82,14 @@ class Engine:
 
 
 def _insert(connection: Connection, insert: sql.Insert) -> Answer:
-    """From a file: chDB's `send_insert` says all is well also where a constraint or a view has refused the rows."""
+    """From a file: chDB's own `input` gives no rows, and its `send_insert` says all is well also where a constraint or
+    a view has refused them.
+    """
     with NamedTemporaryFile(prefix="clickhouse-insert-") as file:
         file.write(insert.data)
         file.flush()
-        done = connection.query(sql.from_file(insert, file.name))
+        text = sql.from_file(insert, file.name) if insert.reads_at is None else insert.reading(file.name)
+        done = connection.query(text)
     rows, size = str(done.rows_written()), str(done.bytes_written())
     return Answer(summary=_summary(done.elapsed()) | {"written_rows": rows, "written_bytes": size})
 

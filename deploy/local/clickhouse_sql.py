@@ -33,11 +33,20 @@ _SETTING_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 @dataclass(frozen=True)
 class Insert:
-    """An INSERT that carries its data: the statement up to the format, the format's name, the data."""
+    """An INSERT that carries its data: the statement up to the format, the format's name, the data.
+
+    `reads_at` is where in the statement the table function `input` stands, whose rows the data are; None without it.
+    """
 
     statement: str
     input_format: str
     data: bytes
+    reads_at: int | None = None
+
+    def reading(self, path: str) -> str:
+        """The statement with the same rows read of a file instead."""
+        before, after = self.statement[: self.reads_at], self.statement[self.reads_at :]
+        return before + re.sub(r"^\w+\s*\(", lambda _: f"file({quote(path)}, {quote(self.input_format)}, ", after)
 
 
 def full_text(query: str, body: bytes) -> bytes:
@@ -52,19 +61,28 @@ def strip_comments(text: bytes) -> bytes:
 
 
 def split_insert(text: bytes) -> Insert | None:
-    """The parts of an INSERT with data; None for everything else, INSERT ... SELECT included."""
+    """The parts of an INSERT with data; None for everything else, INSERT ... SELECT of what lies in tables included."""
     if not _INSERT.match(text):
         return None
-    depth = 0
+    depth, selects, reads_at = 0, False, None
     for token in _TOKEN.finditer(text):
         word = token.group().upper()
         depth += (word == b"(") - (word == b")")
-        if depth == 0 and word in {b"SELECT", b"WITH", b"INFILE"}:
-            return None
-        if depth == 0 and word == b"VALUES":
-            return Insert(text[: token.start()].decode(), "Values", text[token.end() :])
-        if depth == 0 and word == b"FORMAT" and (name := _FORMAT_NAME.match(text, token.end())):
-            return Insert(text[: token.start()].decode(), name[1].decode(), text[name.end() :])
+        if depth:
+            continue
+        match word:
+            case b"INFILE":
+                return None
+            case b"SELECT" | b"WITH":
+                selects = True
+            case b"INPUT":
+                reads_at = len(text[: token.start()].decode())
+            case b"VALUES" if not selects:
+                return Insert(text[: token.start()].decode(), "Values", text[token.end() :])
+            case b"FORMAT" if name := _FORMAT_NAME.match(text, token.end()):
+                if selects and reads_at is None:
+                    return None
+                return Insert(text[: token.start()].decode(), name[1].decode(), text[name.end() :], reads_at)
     return None
 
 

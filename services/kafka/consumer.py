@@ -56,8 +56,8 @@ class Consumer:
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         """Up to `max_records` records, as soon as there is one, or none after `timeout_s`."""
         self._read = []
-        for message in polled(self._consumer, max_records, timeout_s):
-            self._read += records_of([message])
+        for record in records_of(polled(self._consumer, max_records, timeout_s)):
+            self._read.append(record)  # Not another list: `_revoke` comes in between.
         self._release()
         return self._read
 

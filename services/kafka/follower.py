@@ -46,7 +46,7 @@ class Follower:
         for message in messages:
             if (error := message.error()) and error.code() == KafkaError._PARTITION_EOF:
                 self._unread.discard(message.partition())
-        return records_of(messages)
+        return list(records_of(messages))
 
     def caught_up(self) -> bool:
         """Whether the end of every partition has been seen once since `start`."""

@@ -3,15 +3,13 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
 
 import xxhash
 
 from services.topics import Record
 
-Row = Sequence[Any]
-Rows = Sequence[tuple[Record, Row]]
-"""Rows with the records that they were made of."""
+Rows = Sequence[tuple[Record, bytes]]
+"""Records, and each as ClickHouse reads it: see services.sink.wire."""
 Place = tuple[str, int]
 """A topic and a partition of it."""
 
@@ -43,11 +41,11 @@ class Batch:
 
     first_at_s: float
     records: list[Record] = field(default_factory=list)
-    rows: list[tuple[Record, Row]] = field(default_factory=list)
+    rows: list[tuple[Record, bytes]] = field(default_factory=list)
     dead: list[tuple[Record, str]] = field(default_factory=list)
     size_bytes: int = 0
 
-    def add(self, record: Record, row: Row | None, refusal: str = "") -> None:
+    def add(self, record: Record, row: bytes | None, refusal: str = "") -> None:
         """Take a record with its row, or with the reason why there is none."""
         self.records.append(record)
         self.size_bytes += len(record.value)

@@ -12,7 +12,7 @@ from services.clickhouse import ClickHouse
 from services.errors import BadEvent, Overloaded
 from services.kafka import Consumer, Producer
 from services.sink.batch import Batch, Due, Limits, Place, due
-from services.sink.rows import row
+from services.sink.wire import row
 from services.sink.writing import Inserting, commit
 from services.topics import Record
 

@@ -85,7 +85,7 @@ def _insert(topic: str, rows: Rows, clickhouse: ClickHouse) -> Dead:
     if not rows:
         return []
     try:
-        clickhouse.insert(topic, TABLES[topic].columns, [row for _, row in rows], token(record for record, _ in rows))
+        clickhouse.load(topic, TABLES[topic].insert, [row for _, row in rows], token(record for record, _ in rows))
     except BadEvent as bad:
         if len(rows) == 1:
             return [(rows[0][0], bad.reason)]

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 import pytest
 import uuid_utils
 
+from protos import events_pb2 as events
 from services.clickhouse import ClickHouse
 from services.errors import BadEvent, Overloaded
 from services.settings import ClickHouseSettings
+from services.sink import schema
+from services.sink.rows import TABLES
+from services.sink.wire import row
+from services.topics import SOURCES, encode
 from tests.fakes.clickhouse import FakeClickHouse, FakeServer
 
 TABLE = "CREATE TABLE IF NOT EXISTS things (n UInt64) ENGINE = ReplacingMergeTree ORDER BY n"
@@ -26,7 +31,7 @@ class Place:
 @pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.contract)])
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
     if request.param == "fake":
-        server = FakeServer(refuse=lambda _table, row: "out of range" if row["n"] < 0 else "")
+        server = FakeServer(refuse=lambda _table, row: "out of range" if row.get("n", 0) < 0 else "")
         found = Place(FakeClickHouse(server), FakeClickHouse(FakeServer(away=True)))
     else:
         url = request.getfixturevalue("clickhouse")
@@ -65,6 +70,15 @@ def test_a_row_that_cannot_be_taken_is_a_bad_event_and_takes_its_companions_with
     assert stored(place.there) == [1]
 
 
+def test_rows_that_the_server_reads_itself_are_there_once_by_one_token(place: Place) -> None:
+    schema.apply(place.there)
+    rows = [row(encode(SOURCES, events.SourceState(source=name))) for name in "abc"]
+    for _ in range(2):
+        place.there.load("sources", TABLES["sources"].insert, rows[:2], token="a")
+    place.there.load("sources", TABLES["sources"].insert, rows[2:], token="b")
+    assert sorted(one["source"] for one in place.there.query("SELECT source FROM sources")) == ["a", "b", "c"]
+
+
 def test_a_server_that_is_away_is_overloaded(place: Place) -> None:
     with pytest.raises(Overloaded):
         place.away.create_database()
@@ -72,6 +86,8 @@ def test_a_server_that_is_away_is_overloaded(place: Place) -> None:
         place.away.query("SELECT n FROM things")
     with pytest.raises(Overloaded):
         place.away.insert("things", ["n"], [[1]], token="a")
+    with pytest.raises(Overloaded):
+        place.away.load("sources", TABLES["sources"].insert, [], token="a")
 
 
 def test_making_what_is_there_changes_nothing(place: Place) -> None:

@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from services import topics
 from services.clickhouse import ClickHouse
 from services.settings import ClickHouseSettings
-from services.sink import rows, schema
+from services.sink import rows, schema, wire
 from tests.deploy.board_rows import EXCHANGES, FEEDBACK, NOON, RUNS, TASK, promotion
 
 GRAFANA = Path(__file__).parents[2] / "deploy" / "grafana"
@@ -53,8 +53,8 @@ def query(clickhouse: str) -> Iterator[Query]:
 def put(connection: ClickHouse, topic: topics.Topic, messages: Iterable[Message]) -> None:
     """Each in an insert of its own: nothing is folded before it is asked for."""
     for number, message in enumerate(messages):
-        row = rows.row(topics.encode(topic, message))
-        connection.insert(topic.name, rows.TABLES[topic.name].columns, [row], token=f"{topic.name}-{number}")
+        row = wire.row(topics.encode(topic, message))
+        connection.load(topic.name, rows.TABLES[topic.name].insert, [row], token=f"{topic.name}-{number}")
 
 
 def at(second: int) -> datetime:

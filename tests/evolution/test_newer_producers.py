@@ -5,7 +5,7 @@ import struct
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protos import events_pb2 as events
@@ -13,10 +13,11 @@ from protos import inference_pb2 as inference
 from services.intake.reading import read
 from services.sampler.joining import Joiner
 from services.sampler.memory import Memory
-from services.sink.rows import TABLES, exchange_values, row
+from services.sink.rows import TABLES
 from services.topics import EXCHANGES, REQUESTS, TOPICS, Record, decode, encode
 from tests.evolution.newer import NEW_VALUE, as_newer, unknown
 from tests.evolution.published import filled
+from tests.fixtures.tables import Tables
 from tests.services.sampler.makers import a_task, an_exchange, feedback
 from tests.services.sink.messages import exchange
 
@@ -90,22 +91,28 @@ def test_intake_passes_on_what_it_does_not_know_of_a_request(fields: list[tuple[
     assert len(unknown(read(sent, 10_000))) == len(fields)
 
 
-@given(fields=UNKNOWN, inner=UNKNOWN)
+@pytest.mark.contract
+@given(unknowns=st.lists(st.tuples(UNKNOWN, UNKNOWN), min_size=5, max_size=20))
+@settings(max_examples=10, deadline=None)
 def test_an_older_sink_stores_all_that_it_knows_of_a_newer_exchange(
-    fields: list[tuple[int, Any]], inner: list[tuple[int, Any]]
+    tables: Tables, unknowns: list[tuple[list[tuple[int, Any]], list[tuple[int, Any]]]]
 ) -> None:
-    made = exchange()
-    known = row(encode(EXCHANGES, made))
-    made.request.MergeFromString(bytes_of(inner))
-    made.reply.message.MergeFromString(bytes_of(inner))
-    record = encode(EXCHANGES, made)
-    assert row(Record(record.topic, record.key, record.value + bytes_of(fields), record.headers)) == known
+    made = [exchange() for _ in unknowns]
+    known = tables.rows(*(encode(EXCHANGES, one) for one in made))
+    newer = []
+    for one, (fields, inner) in zip(made, unknowns, strict=True):
+        one.request.MergeFromString(bytes_of(inner))
+        one.reply.message.MergeFromString(bytes_of(inner))
+        record = encode(EXCHANGES, one)
+        newer.append(Record(record.topic, record.key, record.value + bytes_of(fields), record.headers))
+    assert tables.rows(*newer) == known
 
 
-def test_a_value_that_only_a_newer_gateway_knows_is_stored_as_its_number_beside_the_rest() -> None:
+@pytest.mark.contract
+def test_a_value_that_only_a_newer_gateway_knows_is_stored_as_its_number_beside_the_rest(tables: Tables) -> None:
     newer = as_newer(exchange())
     newer.outcome = newer.reply.answered_by = newer.reply.finish = newer.request.messages[0].role = NEW_VALUE
-    values = exchange_values(events.Exchange.FromString(newer.SerializeToString()))
+    values = tables.row(Record("exchanges", b"", newer.SerializeToString()))
     told = {name: values[name] for name in ("outcome", "answered_by", "finish", "question", "model")}
     number = str(NEW_VALUE)
     rest = {"question": "12 Main St «é»", "model": "gpt-4"}
@@ -113,9 +120,11 @@ def test_a_value_that_only_a_newer_gateway_knows_is_stored_as_its_number_beside_
     assert json.loads(values["request"])["messages"][0]["role"] == NEW_VALUE
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("topic", sorted(TABLES))
-def test_a_newer_message_has_the_row_that_it_had(topic: str) -> None:
+def test_a_newer_message_has_the_row_that_it_had(tables: Tables, topic: str) -> None:
     today = filled(TOPICS[topic].message.DESCRIPTOR)
     newer = as_newer(today)
     newer.tomorrows = "new"
-    assert row(Record(topic, b"", newer.SerializeToString())) == row(Record(topic, b"", today.SerializeToString()))
+    record = Record(topic, b"", newer.SerializeToString())
+    assert tables.row(record) == tables.row(Record(topic, b"", today.SerializeToString()))

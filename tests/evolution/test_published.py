@@ -8,10 +8,11 @@ from google.protobuf.descriptor_pb2 import FieldDescriptorProto, FileDescriptorS
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from services.sink.rows import TABLES, row
+from services.sink.rows import TABLES
 from services.topics import TOPICS, Record, decode, encode
 from tests.evolution.compare import breaks
 from tests.evolution.published import VERSIONS, message_types, present
+from tests.fixtures.tables import Tables
 
 TYPES = {kind.name: kind for kind in message_types()}
 GOLDEN = [path for version in VERSIONS for path in sorted(version.glob("*.binpb")) if path.stem != "schema"]
@@ -49,15 +50,16 @@ def test_its_golden_bytes_set_every_field_that_the_version_has(path: Path) -> No
     assert {field.name for field, _ in golden(path).ListFields()} == {field.name for field in message.field}
 
 
+@pytest.mark.contract
 @pytest.mark.parametrize("topic", sorted(TABLES))
 @pytest.mark.parametrize("version", VERSIONS, ids=lambda path: path.name)
-def test_the_sink_takes_what_a_producer_of_any_version_sends(version: Path, topic: str) -> None:
+def test_the_sink_takes_what_a_producer_of_any_version_sends(tables: Tables, version: Path, topic: str) -> None:
     path = version / f"{TOPICS[topic].message.DESCRIPTOR.name}.binpb"
     if not path.exists():  # The topic is younger than the version.
         assert path.stem not in {message.name for file in schema(version).file for message in file.message_type}
         return
     record = Record(topic, b"", path.read_bytes(), encode(TOPICS[topic], TOPICS[topic].message()).headers, 0, 1)
-    values = dict(zip(TABLES[topic].columns, row(record), strict=True))
+    values = tables.row(record)
     name = "id" if "id" in values else "source"
     assert str(values[name]) == getattr(decode(record), name) != ""
 

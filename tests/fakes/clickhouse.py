@@ -7,6 +7,7 @@ from typing import Any
 
 from services.clickhouse import ClickHouse
 from services.errors import BadEvent, Overloaded
+from services.topics import TOPICS
 
 
 @dataclass
@@ -40,6 +41,14 @@ class FakeClickHouse(ClickHouse):
             self._server.tokens.add((table, token))
             self._server.inserts.append((table, len(named)))
 
+    def load(self, table: str, statement: str, rows: Sequence[bytes], token: str) -> None:
+        """Each row is a message of the topic of the table's name, its fields the columns; the statement is not read."""
+        assert statement.startswith(f"INSERT INTO {table} ")
+        kind = TOPICS[table].message
+        columns = [field.name for field in kind.DESCRIPTOR.fields]
+        messages = [kind.FromString(_undelimited(row)) for row in rows]
+        self.insert(table, columns, [[getattr(one, name) for name in columns] for one in messages], token)
+
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """Knows `SELECT columns FROM table` alone."""
         self._answers()
@@ -60,3 +69,8 @@ class FakeClickHouse(ClickHouse):
     def _answers(self) -> None:
         if self._server.away:
             raise Overloaded("ClickHouse can't be used now")
+
+
+def _undelimited(row: bytes) -> bytes:
+    """A message without its length, which is the bytes up to the first below 128."""
+    return row[next(place for place, byte in enumerate(row) if byte < 128) + 1 :]

@@ -131,6 +131,17 @@ def test_a_batch_with_a_bad_row_leaves_nothing(client: Client) -> None:
     assert client.query("SELECT count() FROM x").result_rows == [(0,)]
 
 
+def test_an_insert_may_select_from_its_own_data(client: Client) -> None:
+    client.command("CREATE TABLE t (n UInt8, text String) ENGINE = MergeTree ORDER BY n")
+    statement = b"INSERT INTO t SELECT n * 2, concat(s, '!') FROM input('n UInt8, s String') FORMAT JSONEachRow\n"
+    summary = client.raw_insert("", insert_block=statement + b'{"n": 1, "s": "a"}\n{"n": 2, "s": "b"}\n')
+    assert summary.written_rows == 2
+    assert client.query("SELECT n, text FROM t ORDER BY n").result_rows == [(2, "a!"), (4, "b!")]
+    with pytest.raises(DatabaseError, match="Code: "):
+        client.raw_insert("", insert_block=statement + b'{"n": 3, "s": "a"}\n{"n": "x"}\n')
+    assert client.query("SELECT count() FROM t").result_rows == [(2,)]
+
+
 def test_curl_inserts_and_selects_json_lines(clickhouse: str, client: Client) -> None:
     client.command("CREATE TABLE x (id UInt8, name String) ENGINE = MergeTree ORDER BY id")
     place = f"/?database={client.database}"

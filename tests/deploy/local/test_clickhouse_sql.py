@@ -33,6 +33,16 @@ def test_a_statement_without_data_of_its_own_is_left_whole(text: bytes) -> None:
     assert sql.split_insert(text) is None
 
 
+def test_an_insert_that_selects_from_its_own_data_can_read_them_from_a_file_instead() -> None:
+    text = b"INSERT INTO t (a) SETTINGS x = 'input(' SELECT f(n) FROM input('n UInt8, s String') FORMAT Protobuf\n\x01)"
+    insert = sql.split_insert(text)
+    assert insert is not None
+    assert (insert.input_format, insert.data) == ("Protobuf", b"\x01)")
+    assert insert.reading("/it's") == (
+        r"INSERT INTO t (a) SETTINGS x = 'input(' SELECT f(n) FROM file('/it\'s', 'Protobuf', 'n UInt8, s String') "
+    )
+
+
 def test_the_query_parameter_comes_before_the_body() -> None:
     text = sql.full_text("INSERT INTO t FORMAT CSV", b"1,2\n")
     assert sql.split_insert(text) == sql.Insert("INSERT INTO t ", "CSV", b"1,2\n")

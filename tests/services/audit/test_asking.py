@@ -13,8 +13,9 @@ from services.audit import asking
 from services.audit.arithmetic import Course, Look
 from services.clickhouse import ClickHouse
 from services.settings import ClickHouseSettings
-from services.sink import rows, schema
+from services.sink import schema
 from services.topics import EXCHANGES, SOURCES, Topic, encode
+from tests.fixtures.tables import Tables
 from tests.services.sink.messages import exchange
 
 
@@ -48,9 +49,7 @@ def ledger(clickhouse: str) -> Iterator[ClickHouse]:
 
 
 def put(connection: ClickHouse, topic: Topic, *messages: object) -> None:
-    table = rows.TABLES[topic.name]
-    made = [rows.row(encode(topic, message)) for message in messages]  # type: ignore[arg-type]
-    connection.insert(topic.name, table.columns, made, token=str(uuid_utils.uuid7()))
+    Tables(connection).load(*(encode(topic, message) for message in messages))  # type: ignore[arg-type]
 
 
 def state(source: str, last: int, acknowledged: int, ended: bool = False, at_s: int = 0) -> events.SourceState:

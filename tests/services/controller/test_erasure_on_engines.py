@@ -117,6 +117,9 @@ async def test_an_erased_customer_is_gone_and_does_not_come_back_when_topics_are
         stack.put(*said("others", 21))
         stack.until("SELECT count() AS n FROM exchanges FINAL WHERE group_key = 'others'", 21)
         stack.until("SELECT count() AS n FROM candidates FINAL WHERE group_key = 'others'", 21)
+        stack.until("SELECT count() AS n FROM candidates FINAL WHERE group_key = 'acme'", 1)
+        stack.until("SELECT count() AS n FROM feedback FINAL WHERE group_key = 'acme'", 1)
+        stack.until("SELECT count() AS n FROM feedback FINAL WHERE group_key = ''", 22)
         deadline_s = time.monotonic() + 3
         while time.monotonic() < deadline_s:
             assert place.counts() == {"exchanges": 1, "feedback": 1, "candidates": 1, "golden": 0}

@@ -18,8 +18,8 @@ from services.controller.cycle import Counts
 from services.controller.store import ClickHouseStore
 from services.settings import ClickHouseSettings
 from services.sink import schema
-from services.sink.rows import TABLES, row
 from services.topics import CANDIDATES, EXCHANGES, encode
+from tests.fixtures.tables import Tables
 from tests.services.controller.world import NOON, a_task
 
 pytestmark = pytest.mark.contract
@@ -52,8 +52,7 @@ def asked(text: str, task: str = "labels") -> inference.Request:
 
 
 def put(database: ClickHouse, topic: Any, message: Any) -> None:
-    columns = TABLES[topic.name].columns
-    database.insert(topic.name, columns, [row(encode(topic, message))], token=str(uuid_utils.uuid7()))
+    Tables(database).load(encode(topic, message))
 
 
 def chosen(database: ClickHouse, text: str, seconds: int, **changes: Any) -> events.Candidate:

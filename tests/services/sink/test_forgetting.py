@@ -8,8 +8,8 @@ import pytest
 from protos import events_pb2 as events
 from services.erasures import digest
 from services.sink.forgetting import Forgetting
-from services.sink.rows import row
-from services.topics import CANDIDATES, PROMOTIONS, Record, encode
+from services.sink.wire import row
+from services.topics import CANDIDATES, PROMOTIONS, Record, decode, encode
 from tests.fakes.clickhouse import FakeClickHouse, FakeServer
 from tests.services.sink.messages import exchange, uuid7
 
@@ -73,7 +73,7 @@ def test_an_erasure_that_came_between_the_look_and_the_insert_is_made_good_befor
     server.erase("acme")
     forgetting.settle("candidates", kept, gone)
     [statement] = said
-    assert f"id IN ('{kept[0][1][0]}')" in statement
+    assert f"id IN ('{decode(kept[0][0]).id}')" in statement
     forgetting.settle("candidates", kept[1:], [])
     assert said == [statement]
 

@@ -1,10 +1,10 @@
-"""Every message becomes a row whose columns are those of its table, or a bad event that says why."""
+"""Every message becomes a row whose columns are those of its table."""
 
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 import pytest
@@ -12,10 +12,11 @@ from google.protobuf import json_format
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.errors import BadEvent
 from services.sink import schema
-from services.sink.rows import TABLES, exchange_values, feedback_values, promotion_values, row, run_values
-from services.topics import CANDIDATES, PROMOTIONS, RUNS, TOPICS, encode
+from services.sink.rows import TABLES
+from services.topics import CANDIDATES, FEEDBACK, PROMOTIONS, RUNS, SOURCES, TOPICS, encode
+from tests.evolution.published import filled
+from tests.fixtures.tables import Tables
 from tests.services.sink.messages import consumed, exchange, uuid7
 
 
@@ -31,9 +32,10 @@ def test_the_columns_of_a_row_are_those_of_the_ddl(name: str) -> None:
     assert list(TABLES[name].columns) == [column for column in columns if column not in {"INDEX", "version"}]
 
 
-def test_an_exchange_becomes_what_people_ask_for() -> None:
+@pytest.mark.contract
+def test_an_exchange_becomes_what_people_ask_for(tables: Tables) -> None:
     made = exchange()
-    values = exchange_values(made)
+    values = tables.row(consumed(made))
     assert values["id"] == UUID(made.id)
     assert values["outcome"] == "answered"
     assert values["answered_by"] == "teacher"
@@ -45,79 +47,121 @@ def test_an_exchange_becomes_what_people_ask_for() -> None:
     assert values["latency_us"] == 1_200_000
     assert values["confidence"] == -0.75
     assert values["refusal"] == "grounded: no"
-    assert values["started_at"] == 1_700_000_000_000_000
+    assert values["metadata"] == {"kind": "register"}
+    assert values["started_at"].replace(tzinfo=UTC) == datetime.fromtimestamp(1_700_000_000, UTC)
     assert json_format.Parse(values["request"], inference.Request()) == made.request
     assert [attempt["backend"] for attempt in json.loads(values["attempts"])] == ["BACKEND_STUDENT", "BACKEND_TEACHER"]
 
 
-def test_what_the_row_says_of_the_answer_is_not_said_again_among_its_attempts() -> None:
+@pytest.mark.contract
+@pytest.mark.parametrize("topic", TABLES)
+def test_a_message_that_says_everything_leaves_no_column_empty(tables: Tables, topic: str) -> None:
+    values = tables.row(replace(encode(TOPICS[topic], filled(TOPICS[topic].message.DESCRIPTOR)), partition=3))
+    silent = {"question"}  # The last role that there is is not the user's.
+    assert {name for name, value in values.items() if not value} - silent == {"kafka_offset"}
+
+
+@pytest.mark.contract
+def test_an_exchange_of_nothing_but_its_id_is_a_row_too(tables: Tables) -> None:
+    values = tables.row(consumed(events.Exchange(id=uuid7())))
+    told = {name: value for name, value in values.items() if value and name not in {"id", "kafka_partition"}}
+    at = datetime.fromtimestamp(0, UTC).replace(tzinfo=values["started_at"].tzinfo)
+    assert told == {"request": "{}", "attempts": "[]", "started_at": at, "finished_at": at}
+    assert values["confidence"] is None
+
+
+@pytest.mark.contract
+def test_what_the_row_says_of_the_answer_is_not_said_again_among_its_attempts(tables: Tables) -> None:
     made = exchange()
     for attempt in made.attempts:
-        attempt.message.content = '{"number":"12"}'
-    refused, kept = json.loads(exchange_values(made)["attempts"])
-    assert refused["message"]["content"] == '{"number":"12"}'
+        attempt.message.content, attempt.model = '{"number":"12"}', "m"
+    refused, kept = json.loads(tables.row(consumed(made))["attempts"])
+    assert (refused["message"]["content"], refused["model"]) == ('{"number":"12"}', "m")
     assert kept == {"backend": "BACKEND_TEACHER", "cost_usd": "0.00234000"}
 
 
-def test_the_row_ends_with_where_it_was_read() -> None:
-    assert row(consumed(exchange(), offset=7, partition=3))[-2:] == (3, 7)
+@pytest.mark.contract
+def test_the_row_ends_with_where_it_was_read_whatever_the_message_says(tables: Tables) -> None:
+    record = consumed(exchange(), partition=3)
+    elsewhere = b"\xfd\xff\xff\xff\x0f\x09\x00\x00\x00" + b"\xf1\xff\xff\xff\x0f" + b"\x09" + bytes(7)
+    for value in (record.value, record.value + elsewhere):
+        assert list(tables.row(replace(record, value=value)).values())[-2:] == [3, 0]
 
 
-def test_a_failed_exchange_still_shows_its_time_and_what_it_cost() -> None:
+@pytest.mark.contract
+def test_a_failed_exchange_still_shows_its_time_and_what_it_cost(tables: Tables) -> None:
     made = exchange(error="no backend answered")
     made.ClearField("reply")
+    made.attempts[0].cost_usd = "0.00001"
     made.outcome = events.OUTCOME_FAILED
-    values = exchange_values(made)
+    values = tables.row(consumed(made))
     assert (values["outcome"], values["answered_by"], values["finish"]) == ("failed", "", "")
     assert values["latency_us"] == 1_200_000
-    assert values["cost_usd"] == Decimal("0.00234")
+    assert values["cost_usd"] == Decimal("0.00235")
     assert values["confidence"] == -0.75
 
 
-def test_an_answer_of_tool_calls_is_kept_as_text() -> None:
+@pytest.mark.contract
+def test_the_cost_of_an_attempt_does_not_matter_where_the_reply_tells_that_of_all(tables: Tables) -> None:
     made = exchange()
-    made.reply.message.tool_calls.add(name="look_up", arguments="{}")
-    assert json.loads(exchange_values(made)["answer"])["tool_calls"][0]["name"] == "look_up"
+    made.attempts[0].cost_usd = "cheap"
+    assert tables.row(consumed(made))["cost_usd"] == Decimal("0.00234")
 
 
-@pytest.mark.parametrize(
-    ("fields", "reason"),
-    [({"id": "not-a-uuid"}, "id is 'not-a-uuid'"), ({"reply": inference.Reply(cost_usd="cheap")}, "not a number")],
-)
-def test_what_the_table_cannot_hold_is_a_bad_event(fields: dict[str, Any], reason: str) -> None:
-    with pytest.raises(BadEvent, match=reason):
-        row(consumed(exchange(**fields)))
+@pytest.mark.contract
+def test_one_of_two_times_stands_for_both_and_a_clock_that_went_back_makes_no_negative_latency(tables: Tables) -> None:
+    first, second = exchange(), exchange()
+    first.ClearField("finished_at")
+    second.started_at.seconds += 60
+    second.reply.ClearField("timings")
+    one, other = tables.rows(consumed(first), consumed(second))
+    assert one["finished_at"] == one["started_at"]
+    assert other["latency_us"] == 0
 
 
-def test_bytes_that_are_no_message_are_a_bad_event() -> None:
-    with pytest.raises(BadEvent, match="not a tutelage"):
-        row(replace(consumed(exchange()), value=b"\xff\xff\xff"))
+@pytest.mark.contract
+def test_an_answer_of_tool_calls_is_kept_as_text(tables: Tables) -> None:
+    made = exchange()
+    made.reply.message.tool_calls.add(name='look "up"', arguments="{}")
+    told = json.loads(tables.row(consumed(made))["answer"])
+    assert told == {"tool_calls": [{"name": 'look "up"', "arguments": "{}"}]}
 
 
-def test_an_outcome_that_only_a_newer_gateway_knows_is_kept_as_its_number() -> None:
-    newer = exchange().SerializeToString() + bytes([6 << 3, 99])
-    assert exchange_values(events.Exchange.FromString(newer))["outcome"] == "99"
+@pytest.mark.contract
+def test_the_question_is_the_last_that_the_user_said(tables: Tables) -> None:
+    made = exchange()
+    made.request.messages.add(role=inference.ROLE_USER, content="and now?")
+    made.request.messages.add(role=inference.ROLE_ASSISTANT, content="well")
+    assert tables.row(consumed(made))["question"] == "and now?"
 
 
-def test_feedback_tells_no_rating_from_a_rating_of_zero() -> None:
+@pytest.mark.contract
+def test_an_outcome_that_only_a_newer_gateway_knows_is_kept_as_its_number(tables: Tables) -> None:
+    record = consumed(exchange())
+    assert tables.row(replace(record, value=record.value + bytes([6 << 3, 99])))["outcome"] == "99"
+
+
+@pytest.mark.contract
+def test_feedback_tells_no_rating_from_a_rating_of_zero(tables: Tables) -> None:
     record = events.FeedbackRecord(id=uuid7(), exchange_id=uuid7(), metrics={"seconds": 1.5})
-    assert feedback_values(record)["rating"] is None
-    assert feedback_values(record)["correction"] is None
-    assert feedback_values(record)["metrics"] == {"seconds": 1.5}
+    values = tables.row(encode(FEEDBACK, record))
+    assert values["rating"] is None
+    assert values["correction"] is None
+    assert values["metrics"] == {"seconds": 1.5}
     record.rating, record.correction = 0, ""
-    assert (feedback_values(record)["rating"], feedback_values(record)["correction"]) == (0.0, "")
+    values = tables.row(encode(FEEDBACK, record))
+    assert (values["rating"], values["correction"]) == (0.0, "")
 
 
-def test_feedback_on_no_exchange_is_a_bad_event() -> None:
-    with pytest.raises(BadEvent, match="exchange_id is ''"):
-        feedback_values(events.FeedbackRecord(id=uuid7()))
-
-
-def test_candidates_runs_and_promotions_have_rows_too() -> None:
-    candidate = events.Candidate(id=uuid7(), split=events.SPLIT_TRAIN, excluded=True)
-    assert dict(zip(TABLES["candidates"].columns, row(encode(CANDIDATES, candidate)), strict=True))["split"] == "train"
-    assert run_values(events.Run(state=events.RUN_STATE_DONE))["state"] == "done"
-    promotion = events.Promotion(policy=events.Policy(kind=events.POLICY_KIND_TEACHER_ONLY))
-    assert promotion_values(promotion)["policy"] == "teacher_only"
-    assert len(row(encode(RUNS, events.Run()))) == len(TABLES["runs"].columns)
-    assert len(row(encode(PROMOTIONS, promotion))) == len(TABLES["promotions"].columns)
+@pytest.mark.contract
+def test_candidates_runs_promotions_and_sources_have_rows_too(tables: Tables) -> None:
+    candidate = events.Candidate(id=uuid7(), split=events.SPLIT_TRAIN, excluded=True, request=exchange().request)
+    values = tables.row(encode(CANDIDATES, candidate))
+    assert (values["split"], values["excluded"], values["question"]) == ("train", True, "12 Main St «é»")
+    assert tables.row(encode(RUNS, events.Run(id="r", state=events.RUN_STATE_DONE)))["state"] == "done"
+    promotion = events.Promotion(id="p", policy=events.Policy(kind=events.POLICY_KIND_TEACHER_ONLY, share=0.5))
+    values = tables.row(encode(PROMOTIONS, promotion))
+    assert (values["policy"], values["share"], values["previous_policy"]) == ("teacher_only", 0.5, "")
+    state = events.SourceState(source="s", last_sequence=2**63, ended=True)
+    values = tables.row(encode(SOURCES, state))
+    assert (values["source"], values["last_sequence"], values["ended"]) == ("s", 2**63, True)

@@ -1,0 +1,69 @@
+"""What no row can hold is refused before it is sent, and what ClickHouse spells otherwise is spelt as it does; pure.
+
+A row that ClickHouse refuses is looked for by halves, at some twenty inserts each: thousands of them would hold up all
+others for minutes. So whatever a producer may get wrong in a text or a number is found here.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import ROUND_DOWN, Context, Decimal, InvalidOperation
+from typing import Any, Final
+from uuid import UUID
+
+from services.errors import BadEvent
+from services.topics import TOPICS
+
+UUIDS: Final[Mapping[str, Sequence[str]]] = {
+    "exchanges": ("id",),
+    "feedback": ("id", "exchange_id"),
+    "candidates": ("id",),
+}
+TIMES: Final[Mapping[str, Sequence[str]]] = {
+    topic.name: [
+        field.name
+        for field in topic.message.DESCRIPTOR.fields
+        if field.message_type is not None and field.message_type.full_name == "google.protobuf.Timestamp"
+    ]
+    for topic in TOPICS.values()
+}
+LATEST_S: Final = 4_000_000_000_000  # The difference of two, in microseconds, has 64 bits and no more.
+DOLLARS_BELOW: Final = 10**28  # Decimal(38, 8) has two digits more, for the sum of many.
+ALL_DIGITS: Final = Context(prec=60)  # Python's own 28 are not enough.
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+_DOLLARS: Final = re.compile(r"\d{1,9}(\.\d{1,8})?", re.ASCII)
+
+
+def check(topic: str, message: Any) -> None:
+    """Make a message one that ClickHouse can read, without another meaning. Raises BadEvent where that can't be."""
+    for name in UUIDS.get(topic, ()):
+        if not _UUID.fullmatch(text := getattr(message, name)):
+            setattr(message, name, _uuid(name, text))
+    for name in TIMES[topic]:
+        if not -LATEST_S < (seconds := getattr(message, name).seconds) < LATEST_S:
+            raise BadEvent(f"{name} is {seconds} seconds from 1970")
+    if topic == "exchanges":
+        reply = message.reply
+        if not _DOLLARS.fullmatch(text := reply.cost_usd):
+            _respell_costs((reply,) if text else message.attempts)
+
+
+def _respell_costs(holders: Iterable[Any]) -> None:
+    for one in holders:
+        if text := one.cost_usd:
+            one.cost_usd = _dollars(text)
+
+
+def _uuid(name: str, text: str) -> str:
+    try:
+        return str(UUID(text))
+    except ValueError as error:
+        raise BadEvent(f"{name} is {text[:60]!r}, not a UUID") from error
+
+
+def _dollars(text: str) -> str:
+    try:
+        if abs(value := Decimal(text)) < DOLLARS_BELOW:
+            return f"{value.quantize(Decimal('1e-8'), ROUND_DOWN, ALL_DIGITS):f}"
+    except InvalidOperation as error:
+        raise BadEvent(f"cost_usd is {text[:60]!r}, not a number") from error
+    raise BadEvent(f"cost_usd is {text[:60]!r}: it must be below {DOLLARS_BELOW:.0e}")

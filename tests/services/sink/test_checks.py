@@ -1,0 +1,113 @@
+"""What a producer gets wrong in a text or a number is refused with a reason, or spelt as ClickHouse reads it."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services.errors import BadEvent
+from services.sink.checks import DOLLARS_BELOW, LATEST_S, check
+from services.sink.wire import row
+from services.topics import TOPICS, Record
+from tests.fixtures.tables import Tables
+from tests.services.sink.messages import consumed, exchange, uuid7
+
+ODD = "c232ab00-9414-71ec-b3c8-9f6bdeced846"
+
+
+def checked(**fields: Any) -> events.Exchange:
+    made = exchange(**fields)
+    check("exchanges", made)
+    return made
+
+
+def test_what_is_right_stays_as_it_is() -> None:
+    made = exchange()
+    kept = events.Exchange.FromString(made.SerializeToString())
+    check("exchanges", made)
+    assert made == kept
+
+
+@pytest.mark.parametrize("text", ["", "not-a-uuid", ODD[:-1], f"{ODD}0", ODD.replace("c", "x"), "'; DROP TABLE"])
+def test_an_id_that_is_no_uuid_is_refused_and_named(text: str) -> None:
+    made = exchange()
+    made.id = text
+    with pytest.raises(BadEvent, match=r"id is .+, not a UUID"):
+        check("exchanges", made)
+
+
+@pytest.mark.parametrize("text", [ODD.upper(), ODD.replace("-", ""), f"{{{ODD}}}", f"urn:uuid:{ODD}"])
+def test_a_uuid_may_be_spelt_in_every_way(text: str) -> None:
+    assert checked(id=text).id.lower() == ODD
+
+
+def test_feedback_on_no_exchange_is_refused() -> None:
+    with pytest.raises(BadEvent, match="exchange_id is '', not a UUID"):
+        check("feedback", events.FeedbackRecord(id=uuid7()))
+
+
+@pytest.mark.parametrize("text", ["cheap", "NaN", "-Infinity", "1e28", "-1e28", "0x1"])
+def test_a_cost_that_is_no_number_of_the_table_is_refused(text: str) -> None:
+    with pytest.raises(BadEvent, match="cost_usd is"):
+        checked(reply=inference.Reply(cost_usd=text))
+
+
+def test_the_attempts_costs_matter_only_where_the_reply_tells_none() -> None:
+    checked(attempts=[events.Attempt(cost_usd="cheap")])
+    made = exchange(attempts=[events.Attempt(cost_usd="cheap")])
+    made.ClearField("reply")
+    with pytest.raises(BadEvent, match="cost_usd is 'cheap'"):
+        check("exchanges", made)
+
+
+@given(st.decimals(-DOLLARS_BELOW + 1, DOLLARS_BELOW - 1, allow_nan=False))
+def test_every_number_of_dollars_is_told_to_the_hundred_millionth(dollars: Decimal) -> None:
+    told = Decimal(checked(reply=inference.Reply(cost_usd=str(dollars))).reply.cost_usd)
+    assert abs(told - dollars) < Decimal("1e-8")
+    assert abs(told) <= abs(dollars)
+
+
+@pytest.mark.parametrize("seconds", [LATEST_S, -LATEST_S, 2**63 - 1, -(2**63)])
+def test_a_time_too_far_away_is_refused(seconds: int) -> None:
+    made = exchange()
+    made.started_at.seconds = seconds
+    with pytest.raises(BadEvent, match=r"started_at is .* seconds from 1970"):
+        check("exchanges", made)
+
+
+@pytest.mark.parametrize("topic", sorted(set(TOPICS) - {"requests"}))
+def test_bytes_that_are_no_message_are_refused(topic: str) -> None:
+    with pytest.raises(BadEvent, match="not a tutelage"):
+        row(Record(topic, b"", b"\xff\xff\xff"))
+
+
+@pytest.mark.contract
+@settings(max_examples=10, deadline=None)
+@given(made=st.lists(st.decimals(-(10**10) + 1, 10**10 - 1, allow_nan=False), min_size=1, max_size=50))
+def test_clickhouse_reads_the_same_number_of_dollars(tables: Tables, made: list[Decimal]) -> None:
+    checked_ = [checked(reply=inference.Reply(cost_usd=str(dollars))) for dollars in made]
+    stored = [values["cost_usd"] for values in tables.rows(*map(consumed, checked_))]
+    assert stored == [Decimal(one.reply.cost_usd) for one in checked_]
+
+
+@pytest.mark.contract
+def test_a_cost_that_only_the_table_is_too_small_for_is_the_tables_to_refuse(tables: Tables) -> None:
+    record = consumed(checked(reply=inference.Reply(cost_usd="99999999999999")))
+    with pytest.raises(BadEvent, match="cost_usd"):
+        tables.row(record)
+    tables.connection.command("ALTER TABLE exchanges MODIFY COLUMN cost_usd Decimal(38, 8) CODEC(ZSTD)")
+    try:
+        assert tables.row(record)["cost_usd"] == 99999999999999
+    finally:
+        tables.connection.command("TRUNCATE TABLE exchanges")
+        tables.connection.command("ALTER TABLE exchanges MODIFY COLUMN cost_usd Decimal(18, 8) CODEC(T64, ZSTD)")
+
+
+@pytest.mark.contract
+def test_clickhouse_reads_every_spelling_of_a_uuid(tables: Tables) -> None:
+    for text in (ODD.upper(), ODD.replace("-", ""), f"{{{ODD}}}"):
+        assert str(tables.row(consumed(exchange(id=text)))["id"]) == ODD
