@@ -78,7 +78,7 @@ def choose(rows: Sequence[Judged]) -> tuple[float, list[ThresholdRow]]:
         return KEEP_NOTHING, []
     e = teacher_error(rows)
     curve = _Curve.of(passed, e, total=sum(row.weight for row in rows))
-    best = int(np.argmin(curve.error))
+    best = len(curve.error) - 1 - int(np.argmin(curve.error[::-1]))  # of equals the one that keeps most
     chosen = curve.furthest_as_good_as(best) if best else 0
     return float(curve.threshold[chosen]), curve.rows()
 

@@ -28,6 +28,8 @@ class Part:
     """Done before each start."""
     once_ready: Callable[[], object] | None = None
     """Done after each start, before the next part is started."""
+    before_stop: Callable[[], object] | None = None
+    """Done before it is asked to end, if it runs."""
     ready_within_s: float = 90.0
     """Ray takes 8 s on an idle machine of two cores, and many times that on a busy one."""
     grace_s: float = 15.0

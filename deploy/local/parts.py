@@ -2,26 +2,39 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 import deploy
-from deploy.local import broker, ray_head, ready, triton
+from deploy.local import broker, leaving, ray_head, ready, triton
 from deploy.local.addresses import Addresses
 from deploy.local.options import StackOptions
 from deploy.local.part import Part
 from services.kafka import create_topics
 from services.settings import KafkaSettings
+from services.topics import EXCHANGES, FEEDBACK, REQUESTS, TOPICS
 
 ENGINES: Final = ("broker", "clickhouse", "triton", "ray")
-SERVICES: Final = ("gateway", "intake", "sink", "sampler", "controller")
+SERVICES: Final = ("sink", "sampler", "controller", "gateway", "intake")
+"""Stopped the other way round: who writes first, who reads last."""
+READS: Final[Mapping[str, tuple[str, ...]]] = {
+    "sink": tuple(TOPICS.keys() - {REQUESTS.name}),
+    "sampler": (EXCHANGES.name, FEEDBACK.name),
+}
+"""The topics that a service has read before it is stopped; its group has its name."""
 
 
 def all_parts(options: StackOptions, at: Addresses, state_dir: Path) -> list[Part]:
     """Every part that is not left out. `state_dir` is absolute."""
-    engines = [_broker(options, at), _clickhouse(at, state_dir), _triton(at, state_dir), _ray(options, at, state_dir)]
+    engines = [
+        _broker(options, at, state_dir),
+        _clickhouse(at, state_dir),
+        _triton(at, state_dir),
+        _ray(options, at, state_dir),
+    ]
     services = [_service(name, options, at, state_dir) for name in SERVICES]
     wanted = [part for part in (*engines, *options.extra_parts, *services) if part.name not in options.leave_out]
     return [
@@ -34,10 +47,20 @@ def clickhouse_command(path: Path, port: int) -> tuple[str, ...]:
     return (sys.executable, "-m", "deploy.local.clickhouse", "--path", str(path), "--port", str(port))
 
 
-def _broker(options: StackOptions, at: Addresses) -> Part:
-    settings = KafkaSettings(kafka_bootstrap_servers=at.kafka)
-    topics = partial(create_topics, settings, options.topic_partitions)
-    return Part("broker", tuple(broker.command(at.port("kafka"))), partial(ready.accepts, at.kafka), once_ready=topics)
+def _broker(options: StackOptions, at: Addresses, state_dir: Path) -> Part:
+    settings, kept = KafkaSettings(kafka_bootstrap_servers=at.kafka), state_dir / "topics.jsonl"
+
+    def fill() -> None:
+        create_topics(settings, options.topic_partitions)
+        leaving.bring_back(settings, kept)
+
+    return Part(
+        "broker",
+        tuple(broker.command(at.port("kafka"))),
+        partial(ready.accepts, at.kafka),
+        once_ready=fill,
+        before_stop=partial(leaving.put_down, settings, kept),
+    )
 
 
 def _clickhouse(at: Addresses, state_dir: Path) -> Part:
@@ -84,11 +107,13 @@ def _service(name: str, options: StackOptions, at: Addresses, state_dir: Path) -
     common = at.environment() | ray_head.environment(state_dir) | _folders(state_dir)
     own = {"TASKS_DIR": str(options.tasks_dir.resolve()), "METRICS_LISTEN": metrics}
     serves = {"gateway": at.gateway, "controller": at.control}.get(name)
+    kafka = KafkaSettings(kafka_bootstrap_servers=at.kafka)
     return Part(
         name,
         (sys.executable, "-m", f"services.{name}"),
         partial(ready.serves_grpc, serves) if serves else partial(ready.answers_http, f"http://{metrics}/metrics"),
         common | own | (_teacher(options) if name == "gateway" else {}) | _listens(name, at),
+        before_stop=partial(leaving.await_read, kafka, name, READS[name]) if name in READS else None,
     )
 
 

@@ -136,6 +136,8 @@ class Stack:
         began_s = time.monotonic()
         running = self._running.pop(name)
         crashed = running.exit_code() is not None
+        if running.part.before_stop and not crashed:
+            running.part.before_stop()
         running.stop()
         if not crashed:
             self._tell(name, State.STOPPED, began_s)

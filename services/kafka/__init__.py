@@ -3,6 +3,7 @@
 from services.kafka.config import MAX_MESSAGE_BYTES
 from services.kafka.consumer import Consumer
 from services.kafka.follower import Follower
+from services.kafka.groups import has_read
 from services.kafka.producer import Acked, Producer
 from services.kafka.tombstones import bury
 from services.kafka.topics import Keeping, create_topics, keeping
@@ -16,5 +17,6 @@ __all__ = [
     "Producer",
     "bury",
     "create_topics",
+    "has_read",
     "keeping",
 ]

@@ -42,7 +42,7 @@ class World:
         self.calls = Calls(self.gateway)
         self._parts: dict[str, Part] = {}
         self._running: dict[str, Running] = {}
-        _write_task(folder / "tasks")
+        write_task(folder / "tasks")
 
     @contextmanager
     def load(self, rate_per_s: float = 40.0, text_bytes: int = 200) -> Iterator[None]:
@@ -166,7 +166,7 @@ class World:
         }
 
 
-def _write_task(folder: Path) -> None:
+def write_task(folder: Path) -> None:
     folder.mkdir()
     prices = {"input_usd_per_million": 30, "output_usd_per_million": 60}
     task = {

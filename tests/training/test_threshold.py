@@ -94,3 +94,10 @@ def test_a_row_that_stands_for_many_counts_as_many() -> None:
     rows = [Judged(-0.1, False, False, True, False, weight=9.0), Judged(-2.0, False, True, True, True, weight=1.0)]
     _, curve = choose(rows)
     assert [row.kept for row in curve] == [0.0, pytest.approx(0.9), pytest.approx(1.0)]
+
+
+def test_a_student_that_always_agrees_with_its_labels_is_kept_whole() -> None:
+    rows = [Judged(-0.01 * index, False, False, index % 10 == 0, False) for index in range(1, 200)]
+    least = min(row.confidence for row in rows)
+    assert choose(rows)[0] == pytest.approx(least)
+    assert choose([*rows, Judged(-3.0, False, True, False, False)])[0] <= least

@@ -1,0 +1,76 @@
+"""What an orderly stop owes to a broker that keeps nothing: all is read first, and what nobody else has is put down.
+
+Requests, exchanges, feedback and candidates are in ClickHouse by then. The other topics, runs and promotions among
+them, are written to a file of the state folder, from which the next start brings them back, once: a stack that was
+killed after that starts without them, as the teacher's alone, rather than with a promotion of the day before.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict
+
+from deploy.local.processes import wait_until
+from services.errors import Overloaded
+from services.kafka import Follower, Producer, has_read
+from services.settings import KafkaSettings
+from services.topics import CANDIDATES, DEAD_LETTERS, EXCHANGES, FEEDBACK, FORGOTTEN, REQUESTS, TOPICS, Record
+
+READ_WITHIN_S: Final = 20.0
+KAFKA_S: Final = 5.0
+KEPT: Final = (
+    *sorted(TOPICS.keys() - {topic.name for topic in (REQUESTS, EXCHANGES, FEEDBACK, CANDIDATES)}),
+    DEAD_LETTERS,
+    FORGOTTEN,
+)
+
+
+class Line(BaseModel):
+    """A record in the file: what it takes to produce it again."""
+
+    model_config = ConfigDict(from_attributes=True, ser_json_bytes="base64", val_json_bytes="base64")
+
+    topic: str
+    key: bytes
+    value: bytes
+    headers: dict[str, bytes]
+    partition: int
+
+
+def await_read(settings: KafkaSettings, group: str, topics: tuple[str, ...]) -> None:
+    """Return when the group has committed all that the topics hold, or after READ_WITHIN_S: it may be paused."""
+    with suppress(Overloaded):  # The broker has died: there is nothing left to wait for.
+        wait_until(lambda: has_read(settings, group, topics), READ_WITHIN_S)
+
+
+def put_down(settings: KafkaSettings, file: Path) -> None:
+    """Write the topics that are kept to the file: whole or not at all."""
+    with suppress(Overloaded):
+        lines = [Line.model_validate(record) for topic in KEPT for record in _all(settings, topic)]
+        fresh = file.with_suffix(".new")
+        fresh.write_text("".join(f"{line.model_dump_json()}\n" for line in lines))
+        fresh.replace(file)
+
+
+def bring_back(settings: KafkaSettings, file: Path) -> None:
+    """Send what the file holds to the partitions it came from, so that it has its offsets again, and drop the file."""
+    if not file.is_file():
+        return
+    producer = Producer(settings)
+    for text in file.read_text().splitlines():
+        producer.send(Record(**dict(Line.model_validate_json(text))))
+    if left := producer.flush(READ_WITHIN_S):
+        raise Overloaded(f"the broker has not taken {left} of the records in {file}")
+    file.unlink()
+
+
+def _all(settings: KafkaSettings, topic: str) -> Iterator[Record]:
+    follower = Follower(settings, topic)
+    try:
+        follower.start(KAFKA_S)
+        while not follower.caught_up():
+            yield from follower.poll(2_000, 0.2)
+    finally:
+        follower.close()
