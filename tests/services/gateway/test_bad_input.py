@@ -42,6 +42,7 @@ BAD_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "blank content": ({"messages": [message(content=" \n")]}, "messages[0].content: is empty"),
     "nobody asks": ({"messages": [message(inference.ROLE_SYSTEM)]}, "messages: none is of ROLE_USER"),
     "too long": ({"messages": [message(content="ä" * 101)]}, "messages: 202 bytes in all are above the task's limit"),
+    "far too long": ({"messages": [message(content="x" * 3_000_000)]}, "messages: 3000000 bytes in all are above"),
     "a tool's result without its call": (
         {"messages": [message(), message(TOOL)]},
         "messages[1].tool_call_id: is missing",
