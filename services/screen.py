@@ -17,6 +17,8 @@ from services.errors import Overloaded
 console: Final = Console(soft_wrap=True)
 errors: Final = Console(stderr=True, soft_wrap=True)
 WHO: Final = ("teacher", "student", "cascade")
+UNKNOWN: Final = "\N{EN DASH}"
+"""Stands for a figure that nobody took: imported answers come without their latency, and often without their price."""
 TIGHT: Final[Mapping[str, Any]] = {"box": SIMPLE, "padding": (0, 1), "collapse_padding": True, "pad_edge": False}
 """Tables that fit into 80 columns."""
 
@@ -53,9 +55,12 @@ def fail(message: str) -> typer.Exit:
     return typer.Exit(1)
 
 
-def score_table(report: dict[str, Any]) -> Table:
-    """Who answers how well, how fast and at what price, from report.json's object."""
-    title = f"{report['task']}: {report['golden']} golden examples, trained on {report['train']}"
+def score_table(report: dict[str, Any], trained_on: str = "") -> Table:
+    """Who answers how well, how fast and at what price, from report.json's object.
+
+    `trained_on` may say more of the examples than their number, which is all that the report knows.
+    """
+    title = f"{report['task']}: {report['golden']} golden examples, trained on {trained_on or report['train']}"
     if report.get("truth") == "teacher":
         title += "; the teacher's own answers count as right"
     heads = ("who", "error % [95 %]", "p50 / p99 ms", "$/million", "tokens", "to teacher")
@@ -82,7 +87,7 @@ def _error(score: dict[str, Any]) -> str:
 def _cells(score: dict[str, Any]) -> tuple[str, ...]:
     return (
         _error(score),
-        f"{score['p50_ms']:,.0f} / {score['p99_ms']:,.0f}",
+        f"{score['p50_ms']:,.0f} / {score['p99_ms']:,.0f}" if score["p99_ms"] else UNKNOWN,
         f"{float(score['usd_per_million']):,.0f}",
         f"{score['prompt_tokens']:,.0f} + {score['completion_tokens']:,.0f}",
         f"{score['teacher_share']:.0%}",

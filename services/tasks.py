@@ -135,22 +135,35 @@ class Task(_Part):
         return self
 
 
-def load(directory: Path) -> dict[str, Task]:
-    """Every task defined by a `*.yaml` in `directory`, by name. Raises ValueError naming the file and the key."""
+def load(directory: Path, named_by: str = "TASKS_DIR") -> dict[str, Task]:
+    """Every task defined by a `*.yaml` in `directory`, by name. Raises ValueError naming the file and the key.
+
+    `named_by`: the setting or flag that names the folder.
+    """
+    if not directory.is_dir():
+        raise ValueError(f"no tasks: there is no folder {directory}; set {named_by}")
     tasks = [_load_one(path) for path in sorted(directory.glob("*.yaml"))]
     if not tasks:
-        raise ValueError(f"no tasks: {directory} holds no *.yaml file; set TASKS_DIR")
+        raise ValueError(f"no tasks: {directory} holds no *.yaml file; set {named_by}")
     return {task.name: task for task in tasks}
 
 
 def _load_one(path: Path) -> Task:
     try:
         task = Task.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
+    except ValidationError as error:
+        raise ValueError(f"{path}: {_problems(error)}") from error
+    except (UnicodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
     if task.name != path.stem:
         raise ValueError(f"{path}: name is {task.name!r}; it must be the file's, {path.stem!r}")
     return task
+
+
+def _problems(error: ValidationError) -> str:
+    """Each key that is wrong, and why, in a line."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ") for one in found)
 
 
 def question(request: inference.Request) -> str:

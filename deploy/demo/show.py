@@ -42,7 +42,7 @@ def demo(scale: Scale, state: Path, tasks_dir: Path, pay: Callable[[str], None],
     `pay` is told what a real teacher will cost before it is asked anything, and raises if that is not wanted.
     """
     began = time.monotonic()
-    task = tasks.by_name(tasks.load(tasks_dir), TASK)
+    task = tasks.by_name(tasks.load(tasks_dir, "--tasks"), TASK)
     if base_url := os.environ.get("TEACHER_BASE_URL", ""):
         pay(_price(base_url, task, scale))
     empty(state)

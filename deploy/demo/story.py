@@ -51,6 +51,8 @@ class Story:
     seconds: dict[str, float] = field(default_factory=dict)
     replies: dict[str, inference.Reply] = field(default_factory=dict)
     by_kafka: set[str] = field(default_factory=set)
+    minutes_over: float = 0.0
+    """What training was allowed, where it was too short."""
 
     def tell(self, addresses: Sequence[Address], began: float) -> Path:
         """All of it; returns the path of demo.json. `began` is in monotonic seconds. Raises DemoFailed."""
@@ -117,6 +119,9 @@ class Story:
                     run = stub.GetRun(control.GetRunRequest(id=run.id), timeout=10)
         if run.state == events.RUN_STATE_FAILED:
             raise DemoFailed(f"the run failed: {run.reason}")
+        if shown.cut:
+            self.minutes_over = json.loads(run.config)["max_minutes"]
+            say(f"trained {shown.cut[0]} of {shown.cut[1]} steps: its {self.minutes_over:g} minutes were over")
         report = json.loads(run.report)
         self.seconds |= {f"run: {name}": round(float(took), 1) for name, took in report["seconds"].items()}
         return run
@@ -133,13 +138,8 @@ class Story:
         for address, reply in [pair for pair in replies if pair[1].answered_by == inference.BACKEND_STUDENT][
             :SHOWN_ANSWERS
         ]:
-            took = reply.timings.total_us / 1000
-            console.print(f"  {address.text}\n    -> {reply.message.content}", markup=False, highlight=False)
-            console.print(
-                f"    student version {reply.student_version}, {took:.0f} ms, {reply.why}",
-                markup=False,
-                highlight=False,
-            )
+            for line in shown_answer(address, reply):
+                say(line)
         wrong = sum(not traffic.is_right(reply, address) for address, reply in replies)
         by_student = sum(reply.answered_by == inference.BACKEND_STUDENT for _, reply in replies)
         console.print(
@@ -164,7 +164,7 @@ class Story:
     def close(self, run: events.Run, counts: dict[str, int], answered_by_student: int) -> Path:
         """The table, the verdict, the ledger, and demo.json."""
         report = json.loads(run.report)
-        console.print(score_table(report))
+        console.print(score_table(report, trained_on(report["train"], self._examples(run), self.minutes_over)))
         console.print(kind_table(report))
         read, written = report["teacher"]["prompt_tokens"], report["student"]["prompt_tokens"]
         say(f"prompt tokens per request: teacher {read:,.0f}, student {written:,.0f}: {1 - written / read:.0%} saved")
@@ -187,10 +187,30 @@ class Story:
             raise DemoFailed(f"{len(tally.failures)} calls failed, the first with {tally.failures[0]}")
         return tally
 
+    def _examples(self, run: events.Run) -> int:
+        """How many examples there were to learn from."""
+        manifest = self.runs_dir.parent / "snapshots" / run.task / str(run.snapshot) / "manifest.json"
+        return int(json.loads(manifest.read_text(encoding="utf-8"))["counts"]["train"]["rows"])
+
     def _student_is_asked(self, address: Address) -> bool:
         tally = traffic.call(self.stack.gateway, [address], 1, lambda: None)
         self.replies |= {reply.exchange_id: reply for reply in tally.replies.values()}
         return any(reply.timings.student_us > 0 for reply in tally.replies.values())
+
+
+def shown_answer(address: Address, reply: inference.Reply) -> Iterator[str]:
+    """An answer as lines: what was asked and said, the truth where that is another, and who said it."""
+    yield f"  {address.text}"
+    yield f"    -> {reply.message.content}"
+    if not traffic.is_right(reply, address):
+        yield f"    WRONG: the truth is {address.answer}"
+    yield f"    student version {reply.student_version}, {reply.timings.total_us / 1000:.0f} ms, {reply.why}"
+
+
+def trained_on(seen: int, examples: int, minutes_over: float) -> str:
+    """How many of the examples the student has seen and, where its time was over before, why no more."""
+    why = f", all that its {minutes_over:g} minutes allowed" if minutes_over else ""
+    return f"{seen:,} of {examples:,} examples{why}"
 
 
 def say(text: str) -> None:

@@ -19,6 +19,8 @@ class TrainingProgress:
         self._shown: dict[str, TaskID] = {}
         self._read = 0
         self._told = ("", 0.0)
+        self.cut: tuple[int, int] | None = None
+        """The steps done and those planned, of a training that the clock has ended."""
 
     def look(self) -> None:
         """Show what was written since the last look."""
@@ -39,12 +41,21 @@ class TrainingProgress:
         self._read += len(whole) + 1 if whole else 0
         return [json.loads(line) for line in whole.splitlines()]
 
+    def _end(self, stage: str, shown: TaskID) -> None:
+        """Another stage has begun: this one's bar is whole, but for a training that the clock has ended."""
+        done, whole = self._bar.tasks[shown].completed, self._bar.tasks[shown].total or 1.0
+        if stage == "train" and 0 < done < whole:
+            self.cut = int(done), int(whole)
+            self._bar.stop_task(shown)
+            self._bar.update(shown, note=f"{done:.0f} of {whole:.0f} steps: its time was over")
+        else:
+            self._bar.update(shown, total=whole, completed=whole)
+
     def _show(self, line: dict[str, Any]) -> None:
         stage = line["stage"]
         if stage not in self._shown:
-            for ended in self._shown.values():
-                whole = self._bar.tasks[ended].total or 1.0
-                self._bar.update(ended, total=whole, completed=whole)
+            for name, ended in self._shown.items():
+                self._end(name, ended)
             self._shown[stage] = self._bar.add_task(stage, total=None, note="")
         if total := line.get("steps") or line.get("total"):
             self._bar.update(self._shown[stage], completed=line.get("step") or line.get("done") or 0, total=total)

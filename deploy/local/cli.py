@@ -8,15 +8,22 @@ from typing import Annotated, Final
 import typer
 from rich.console import Console
 
+from deploy.local.addresses import Addresses
 from deploy.local.home import AlreadyUp, read_record
 from deploy.local.options import Event, StackOptions, State
+from deploy.local.parts import teacher_is_set
 from deploy.local.processes import stop_session, wait_until
 from deploy.local.stack import Crashed, Stack
+from services import tasks
 
 app = typer.Typer(no_args_is_help=True, help="The stack on this machine, without containers.")
 _screen: Final = Console(soft_wrap=True, highlight=False)
 _MARKS: Final = {State.READY: "[green]ready[/]", State.STOPPED: "[dim]stopped[/]", State.CRASHED: "[red]crashed[/]"}
 TASKS: Final = Path("deploy/tasks")
+NO_TEACHER: Final = (
+    "the teacher is not set, and calls that need it will fail: set TEACHER_BASE_URL (any OpenAI-compatible API, ending "
+    "in /v1) and TEACHER_API_KEY, then start again"
+)
 _STOPS_WITHIN_S: Final = 120.0
 
 StateDir = Annotated[Path, typer.Option("--state", help="The folder of data, logs and the record of what runs.")]
@@ -57,8 +64,12 @@ def run(options: StackOptions) -> int:
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     stack: Stack | None = None
     try:
+        tasks.load(options.tasks_dir, "--tasks")  # Now, not by the gateway once the engines have started.
+        if not teacher_is_set(options):
+            _screen.print(NO_TEACHER, style="yellow")
         stack = Stack.start(options, show)
-        _screen.print(f"up: gRPC at {stack.addresses.gateway}, logs in {options.state_dir}/logs; Ctrl-C stops it")
+        for line in where(stack.addresses, options):
+            _screen.print(line)
         stack.wait()
     except KeyboardInterrupt:
         return 0
@@ -73,6 +84,18 @@ def run(options: StackOptions) -> int:
             stack.stop()
         signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def where(at: Addresses, options: StackOptions) -> list[str]:
+    """Where the running parts that people and their tools speak to listen."""
+    parts = {
+        "gateway": f"gateway, gRPC: {at.gateway}",
+        "controller": f"controller, gRPC: {at.control}",
+        "broker": f"Kafka: {at.kafka}",
+        "clickhouse": f"ClickHouse, HTTP: {at.clickhouse_url}",
+    }
+    listening = [line for part, line in parts.items() if part not in options.leave_out]
+    return [*listening, f"up: logs in {options.state_dir}/logs; Ctrl-C stops it"]
 
 
 def take_down(state: Path) -> bool:

@@ -47,6 +47,13 @@ def clickhouse_command(path: Path, port: int) -> tuple[str, ...]:
     return (sys.executable, "-m", "deploy.local.clickhouse", "--path", str(path), "--port", str(port))
 
 
+def teacher_is_set(options: StackOptions) -> bool:
+    """Whether anything says where the teacher is or how to be let in there; so where no gateway asks for one."""
+    given = _teacher(options) | dict(options.environment.get("gateway", {}))
+    named = given.get("TEACHER_BASE_URL") or os.environ.get("TEACHER_BASE_URL") or given.get("TEACHER_API_KEY")
+    return bool(named) or "gateway" in options.leave_out
+
+
 def _broker(options: StackOptions, at: Addresses, state_dir: Path) -> Part:
     settings, kept = KafkaSettings(kafka_bootstrap_servers=at.kafka), state_dir / "topics.jsonl"
 

@@ -1,12 +1,12 @@
 """`audit`: whether anything that was answered is lost or stands there twice."""
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
 import typer
-from rich.box import SIMPLE
-from rich.table import Column, Table
+from rich.markup import escape
 
 from services.audit import Account, Audit, asking, take
 from services.audit.arithmetic import Course
@@ -23,6 +23,10 @@ app = typer.Typer()
 KAFKA_S: Final = 10.0
 SHOWN_RANGES: Final = 20
 COUNTS: Final = ("answered", "acknowledged", "stored", "in_flight", "dead", "missing")
+READ_BACK: Final = "read back"
+HEADS: Final = ("answered", "on Kafka", READ_BACK, "stored", "in flight", "dead letters", "missing", "oldest s")
+MISSING: Final = -2
+"""Where it stands among the figures."""
 
 
 @app.command("audit")
@@ -96,7 +100,8 @@ def _data(result: Audit, duplicates: int, kafka: dict[str, Any]) -> dict[str, An
 
 
 def _show(result: Audit, duplicates: int, kafka: dict[str, Any], all_: bool) -> None:
-    console.print(_table(result, kafka.get("distinct", {}), bool(kafka), all_))
+    for line in table(result, kafka.get("distinct", {}), bool(kafka), all_):
+        console.print(line, highlight=False)
     if duplicates:
         console.print(f"[red]{duplicates} exchanges stand in ClickHouse twice[/]", highlight=False)
     for one in result.sources:
@@ -109,17 +114,26 @@ def _show(result: Audit, duplicates: int, kafka: dict[str, Any], all_: bool) -> 
         )
 
 
-def _table(result: Audit, distinct: dict[str, int], read: bool, all_: bool) -> Table:
-    heads = ("answered", "on Kafka", *(("read back",) if read else ()))
-    heads += ("stored", "in flight", "dead letters", "missing", "oldest s")
-    columns = (Column(head, justify="right") for head in heads)
-    table = Table(Column("source", no_wrap=True), "is", *columns, box=SIMPLE, padding=(0, 1))
-    shown = [one for one in result.sources if all_ or _open(one)]
-    for one in shown:
-        table.add_row(one.source, one.course, *_cells(one, distinct.get(one.source, 0), read))
-    table.add_section()
-    table.add_row(f"{len(result.sources)} sources", "", *_cells(result.total, sum(distinct.values()), read))
-    return table
+def table(result: Audit, distinct: dict[str, int], read: bool, all_: bool) -> Iterator[str]:
+    """The accounts as lines: each source on a line of its own, whole, so that its figures have room in 80 columns."""
+    rows = [
+        (f"{escape(one.source)} {one.course}", _cells(one, distinct.get(one.source, 0), read))
+        for one in result.sources
+        if all_ or _open(one)
+    ]
+    rows.append((f"{len(result.sources)} sources", _cells(result.total, sum(distinct.values()), read)))
+    heads = [head for head in HEADS if read or head != READ_BACK]
+    upper, lower = zip(*(head.rpartition(" ")[::2] for head in heads), strict=True)
+    widths = [max(map(len, column)) for column in zip(upper, lower, *(cells for _, cells in rows), strict=True)]
+    yield from (_line(upper, widths), _line(lower, widths), "-" * len(_line(lower, widths)))
+    for name, cells in rows:
+        yield f"[bold]{name}[/]"
+        line = _line(cells, widths)
+        yield f"[red]{line}[/]" if cells[MISSING] != "0" else line
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
 
 
 def _open(one: Account) -> bool:
@@ -129,9 +143,7 @@ def _open(one: Account) -> bool:
 def _cells(one: Account, read_back: int, read: bool) -> list[str]:
     figures = [getattr(one, name) for name in COUNTS]
     figures[2:2] = [read_back] if read else []
-    cells = [f"{figure:,}" for figure in figures]
-    cells[-1] = f"[red]{cells[-1]}[/]" if one.missing else cells[-1]
-    return [*cells, f"{one.oldest_s:,.1f}" if one.oldest_s else "-"]
+    return [*(f"{figure:,}" for figure in figures), f"{one.oldest_s:,.1f}" if one.oldest_s else "-"]
 
 
 def _explain(one: Account) -> None:

@@ -1,30 +1,29 @@
 """`dead-letters list`, `show`, `replay`: what could not be decoded or stored, and its way back once that is mended."""
 
 import json
-import re
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
-from rich.box import SIMPLE
+from rich.markup import escape
 from rich.table import Column, Table
 
 from services.audit.letters import DEAD_HEADERS, Letter, Spot, everything, letter_of, opened, spot_of
 from services.audit.reading import masked, readable
+from services.cli.ends import kind
 from services.cli.sending_back import KAFKA_S, record_at, send_back, with_bytes
 from services.cli.settings import STATE, CliSettings, StateOption, settings
 from services.kafka import Follower
-from services.screen import clear_errors, console, fail
+from services.screen import TIGHT, clear_errors, console, fail
 from services.topics import DEAD_LETTERS, TOPICS
 
 app = typer.Typer(help="What could not be decoded or stored: look at it, and send it back.", no_args_is_help=True)
 TopicOption = Annotated[str, typer.Option(help="Only letters that came from this topic.")]
 ReasonOption = Annotated[str, typer.Option(help="Only letters whose reason contains this.")]
-SHOWN_REASON: Final = 100
 
 
 @app.command("list")
@@ -43,7 +42,7 @@ def list_(
         for letter in chosen:
             typer.echo(json.dumps({**asdict(letter), "replayed": letter.spot in sent_back}))
         return
-    console.print(_table(chosen[-limit:] if limit else [], sent_back))
+    console.print(table(chosen[-limit:] if limit else [], sent_back))
     for (origin, why), count in Counter((letter.topic, kind(letter.reason)) for letter in chosen).most_common():
         console.print(f"{count:>8}  {origin}: {masked(why)}", markup=False, highlight=False)
     if left := sum(letter.left for letter in chosen):
@@ -118,12 +117,6 @@ def matches(letter: Letter, topic: str, reason: str) -> bool:
     return letter.topic in TOPICS and topic in ("", letter.topic) and reason in letter.reason
 
 
-def kind(reason: str) -> str:
-    """A reason without its particulars: letters of one kind are counted together."""
-    plain = re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", reason)
-    return re.sub(r"\d+(\.\d+)?", "N", plain)[:SHOWN_REASON]
-
-
 def _letters(found: CliSettings) -> tuple[list[Letter], set[Spot]]:
     follower = Follower(found, DEAD_LETTERS)
     follower.start(KAFKA_S)
@@ -132,15 +125,15 @@ def _letters(found: CliSettings) -> tuple[list[Letter], set[Spot]]:
     return sorted(letters, key=lambda letter: letter.at_ms), sent_back
 
 
-def _table(letters: Sequence[Letter], sent_back: set[Spot]) -> Table:
-    plain = ("letter", "came from", "at", "bytes", "sent back")
-    table = Table(*(Column(head, no_wrap=True) for head in plain), "reason", box=SIMPLE, padding=(0, 1))
+def table(letters: Sequence[Letter], sent_back: set[Spot]) -> Table:
+    """The letters; each one's reason under what there is to say of it, so that it is there in 80 columns, too."""
+    shown = Table(Column("letter", no_wrap=True), "where it came from, when, how large; why it is here", **TIGHT)
     for one in letters:
-        origin = f"{one.topic} {one.partition}:{one.offset}"
-        back = "yes" if one.spot in sent_back else ""
-        size = f"{one.size_bytes:,}{' left' if one.left else ''}"
-        table.add_row(str(one.spot), origin, _time(one.at_ms), size, back, masked(one.reason))
-    return table
+        facts = [f"{one.topic} {one.origin}", _time(one.at_ms), f"{one.size_bytes:,} bytes"]
+        facts += ["left there"] if one.left else []
+        facts += ["sent back"] if one.spot in sent_back else []
+        shown.add_row(str(one.spot), f"{', '.join(facts)}\n{escape(masked(one.reason))}")
+    return shown
 
 
 def _time(at_ms: int) -> str:

@@ -2,19 +2,22 @@
 
 import asyncio
 import json
-from collections import Counter
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Final, Generic, TypeVar
 
+import grpc
 import typer
+from rich.markup import escape
 
 from protos import control_pb2 as pb
 from protos import inference_pb2 as inference
 from services import client, topics
+from services.cli.ends import Ends
 from services.cli.settings import STATE, StateOption, settings
 from services.errors import BadEvent, Overloaded
-from services.intake import openai_log
+from services.intake.openai_request import MODEL_PREFIX, parse_request
 from services.kafka import Producer
 from services.screen import clear_errors, console, progress
 
@@ -24,6 +27,8 @@ File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, readable=True
 TaskName = Annotated[str, typer.Argument(help="The task's name.")]
 SHOWN_BAD_LINES: Final = 100
 GOLDEN_PER_CALL: Final = 1000
+ASK_S: Final = 60.0
+REFUSED_EXAMPLE: Final = re.compile(r"examples\[(?P<place>\d+)\]\.(?P<why>.*)", re.DOTALL)
 
 
 @app.command()
@@ -34,22 +39,17 @@ def replay(
     timeout_s: Annotated[float, typer.Option(min=0.1, help="Deadline of each call, in seconds.")] = 30.0,
     state: StateOption = STATE,
 ) -> None:
-    """Send the requests of a JSONL file (OpenAI's request shape) through the gateway."""
+    """Send the requests of a JSONL file (OpenAI's request shape) through the gateway.
+
+    Ends with 1 if none was answered.
+    """
     with clear_errors():
-        lines = Lines(file, lambda data: openai_log.parse_request({"task": task, **data} if task else data))
-        ends: Counter[str] = Counter()
-        with progress() as bar:
-            shown = bar.add_task("requests", total=lines.count(), note="")
-
-            def on_answer(answer: client.Answer) -> None:
-                ends[inference.Backend.Name(answer.reply.answered_by) if answer.reply else answer.status] += 1
-                bar.update(shown, advance=1)
-
-            address = settings(state).gateway_address
-            asyncio.run(client.answer_all(address, lines, concurrency, timeout_s, on_answer))
-        for end, count in ends.most_common():
-            console.print(f"{count:>8}  {end}", highlight=False)
+        lines = Lines(file, lambda data: parse_request(of_task(data, task)))
+        address = settings(state).gateway_address
+        answered = _send_all(address, "requests", lines, lines.count(), concurrency, timeout_s)
         lines.show_bad()
+        if not answered:
+            raise typer.Exit(1)
 
 
 @app.command()
@@ -65,19 +65,49 @@ def golden(
     concurrency: Annotated[int, typer.Option(min=1, help="Calls open at once, with --ask.")] = 32,
     state: StateOption = STATE,
 ) -> None:
-    """Add examples whose right answer a person decided: lines of {"input", "truth", "group_key"?, "metadata"?}."""
+    """Add examples whose right answer a person decided: lines of {"input", "truth", "group_key"?, "metadata"?}.
+
+    Bad lines are left out and shown. Ends with 1 if none was added or, with --ask, none answered.
+    """
     with clear_errors():
         lines = Lines(file, _golden_example)
-        examples, found = list(lines), settings(state)
+        numbered, found = list(lines.numbered()), settings(state)
+        parcels = [numbered[start : start + GOLDEN_PER_CALL] for start in range(0, len(numbered), GOLDEN_PER_CALL)]
         with client.control(found.control_address) as stub:
-            added = sum(
-                stub.AddGolden(pb.AddGoldenRequest(task=task, examples=examples[start : start + GOLDEN_PER_CALL])).added
-                for start in range(0, len(examples), GOLDEN_PER_CALL)
-            )
+            added = sum(add_golden(stub.AddGolden, task, parcel, lines.bad) for parcel in parcels)
         console.print(f"{added} golden examples added to {task}", highlight=False)
-        if ask:
-            _ask(found.gateway_address, task, examples, concurrency)
+        asked = [golden_request(task, example) for parcel in parcels for _, example in parcel]
+        answered = _send_all(found.gateway_address, "asked", asked, len(asked), concurrency, ASK_S) if ask else 0
         lines.show_bad()
+        if not added or (ask and not answered):
+            raise typer.Exit(1)
+
+
+def of_task(data: dict[str, Any], task: str) -> dict[str, Any]:
+    """A request's body with that task, unless it names one itself: in `task`, or in `model` as `tutelage/<task>`."""
+    named = data.get("task") or str(data.get("model") or "").startswith(MODEL_PREFIX)
+    return data if named or not task else {**data, "task": task}
+
+
+def add_golden(
+    call: Callable[[pb.AddGoldenRequest], pb.AddGoldenReply],
+    task: str,
+    numbered: list[tuple[int, pb.GoldenExample]],
+    bad: list[tuple[int, str]],
+) -> int:
+    """Add the examples; returns how many. Those that the controller refuses go, with its reason, to `bad`.
+
+    It names the first that it refuses and stores none then, so the others are sent again without that one.
+    """
+    while numbered:
+        try:
+            return call(pb.AddGoldenRequest(task=task, examples=[example for _, example in numbered])).added
+        except grpc.RpcError as error:
+            if not (refused := REFUSED_EXAMPLE.match(str(error.details()))):
+                raise
+            number, _ = numbered.pop(int(refused["place"]))
+            bad.append((number, refused["why"]))
+    return 0
 
 
 class Lines(Generic[Parsed]):
@@ -92,18 +122,22 @@ class Lines(Generic[Parsed]):
             return sum(1 for line in file if line.strip())
 
     def __iter__(self) -> Iterator[Parsed]:
+        return (parsed for _, parsed in self.numbered())
+
+    def numbered(self) -> Iterator[tuple[int, Parsed]]:
+        """What the good lines hold, with their numbers."""
         with self._path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.strip():
                     try:
-                        yield self._parse(_json_object(line))
+                        yield number, self._parse(_json_object(line))
                     except BadEvent as error:
                         self.bad.append((number, error.reason))
 
     def show_bad(self) -> None:
         """Say which lines were left out and why, the first few by number."""
-        for number, reason in self.bad[:SHOWN_BAD_LINES]:
-            console.print(f"[yellow]{self._path}:{number}[/] {reason}", highlight=False)
+        for number, reason in sorted(self.bad)[:SHOWN_BAD_LINES]:
+            console.print(f"[yellow]{escape(str(self._path))}:{number}[/] {escape(reason)}", highlight=False)
         if self.bad:
             console.print(f"[yellow]{len(self.bad)} bad lines left out[/]", highlight=False)
 
@@ -133,19 +167,22 @@ def _golden_example(data: dict[str, Any]) -> pb.GoldenExample:
     )
 
 
-def _ask(address: str, task: str, examples: list[pb.GoldenExample], concurrency: int) -> None:
-    requests = (golden_request(task, example) for example in examples)
-    ends: Counter[str] = Counter()
+def _send_all(
+    address: str, what: str, requests: Iterable[inference.Request], total: int, concurrency: int, timeout_s: float
+) -> int:
+    """Send the requests, say how they ended; returns how many were answered."""
+    ends = Ends()
     with progress() as bar:
-        shown = bar.add_task("asked", total=len(examples), note="")
+        shown = bar.add_task(what, total=total, note="")
 
         def on_answer(answer: client.Answer) -> None:
-            ends[inference.Backend.Name(answer.reply.answered_by) if answer.reply else answer.status] += 1
+            ends.add(answer)
             bar.update(shown, advance=1)
 
-        asyncio.run(client.answer_all(address, requests, concurrency, 60, on_answer))
-    for end, count in ends.most_common():
-        console.print(f"{count:>8}  {end}", highlight=False)
+        asyncio.run(client.answer_all(address, requests, concurrency, timeout_s, on_answer))
+    for line in ends.lines():
+        console.print(line, markup=False, highlight=False)
+    return ends.answered
 
 
 def golden_request(task: str, example: pb.GoldenExample) -> inference.Request:

@@ -16,7 +16,7 @@ from services.cli.settings import STATE, StateOption, settings
 from services.clickhouse import ClickHouse
 from services.errors import BadEvent
 from services.kafka import Follower
-from services.screen import TIGHT, clear_errors, console, policy_text
+from services.screen import TIGHT, UNKNOWN, clear_errors, console, policy_text
 
 app = typer.Typer()
 
@@ -47,7 +47,7 @@ def tail(
     task: Annotated[str, typer.Option(help="Only this task.")] = "",
     state: StateOption = STATE,
 ) -> None:
-    """Show exchanges as they happen, until Ctrl-C."""
+    """Show exchanges as they happen from now on, until Ctrl-C."""
     with clear_errors():
         follower = Follower(settings(state), topics.EXCHANGES.name, from_end=True)
         follower.start(timeout_s=10)
@@ -66,10 +66,11 @@ def _show(record: topics.Record, task: str) -> None:
         console.print(f"[yellow]not an exchange[/] {error.reason}", highlight=False)
         return
     if task in ("", exchange.request.task):
-        console.print(_line(exchange), markup=False, highlight=False)
+        console.print(line(exchange), markup=False, highlight=False)
 
 
-def _line(exchange: events.Exchange) -> str:
+def line(exchange: events.Exchange) -> str:
+    """When, which task, who, how long, at what price, what was asked and what was answered."""
     at = time.strftime("%H:%M:%S", time.gmtime(exchange.started_at.seconds))
     if not exchange.HasField("reply"):
         ended = events.Outcome.Name(exchange.outcome).removeprefix("OUTCOME_").lower()
@@ -77,7 +78,8 @@ def _line(exchange: events.Exchange) -> str:
     reply = exchange.reply
     who = inference.Backend.Name(reply.answered_by).removeprefix("BACKEND_").lower()
     asked, answer = tasks.question(exchange.request)[:60], tasks.answer_text(reply.message)[:100]
-    took = f"{reply.timings.total_us / 1000:6.0f} ms ${reply.cost_usd}"
+    took_ms = f"{reply.timings.total_us / 1000:.0f}" if reply.timings.total_us else UNKNOWN
+    took = f"{took_ms:>6} ms {f'${reply.cost_usd}' if reply.cost_usd else UNKNOWN}"
     return f"{at} {exchange.request.task} {who:<7} {took}  {asked!r} -> {answer}"
 
 

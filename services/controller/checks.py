@@ -14,7 +14,7 @@ import yaml
 from protos import control_pb2 as control
 from protos import events_pb2 as events
 from services.controller.guards import normalised
-from services.tasks import Task, by_name
+from services.tasks import Task
 from services.validators import JsonSchema, OneOf, Regex
 
 MAX_EXAMPLES: Final = 10_000
@@ -43,12 +43,12 @@ def invalid(field: str, text: str) -> Rejected:
 
 def known_task(tasks: Mapping[str, Task], name: str) -> Task:
     """The task of a required field `task`."""
+    defined = ", ".join(sorted(tasks))
     if not name:
-        raise invalid("task", f"is required; defined are {', '.join(sorted(tasks))}")
-    try:
-        return by_name(tasks, name)
-    except KeyError as error:
-        raise Rejected(grpc.StatusCode.NOT_FOUND, f"task: {error.args[0]}") from error
+        raise invalid("task", f"is required; defined are {defined}")
+    if name not in tasks:
+        raise Rejected(grpc.StatusCode.NOT_FOUND, f"task: {name[:64]!r} is not defined; defined are {defined}")
+    return tasks[name]
 
 
 def required(field: str, text: str, limit: int = MAX_LABEL_CHARACTERS) -> str:

@@ -79,13 +79,12 @@ class Control(control_pb2_grpc.ControlServicer):
     @_answered
     async def GetRun(self, request: control.GetRunRequest, _context: Any) -> events.Run:
         if request.id:
-            run = self._state.run(request.id)
+            run, lacks = self._state.run(request.id), f"id: there is no run {request.id[:64]!r}"
         else:
             runs = self._state.runs(known_task(self._tasks, request.task).name)
-            run = runs[-1] if runs else None
+            run, lacks = runs[-1] if runs else None, f"task: {request.task!r} has had no run yet: start one"
         if run is None:
-            what = f"run {request.id[:64]!r}" if request.id else f"a run of task {request.task}"
-            raise Rejected(grpc.StatusCode.NOT_FOUND, f"id: there is no {what}")
+            raise Rejected(grpc.StatusCode.NOT_FOUND, lacks)
         return run
 
     @_answered

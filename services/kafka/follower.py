@@ -1,9 +1,10 @@
 """The lone reader of a topic."""
 
+import time
 from collections.abc import Mapping
 
 import uuid_utils
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka import Consumer as _Consumer
 
 from services.errors import Overloaded
@@ -18,7 +19,8 @@ class Follower:
 
     def __init__(self, settings: KafkaSettings, topic: str, from_end: bool = False) -> None:
         config = consumer_config(settings, f"follower-{uuid_utils.uuid7()}")
-        self._start = OFFSET_END if from_end else OFFSET_BEGINNING
+        self._from_end = from_end
+        self._since_ms = 0.0
         self._consumer = _Consumer({**config, "enable.partition.eof": True})
         self._topic = topic
         self._unread: set[int] = set()
@@ -34,19 +36,28 @@ class Follower:
             raise Overloaded(f"Kafka does not answer: {error}") from error
         if not metadata.partitions:
             raise Overloaded(f"topic {self._topic} does not exist yet")
-        starts = dict.fromkeys(metadata.partitions, self._start) if offsets is None else offsets
+        start = OFFSET_END if self._from_end else OFFSET_BEGINNING
+        starts = dict.fromkeys(metadata.partitions, start) if offsets is None else offsets
         if absent := set(starts) - set(metadata.partitions):
             raise Overloaded(f"topic {self._topic} has no partition {min(absent)}")
         self._unread = set(starts)
+        self._since_ms = time.time() * 1000 if self._from_end else 0.0
         self._consumer.assign([TopicPartition(self._topic, number, start) for number, start in starts.items()])
 
     def poll(self, max_records: int, timeout_s: float) -> list[Record]:
         """Up to `max_records` records, as soon as there is one, or none after `timeout_s`."""
         messages = list(polled(self._consumer, max_records, timeout_s))
+        kept = []
         for message in messages:
             if (error := message.error()) and error.code() == KafkaError._PARTITION_EOF:
                 self._unread.discard(message.partition())
-        return list(records_of(messages))
+            elif not self._is_old(message):
+                kept.append(message)
+        return list(records_of(kept))
+
+    def _is_old(self, message: Message) -> bool:
+        """Whether it was there before a start from the end: Tansu gives the whole last batch once more."""
+        return message.partition() in self._unread and 0 <= message.timestamp()[1] < self._since_ms
 
     def caught_up(self) -> bool:
         """Whether the end of every partition has been seen once since `start`."""

@@ -186,6 +186,7 @@ def test_a_record_tells_when_it_was_produced(tansu: str, topic: str) -> None:
 
 def test_a_follower_from_the_end_reads_only_what_comes(kafka: Kafka, topic: str) -> None:
     sent(kafka, topic, b"old")
+    sent(kafka, topic, b"as old", b"in the same batch", b"which is the last")
     follower = kafka.follower(topic, from_end=True)
     follower.start(5)
     while not follower.caught_up():

@@ -66,11 +66,14 @@ def test_a_wrong_definition_is_refused_naming_file_and_key(
     with pytest.raises(ValueError, match=complaint) as refused:
         tasks.load(tmp_path)
     assert "sentiment.yaml" in str(refused.value)
+    assert "\n" not in str(refused.value)
 
 
 def test_what_is_no_yaml_and_a_folder_without_tasks_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="TASKS_DIR"):
         tasks.load(tmp_path)
+    with pytest.raises(ValueError, match=r"there is no folder .*/nowhere; set --tasks"):
+        tasks.load(tmp_path / "nowhere", "--tasks")
     (tmp_path / "broken.yaml").write_text("a: [")
     with pytest.raises(ValueError, match=r"broken\.yaml"):
         tasks.load(tmp_path)

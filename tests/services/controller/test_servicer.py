@@ -70,7 +70,15 @@ async def test_an_unknown_task_is_not_found_and_the_known_ones_are_named(client:
     ):
         code, text = await refusal(call)
         assert code == grpc.StatusCode.NOT_FOUND
-        assert text == "task: task 'x' is not defined; defined are labels"
+        assert text == "task: 'x' is not defined; defined are labels"
+
+
+async def test_a_run_that_is_not_there_is_not_found(client: Any) -> None:
+    for request, said in (
+        (control.GetRunRequest(task="labels"), "task: 'labels' has had no run yet: start one"),
+        (control.GetRunRequest(id="x"), "id: there is no run 'x'"),
+    ):
+        assert await refusal(client.GetRun(request)) == (grpc.StatusCode.NOT_FOUND, said)
 
 
 async def test_a_task_is_required(client: Any) -> None:
@@ -117,11 +125,6 @@ async def test_waiting_runs_have_a_limit(world: World, client: Any) -> None:
         await client.StartRun(control.StartRunRequest(task="labels"))
     code, _ = await refusal(client.StartRun(control.StartRunRequest(task="labels")))
     assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-async def test_a_run_that_is_not_there_is_not_found(client: Any) -> None:
-    assert (await refusal(client.GetRun(control.GetRunRequest(id="x"))))[0] == grpc.StatusCode.NOT_FOUND
-    assert (await refusal(client.GetRun(control.GetRunRequest(task="labels"))))[0] == grpc.StatusCode.NOT_FOUND
 
 
 async def test_clickhouse_being_away_is_said_and_does_not_stop_a_rollback(world: World, client: Any) -> None:
