@@ -14,7 +14,7 @@ often = pytest.mark.parametrize(
     "times",
     [
         pytest.param(3, marks=pytest.mark.quick_drill),
-        pytest.param(50, marks=[pytest.mark.drill, pytest.mark.timeout(1_200)]),
+        pytest.param(100, marks=[pytest.mark.drill, pytest.mark.timeout(1_200)]),
     ],
 )
 
