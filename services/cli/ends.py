@@ -8,7 +8,7 @@ from typing import Final
 from protos import inference_pb2 as inference
 from services.client import Answer
 
-SHOWN: Final = 100
+SHOWN: Final = 300
 
 
 class Ends:
@@ -29,8 +29,9 @@ class Ends:
         if answer.reply:
             self._answered[inference.Backend.Name(answer.reply.answered_by).removeprefix("BACKEND_").lower()] += 1
         else:
-            self._failed[kind(answer.status)] += 1
-            self._examples.setdefault(kind(answer.status), answer.status)
+            name = kind(answer.status, SHOWN)
+            self._failed[name] += 1
+            self._examples.setdefault(name, answer.status)
 
     def lines(self) -> Iterator[str]:
         """Who answered how many, then each kind of error; under it the first, where that says more."""
@@ -40,7 +41,7 @@ class Ends:
                 yield f"{'':>8}  for example: {example}"
 
 
-def kind(reason: str) -> str:
-    """A reason without its particulars: those of one kind are counted together."""
+def kind(reason: str, longest: int = 100) -> str:
+    """A reason without its particulars, cut: those of one kind are counted together."""
     plain = re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", reason)
-    return re.sub(r"\d+(\.\d+)?", "N", plain)[:SHOWN]
+    return re.sub(r"\d+(\.\d+)?", "N", plain)[:longest]
