@@ -1,11 +1,12 @@
 """What an orderly stop owes to a broker that keeps nothing: all is read first, and what nobody else has is put down.
 
-Requests, exchanges, feedback and candidates are in ClickHouse by then. The other topics, runs and promotions among
-them, are written to a file of the state folder, from which the next start brings them back, once: a stack that was
-killed after that starts without them, as the teacher's alone, rather than with a promotion of the day before.
+Requests, exchanges, feedback and candidates are in ClickHouse by then; a topic of these that somebody has not read, as
+the sink or ClickHouse has died, is put down whole. So are all other topics, runs and promotions among them: in a file
+of the state folder, from which the next start brings them back, once. A stack that was killed after that starts
+without them, as the teacher's alone, rather than with a promotion of the day before.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -20,11 +21,14 @@ from services.topics import CANDIDATES, DEAD_LETTERS, EXCHANGES, FEEDBACK, FORGO
 
 READ_WITHIN_S: Final = 20.0
 KAFKA_S: Final = 5.0
-KEPT: Final = (
-    *sorted(TOPICS.keys() - {topic.name for topic in (REQUESTS, EXCHANGES, FEEDBACK, CANDIDATES)}),
-    DEAD_LETTERS,
-    FORGOTTEN,
-)
+TRAFFIC: Final[Mapping[str, Sequence[str]]] = {
+    REQUESTS.name: ("intake",),
+    EXCHANGES.name: ("sink", "sampler"),
+    FEEDBACK.name: ("sink", "sampler"),
+    CANDIDATES.name: ("sink",),
+}
+"""The groups that must have read a topic before it may go."""
+KEPT: Final = (*sorted(TOPICS.keys() - TRAFFIC.keys()), DEAD_LETTERS, FORGOTTEN)
 
 
 class Line(BaseModel):
@@ -48,9 +52,11 @@ def await_read(settings: KafkaSettings, group: str, topics: tuple[str, ...]) -> 
 def put_down(settings: KafkaSettings, file: Path) -> None:
     """Write the topics that are kept to the file: whole or not at all."""
     with suppress(Overloaded):
-        lines = [Line.model_validate(record) for topic in KEPT for record in _all(settings, topic)]
+        unread = [topic for topic, groups in TRAFFIC.items() if not _read_by(settings, groups, topic)]
         fresh = file.with_suffix(".new")
-        fresh.write_text("".join(f"{line.model_dump_json()}\n" for line in lines))
+        with fresh.open("w") as out:
+            for topic in (*KEPT, *unread):
+                out.writelines(f"{Line.model_validate(one).model_dump_json()}\n" for one in _all(settings, topic))
         fresh.replace(file)
 
 
@@ -59,11 +65,25 @@ def bring_back(settings: KafkaSettings, file: Path) -> None:
     if not file.is_file():
         return
     producer = Producer(settings)
-    for text in file.read_text().splitlines():
-        producer.send(Record(**dict(Line.model_validate_json(text))))
+    with file.open() as lines:
+        for text in lines:
+            _send(producer, Record(**dict(Line.model_validate_json(text))))
     if left := producer.flush(READ_WITHIN_S):
         raise Overloaded(f"the broker has not taken {left} of the records in {file}")
     file.unlink()
+
+
+def _send(producer: Producer, record: Record) -> None:
+    """Raises Overloaded if the broker takes nothing for READ_WITHIN_S."""
+    try:
+        producer.send(record)
+    except Overloaded:
+        producer.flush(READ_WITHIN_S)
+        producer.send(record)
+
+
+def _read_by(settings: KafkaSettings, groups: Sequence[str], topic: str) -> bool:
+    return all(has_read(settings, group, [topic]) for group in groups)
 
 
 def _all(settings: KafkaSettings, topic: str) -> Iterator[Record]:
