@@ -28,9 +28,9 @@ async def test_a_call_above_the_limit_of_open_calls_is_refused_with_a_reason(gat
 
 
 async def test_a_message_above_the_servers_limit_is_refused(gateway: Gateway) -> None:
-    code, details = await status_of(gateway.inference.Complete(a_request("x" * 3_000_000)))
+    code, details = await status_of(gateway.inference.Complete(a_request("x" * 9_000_000)))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert "2097152" in details
+    assert "8388608" in details
 
 
 async def test_intake_says_that_a_request_came_by_kafka(gateway: Gateway) -> None:
