@@ -7,7 +7,7 @@ without them, as the teacher's alone, rather than with a promotion of the day be
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from deploy.local.processes import wait_until
 from services.errors import Overloaded
-from services.kafka import Follower, Producer, has_read
+from services.kafka import Follower, Producer, everything, has_read
 from services.settings import KafkaSettings
 from services.topics import CANDIDATES, DEAD_LETTERS, EXCHANGES, FEEDBACK, FORGOTTEN, REQUESTS, TOPICS, Record
 
@@ -87,10 +87,6 @@ def _read_by(settings: KafkaSettings, groups: Sequence[str], topic: str) -> bool
 
 
 def _all(settings: KafkaSettings, topic: str) -> Iterator[Record]:
-    follower = Follower(settings, topic)
-    try:
+    with closing(Follower(settings, topic)) as follower:
         follower.start(KAFKA_S)
-        while not follower.caught_up():
-            yield from follower.poll(2_000, 0.2)
-    finally:
-        follower.close()
+        yield from everything(follower)

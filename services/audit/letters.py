@@ -6,15 +6,13 @@ may send back a single letter, or those of one topic. A marker needs no second p
 the letters go, by the same retention.
 """
 
-import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, NamedTuple
 
-from services.errors import Overloaded
-from services.kafka import Follower
+from services.kafka import Follower, everything
 from services.topics import DEAD_LETTERS, EXCHANGES, LEFT_BYTES, Record, position
 
 DEAD_HEADERS: Final = frozenset({"dead-topic", "dead-partition", "dead-offset", "dead-reason", LEFT_BYTES})
@@ -22,9 +20,6 @@ REPLAYED: Final = "replayed"
 REPLAYED_FROM: Final = "replayed-from"
 REMEMBERED: Final = 100_000
 """Letters that an audit looks for: beyond them the oldest count as missing, and the controller's memory is bounded."""
-READ_RECORDS: Final = 1_000
-READ_S: Final = 0.5
-PATIENCE_S: Final = 20.0
 
 
 class Spot(NamedTuple):
@@ -117,23 +112,6 @@ def unmarked(returning: Record) -> Record:
     return replace(
         returning, headers={name: value for name, value in returning.headers.items() if name != REPLAYED_FROM}
     )
-
-
-def everything(follower: Follower, patience_s: float = PATIENCE_S, at_once: int = READ_RECORDS) -> Iterator[Record]:
-    """What a started follower's topic holds, from where it was started to its end of now.
-
-    Raises Overloaded if Kafka gives nothing for `patience_s` before the end has been seen.
-    """
-    heard_s = time.monotonic()
-    while True:
-        had_all = follower.caught_up()
-        if records := follower.poll(at_once, READ_S):
-            heard_s = time.monotonic()
-            yield from records
-        elif had_all:
-            return
-        elif time.monotonic() - heard_s > patience_s:
-            raise Overloaded(f"Kafka gives nothing for {patience_s:.0f} s, and there should be more")
 
 
 def opened(records: Iterable[Record]) -> tuple[list[Letter], set[Spot]]:

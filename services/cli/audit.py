@@ -10,12 +10,12 @@ from rich.markup import escape
 
 from services.audit import Account, Audit, asking, take
 from services.audit.arithmetic import Course
-from services.audit.letters import DeadPlaces, everything
+from services.audit.letters import DeadPlaces
 from services.audit.retained import Retained
 from services.cli.settings import STATE, CliSettings, StateOption, settings
 from services.clickhouse import ClickHouse
 from services.errors import Overloaded
-from services.kafka import Follower
+from services.kafka import Follower, everything
 from services.screen import clear_errors, console, errors, progress
 from services.topics import DEAD_LETTERS, EXCHANGES
 

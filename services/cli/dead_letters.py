@@ -12,12 +12,12 @@ import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from services.audit.letters import DEAD_HEADERS, Letter, Spot, everything, letter_of, opened, spot_of
+from services.audit.letters import DEAD_HEADERS, Letter, Spot, letter_of, opened, spot_of
 from services.audit.reading import masked, readable
 from services.cli.ends import kind
 from services.cli.sending_back import KAFKA_S, record_at, send_back, with_bytes
 from services.cli.settings import STATE, CliSettings, StateOption, settings
-from services.kafka import Follower
+from services.kafka import Follower, everything
 from services.screen import TIGHT, clear_errors, console, fail
 from services.topics import DEAD_LETTERS, TOPICS
 

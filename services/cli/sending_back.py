@@ -9,11 +9,11 @@ from typing import Final
 
 import typer
 
-from services.audit.letters import Letter, Spot, everything, marker, returned, unmarked, whole
+from services.audit.letters import Letter, Spot, marker, returned, unmarked, whole
 from services.cli.logs import send
 from services.cli.settings import CliSettings
 from services.errors import Overloaded
-from services.kafka import Follower, Producer
+from services.kafka import Follower, Producer, everything
 from services.screen import console, fail, progress
 from services.topics import DEAD_LETTERS, Record
 

@@ -2,7 +2,7 @@
 
 from services.kafka.config import MAX_MESSAGE_BYTES
 from services.kafka.consumer import Consumer
-from services.kafka.follower import Follower
+from services.kafka.follower import Follower, everything
 from services.kafka.groups import has_read
 from services.kafka.producer import Acked, Producer
 from services.kafka.tombstones import bury
@@ -17,6 +17,7 @@ __all__ = [
     "Producer",
     "bury",
     "create_topics",
+    "everything",
     "has_read",
     "keeping",
 ]

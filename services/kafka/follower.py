@@ -1,7 +1,8 @@
 """The lone reader of a topic."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 import uuid_utils
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaException, Message, TopicPartition
@@ -12,6 +13,10 @@ from services.kafka.config import consumer_config
 from services.kafka.records import polled, records_of
 from services.settings import KafkaSettings
 from services.topics import Record
+
+READ_RECORDS: Final = 1_000
+READ_S: Final = 0.5
+PATIENCE_S: Final = 20.0
 
 
 class Follower:
@@ -79,3 +84,20 @@ class Follower:
     def close(self) -> None:
         """Let go of the connection."""
         self._consumer.close()
+
+
+def everything(follower: Follower, patience_s: float = PATIENCE_S, at_once: int = READ_RECORDS) -> Iterator[Record]:
+    """What a started follower's topic holds, from where it was started to its end of now.
+
+    Raises Overloaded if Kafka gives nothing for `patience_s` before the end has been seen.
+    """
+    heard_s = time.monotonic()
+    while True:
+        had_all = follower.caught_up()
+        if records := follower.poll(at_once, READ_S):
+            heard_s = time.monotonic()
+            yield from records
+        elif had_all:
+            return
+        elif time.monotonic() - heard_s > patience_s:
+            raise Overloaded(f"Kafka gives nothing for {patience_s:.0f} s, and there should be more")

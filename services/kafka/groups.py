@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException, TopicPartition
 
 from services.errors import Overloaded
 from services.kafka.config import consumer_config
-from services.kafka.follower import Follower
+from services.kafka.follower import Follower, everything
 from services.settings import KafkaSettings
 
 ANSWER_S: Final = 5.0
@@ -36,6 +36,4 @@ def _committed(settings: KafkaSettings, group: str, topic: str) -> dict[int, int
 def _nothing_behind(settings: KafkaSettings, topic: str, offsets: dict[int, int]) -> bool:
     with closing(Follower(settings, topic)) as follower:
         follower.start(ANSWER_S, offsets)
-        while not (found := follower.poll(1, 0.2)) and not follower.caught_up():
-            pass
-        return not found
+        return next(everything(follower, at_once=1), None) is None

@@ -17,7 +17,7 @@ from mode.supervisors import CrashingSupervisor
 
 from services import telemetry
 from services.errors import BadEvent, Overloaded
-from services.kafka import Acked, Follower, Producer
+from services.kafka import MAX_MESSAGE_BYTES, Acked, Follower, Producer
 from services.sampler import forgetting
 from services.sampler.credentials import credentials
 from services.sampler.feed import KeepingApp, Undecoded, acknowledge, batches
@@ -39,7 +39,6 @@ from services.topics import (
     hollow,
 )
 
-MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
 CANDIDATE_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024  # The rest is for its key and headers.
 POLL_S: Final = 0.002
 """How often acknowledgements are looked for."""

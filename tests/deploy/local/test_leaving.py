@@ -1,7 +1,7 @@
 """An orderly stop of a stack whose broker keeps nothing: who was answered is in ClickHouse, and decisions stay."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from deploy.local.processes import wait_until
 from deploy.local.stack import Stack
 from protos import events_pb2 as events
 from services.clickhouse import ClickHouse
-from services.kafka import Consumer, Follower, Producer, has_read
+from services.kafka import Consumer, Follower, Producer, everything, has_read
 from services.settings import ClickHouseSettings, KafkaSettings
 from services.topics import DEAD_LETTERS, EXCHANGES, PROMOTIONS, SOURCES, Record, encode
 from tests.drills.background import background
@@ -39,14 +39,10 @@ def kafka_of(stack: Stack) -> KafkaSettings:
     return KafkaSettings(kafka_bootstrap_servers=stack.addresses.kafka)
 
 
-def everything(stack: Stack, topic: str) -> list[Record]:
-    follower = Follower(kafka_of(stack), topic)
-    follower.start(10)
-    found: list[Record] = []
-    while not follower.caught_up():
-        found += follower.poll(100, 0.2)
-    follower.close()
-    return sorted(found, key=lambda record: (record.partition, record.offset))
+def held(stack: Stack, topic: str) -> list[Record]:
+    with closing(Follower(kafka_of(stack), topic)) as follower:
+        follower.start(10)
+        return sorted(everything(follower), key=lambda record: (record.partition, record.offset))
 
 
 @pytest.mark.parametrize("died", ["nobody", "sink", "clickhouse"])
@@ -86,18 +82,18 @@ def test_decisions_and_dead_letters_come_back_once_to_their_places(tmp_path: Pat
         for record in (promoted, letter, letter):
             producer.send(record)
         assert producer.flush(10) == 0
-        before = {topic: everything(stack, topic) for topic in (PROMOTIONS.name, DEAD_LETTERS)}
+        before = {topic: held(stack, topic) for topic in (PROMOTIONS.name, DEAD_LETTERS)}
     with running(options) as stack:
-        assert [(one.key, one.value, one.headers) for one in everything(stack, PROMOTIONS.name)] == [
+        assert [(one.key, one.value, one.headers) for one in held(stack, PROMOTIONS.name)] == [
             (promoted.key, promoted.value, promoted.headers)
         ]
-        after = everything(stack, DEAD_LETTERS)
+        after = held(stack, DEAD_LETTERS)
         stack.kill("broker")
     assert [(one.partition, one.offset, one.headers) for one in after] == [
         (one.partition, one.offset, one.headers) for one in before[DEAD_LETTERS]
     ]
     with running(options) as stack:
-        assert everything(stack, PROMOTIONS.name) == []
+        assert held(stack, PROMOTIONS.name) == []
 
 
 def test_a_group_has_read_what_it_has_committed_to_the_last_record(tmp_path: Path) -> None:

@@ -12,8 +12,6 @@ from protos import events_pb2 as events
 from services.audit import asking
 from services.audit.arithmetic import Course, Look
 from services.clickhouse import ClickHouse
-from services.settings import ClickHouseSettings
-from services.sink import schema
 from services.topics import EXCHANGES, SOURCES, Topic, encode
 from tests.fixtures.tables import Tables
 from tests.services.sink.messages import exchange
@@ -36,16 +34,6 @@ def _rows(stored: set[int], size: int) -> Iterator[dict[str, object]]:
         here = {one for one in stored if begin < one <= begin + size}
         holes = sorted(set(range(begin + 1, max(here) + 1)) - here)
         yield {"source": "s", "block": block, "last": max(here), "holes": holes}
-
-
-@pytest.fixture
-def ledger(clickhouse: str) -> Iterator[ClickHouse]:
-    """A database with the sink's tables, and nothing in them."""
-    database = f"t{uuid_utils.uuid7().hex}"
-    connection = ClickHouse(ClickHouseSettings(clickhouse_url=clickhouse, clickhouse_database=database))
-    schema.apply(connection)
-    yield connection
-    connection.close()
 
 
 def put(connection: ClickHouse, topic: Topic, *messages: object) -> None:

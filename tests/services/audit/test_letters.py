@@ -10,7 +10,6 @@ from services.audit import letters as letters_module
 from services.audit.letters import (
     DeadPlaces,
     Spot,
-    everything,
     letter_of,
     marked,
     marker,
@@ -20,6 +19,8 @@ from services.audit.letters import (
 )
 from services.audit.retained import Retained
 from services.errors import Overloaded
+from services.kafka import everything
+from services.kafka import follower as follower_module
 from services.topics import EXCHANGES, Record, dead_letter, encode
 from tests.fakes.kafka import FakeBroker, FakeFollower
 from tests.services.sink.messages import exchange
@@ -70,7 +71,7 @@ def dead_places(broker: FakeBroker) -> DeadPlaces:
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(letters_module, "READ_S", 0.01)
+    monkeypatch.setattr(follower_module, "READ_S", 0.01)
 
 
 def test_the_sequences_among_the_dead_are_known_by_source_and_reading_goes_on() -> None:

@@ -1,6 +1,5 @@
 """The view `audit` in ClickHouse says what `tutelage audit` says, for whoever has only SQL."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,23 +8,11 @@ import uuid_utils
 from services.audit import asking
 from services.audit.arithmetic import Account, audit, settled
 from services.clickhouse import ClickHouse
-from services.settings import ClickHouseSettings
-from services.sink import schema
 
 pytestmark = pytest.mark.contract
 STATE = ("source", "last_sequence", "acknowledged", "ended", "at", "inserted_at")
 LONG_AGO_S = 300
 AGREE_IN = "source, state, answered, on_kafka, stored, missing"
-
-
-@pytest.fixture
-def ledger(clickhouse: str) -> Iterator[ClickHouse]:
-    """A database with the sink's tables, and nothing in them."""
-    database = f"t{uuid_utils.uuid7().hex}"
-    connection = ClickHouse(ClickHouseSettings(clickhouse_url=clickhouse, clickhouse_database=database))
-    schema.apply(connection)
-    yield connection
-    connection.close()
 
 
 def put(ledger: ClickHouse, source: str, *sequences: int) -> None:
