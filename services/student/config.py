@@ -40,7 +40,7 @@ class Settings(BaseModel):
     max_prompt_tokens: Annotated[int, Field(ge=1)] = 4096
     """A longer prompt is refused; the model's own context may be shorter."""
     cache_gb: Annotated[int, Field(ge=1)] = 1
-    """OpenVINO's key-value cache with the cached prefixes. A 135-million-parameter model's token takes 12 KB."""
+    """OpenVINO's key-value cache. A 135-million-parameter model's token takes 12 KB."""
     gpu_cache_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.4
     """TensorRT-LLM's part of the free GPU memory: the next version must fit beside the one that is serving."""
     cancel_check_s: Annotated[float, Field(gt=0)] = 0.1

@@ -8,9 +8,9 @@ from typing import Any
 import openvino_genai
 import pytest
 
-from services.student.config import Settings
-from services.student.engine import Finish, Load, Prompt
-from services.student.openvino import OpenVino
+from services.student.config import Settings, Student
+from services.student.engine import Delta, Finish, Load, Prompt
+from services.student.openvino import OpenVino, build
 from tests.services.student.collector import Collector
 
 pytestmark = pytest.mark.contract
@@ -45,8 +45,12 @@ def engine_of(build_pipeline: Callable[[], Any], **settings: Any) -> Any:
 
 
 def ask(engine: Any, id_: int, prompt_tokens: int = 3, max_tokens: int = 4) -> Collector:
+    return submit(engine, id_, tuple(range(10, 10 + prompt_tokens)), max_tokens)
+
+
+def submit(engine: Any, id_: int, token_ids: tuple[int, ...], max_tokens: int = 20) -> Collector:
     collector = Collector()
-    engine.submit(Prompt(id_, tuple(range(10, 10 + prompt_tokens)), max_tokens), collector)
+    engine.submit(Prompt(id_, token_ids, max_tokens), collector)
     return collector
 
 
@@ -85,3 +89,25 @@ def test_a_request_that_openvino_refuses_fails_alone(new_pipeline: Callable[...,
         good, empty = ask(engine, 1), ask(engine, 2, prompt_tokens=0)
         assert empty.wait().error == "engine: Prompt length cannot be 0"
         assert good.wait().finish is Finish.LENGTH
+
+
+@pytest.mark.parametrize("first", [1, 5, 20])
+def test_who_comes_in_a_crowd_while_others_are_answered_gets_what_he_would_get_alone(
+    tiny_student: Path, first: int
+) -> None:
+    student = Student(engine="openvino", base_model="random", max_tokens=LONG, eos_token_ids=(2,))
+    prompts = [(10, 11, 12, *(20 + int(digit) for digit in str(number))) for number in range(32)]
+    with closing(build(tiny_student, student, Settings())) as engine:
+        alone = [submit(engine, id_, prompt).wait().token_ids for id_, prompt in enumerate(prompts)]
+        crowd = [Collector() for _ in prompts]
+
+        def bring_the_others(delta: Delta) -> None:
+            if not crowd[first - 1].begun.is_set():  # in the engine's thread: they all come between two steps
+                for number in range(first, len(prompts)):
+                    engine.submit(Prompt(100 + number, prompts[number], 20), crowd[number])
+            crowd[first - 1](delta)
+
+        for number in range(first):
+            emit = bring_the_others if number == first - 1 else crowd[number]
+            engine.submit(Prompt(100 + number, prompts[number], 20), emit)
+        assert [collector.wait().token_ids for collector in crowd] == alone
