@@ -58,7 +58,7 @@ class OpenVino:
         scheduler = openvino_genai.SchedulerConfig()
         scheduler.max_num_seqs = MAX_RUNNING
         scheduler.cache_size = CACHE_GB
-        scheduler.enable_prefix_caching = True
+        # Left off, as in serving: enable_prefix_caching, with which some of those who come together get wrong answers.
         self._pipeline = openvino_genai.ContinuousBatchingPipeline(
             models_path=str(directory), scheduler_config=scheduler, device="CPU"
         )
