@@ -7,6 +7,7 @@ without them, as the teacher's alone, rather than with a promotion of the day be
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
@@ -21,6 +22,7 @@ from services.topics import CANDIDATES, DEAD_LETTERS, EXCHANGES, FEEDBACK, FORGO
 
 READ_WITHIN_S: Final = 20.0
 KAFKA_S: Final = 5.0
+LOOKS_AT_ONCE: Final = 8
 TRAFFIC: Final[Mapping[str, Sequence[str]]] = {
     REQUESTS.name: ("intake",),
     EXCHANGES.name: ("sink", "sampler"),
@@ -52,11 +54,14 @@ def await_read(settings: KafkaSettings, group: str, topics: tuple[str, ...]) -> 
 def put_down(settings: KafkaSettings, file: Path) -> None:
     """Write the topics that are kept to the file: whole or not at all."""
     with suppress(Overloaded):
-        unread = [topic for topic, groups in TRAFFIC.items() if not _read_by(settings, groups, topic)]
         fresh = file.with_suffix(".new")
-        with fresh.open("w") as out:
-            for topic in (*KEPT, *unread):
-                out.writelines(f"{Line.model_validate(one).model_dump_json()}\n" for one in _all(settings, topic))
+        # Side by side, for each look takes a second. What is kept is small; what was not read may not be.
+        with ThreadPoolExecutor(LOOKS_AT_ONCE) as looks, fresh.open("w") as out:
+            read = looks.map(lambda topic: _read_by(settings, TRAFFIC[topic], topic), TRAFFIC)
+            kept = looks.map(lambda topic: list(_all(settings, topic)), KEPT)
+            unread = (_all(settings, topic) for topic, had in zip(TRAFFIC, read, strict=True) if not had)
+            for records in (*kept, *unread):
+                out.writelines(f"{Line.model_validate(one).model_dump_json()}\n" for one in records)
         fresh.replace(file)
 
 
