@@ -8,7 +8,7 @@ from rich.console import Console, RenderableType
 from services.audit import Account, Audit
 from services.audit.arithmetic import Course
 from services.audit.letters import Letter, Spot
-from services.cli import audit, dead_letters
+from services.cli import audit_text, dead_letters
 
 SOURCE = "01a1fe16-d912-7194-bd4b-4bdd2e300cbf"
 LARGE = Account(
@@ -27,7 +27,7 @@ def printed(*what: RenderableType) -> list[str]:
 @pytest.mark.parametrize("read", [True, False])
 def test_the_audit_cuts_no_figure_and_no_heading(read: bool) -> None:
     found = Audit([LARGE], LARGE)
-    lines = printed(*audit.table(found, {SOURCE: 15_990_000}, read, all_=False))
+    lines = printed(*audit_text.table(found, {SOURCE: 15_990_000}, read, all_=False))
     assert max(map(len, lines)) <= 80
     upper, lower, _, source, figures, total, sums = lines
     heads = ["answered", "on", "Kafka", "stored", "in", "flight", "dead", "letters", "missing", "oldest", "s"]
@@ -43,8 +43,8 @@ def test_the_audit_cuts_no_figure_and_no_heading(read: bool) -> None:
 def test_the_audit_leaves_out_sources_that_ended_whole() -> None:
     whole = Account("whole", answered=1, acknowledged=1, stored=1, course=Course.ENDED)
     found = Audit([LARGE, whole], LARGE)
-    assert not any("whole" in line for line in printed(*audit.table(found, {}, read=False, all_=False)))
-    assert any("whole ended" in line for line in printed(*audit.table(found, {}, read=False, all_=True)))
+    assert not any("whole" in line for line in printed(*audit_text.table(found, {}, read=False, all_=False)))
+    assert any("whole ended" in line for line in printed(*audit_text.table(found, {}, read=False, all_=True)))
 
 
 def test_a_dead_letters_reason_is_there() -> None:
