@@ -161,4 +161,6 @@ def _refused_connection(error: BaseException) -> str:
 
 
 def _short(error: BaseException) -> str:
-    return str(error).strip()[:300]
+    """What the server said, without the client's words before and behind it."""
+    told = str(error).strip()
+    return (told.partition("DB::Exception: ")[2] or told).partition(" (for url ")[0][:300]

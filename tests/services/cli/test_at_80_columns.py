@@ -1,12 +1,14 @@
 """What is printed keeps every heading, figure and reason in 80 columns, which is also what a pipe or a log has."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console, RenderableType
 
 from services.audit import Account, Audit
 from services.audit.arithmetic import Course
+from services.audit.graves import Grave
 from services.audit.letters import Letter, Spot
 from services.cli import audit_text, dead_letters
 
@@ -52,7 +54,8 @@ def test_a_dead_letters_reason_is_there() -> None:
     letter = Letter(
         Spot(3, 1_234_567), "exchanges", 2, 7_654_321, reason, 1_795_264_289_738, 1_048_576, None, left=True
     )
-    lines = printed(dead_letters.table([letter], {letter.spot}))
+    other = replace(letter, spot=Spot(0, 5), reason="its candidate has 9,999,999 bytes", by="sampler")
+    lines = printed(dead_letters.table([Grave([replace(letter, by="sink"), other], sent_back=True)]))
     assert max(map(len, lines)) <= 80
     words = " ".join(" ".join(lines).split())
     for said in (
@@ -64,4 +67,5 @@ def test_a_dead_letters_reason_is_there() -> None:
         "sent back",
     ):
         assert said in words
-    assert reason in words
+    assert f"sink: {reason}" in words
+    assert "sampler: its candidate has 9,999,999 bytes" in words
