@@ -61,7 +61,7 @@ class ClickHouse:
 
     def create_database(self) -> None:
         """Create the settings' database if it is not there."""
-        with _translated():
+        with self._translated():
             client = self._connected("default")
             client.command(f"CREATE DATABASE IF NOT EXISTS `{self._settings.clickhouse_database}`")
             client.close()
@@ -72,7 +72,7 @@ class ClickHouse:
         Raises BadEvent if one of the rows can't be taken; none is then inserted. Halve them to find it.
         """
         given = list(rows)
-        with _translated(), _refusals(table):
+        with self._translated(), _refusals(table):
             try:
                 self._ready().insert(table, given, column_names=columns, settings=_settings(token))
             finally:
@@ -80,18 +80,18 @@ class ClickHouse:
 
     def load(self, table: str, statement: str, rows: Sequence[bytes], token: str) -> None:
         """As `insert`, of rows that the server reads by the statement's FORMAT: they follow it one behind the other."""
-        with _translated(), _refusals(table):
+        with self._translated(), _refusals(table):
             body = b"".join((statement.encode(), b"\n", *rows))
             self._ready().raw_insert("", insert_block=body, settings=_settings(token))
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
         """The rows of a SELECT, by column name. Parameters are bound by the server: `{name:Type}`."""
-        with _translated():
+        with self._translated():
             return list(self._ready().query(sql, parameters=dict(parameters or {})).named_results())
 
     def command(self, sql: str) -> None:
         """Run a statement that returns nothing."""
-        with _translated():
+        with self._translated():
             self._ready().command(sql)
 
     def close(self) -> None:
@@ -99,6 +99,10 @@ class ClickHouse:
         if self._client is not None:
             self._client.close()
             self._client = None
+
+    def _translated(self) -> "_Translated":
+        url = urlsplit(self._settings.clickhouse_url)
+        return _Translated(f"ClickHouse at {url.scheme}://{url.netloc.rpartition('@')[2]} (CLICKHOUSE_URL)")
 
     def _ready(self) -> Client:
         if self._client is None:
@@ -123,15 +127,20 @@ def _refusals(table: str) -> Iterator[None]:
         raise BadEvent(f"{table} refuses it: {_short(error)}") from error
 
 
-class _translated:  # noqa: N801 - reads as a phrase
+class _Translated:
     """Turns a server that is away, slow or full into Overloaded. What it says of our statements passes unchanged."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
 
     def __enter__(self) -> None:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, (DatabaseError, InterfaceError, OSError)) and _passes(error):
-            raise Overloaded(f"ClickHouse can't be used now: {_short(error)}") from error
+            if refused := _refused_connection(error):
+                raise Overloaded(f"{self._server} does not answer: {refused}") from error
+            raise Overloaded(f"{self._server} can't be used now: {_short(error)}") from error
 
 
 def _passes(error: BaseException) -> bool:
@@ -144,5 +153,14 @@ def _passes(error: BaseException) -> bool:
             return isinstance(error, OperationalError | InterfaceError | OSError) or type(error) is DatabaseError
 
 
+def _refused_connection(error: BaseException) -> str:
+    """What the system said of the connection, without the client's wrappings; empty where it is not that."""
+    while (deeper := error.__cause__ or error.__context__) is not None:
+        error = deeper
+    return error.strerror or "" if isinstance(error, OSError) else ""
+
+
 def _short(error: BaseException) -> str:
-    return str(error).strip()[:300]
+    """What the server said, without the client's words before and behind it."""
+    told = str(error).strip()
+    return (told.partition("DB::Exception: ")[2] or told).partition(" (for url ")[0][:300]

@@ -8,6 +8,7 @@ import grpc
 import typer
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -16,6 +17,8 @@ from services.errors import Overloaded
 
 console: Final = Console(soft_wrap=True)
 errors: Final = Console(stderr=True, soft_wrap=True)
+NOT_ASKED: Final = 2
+IS_IT_UP: Final = "; is it up? `tutelage up` starts a stack, --state names the folder of one that runs"
 WHO: Final = ("teacher", "student", "cascade")
 UNKNOWN: Final = "\N{EN DASH}"
 """Stands for a figure that nobody took: imported answers come without their latency, and often without their price."""
@@ -38,21 +41,25 @@ def progress() -> Progress:
 
 @contextmanager
 def clear_errors() -> Iterator[None]:
-    """Errors that a user can mend end the command with one line and exit code 1, without a trace."""
+    """Errors that a user can mend end the command with one line, without a trace.
+
+    The exit code is NOT_ASKED where a service, Kafka or ClickHouse could not be asked, else 1.
+    """
     try:
         yield
     except grpc.RpcError as error:
         away = error.code() is grpc.StatusCode.UNAVAILABLE
-        hint = "; is it up? `tutelage up` starts a stack, --state names the folder of one that runs" if away else ""
-        raise fail(f"{error.code().name}: {error.details()}{hint}") from error
-    except (Overloaded, ValueError, KeyError, OSError) as error:
+        raise fail(f"{error.code().name}: {error.details()}", away) from error
+    except Overloaded as error:
+        raise fail(str(error), away=True) from error
+    except (ValueError, KeyError, OSError) as error:
         raise fail(str(error.args[0] if isinstance(error, KeyError) else error)) from error
 
 
-def fail(message: str) -> typer.Exit:
-    """Print the message as an error; raise what this returns."""
-    errors.print(f"[bold red]error[/] {message}", highlight=False)
-    return typer.Exit(1)
+def fail(message: str, away: bool = False) -> typer.Exit:
+    """Print the message as an error; raise what this returns. `away`: for nobody could be asked."""
+    errors.print(f"[bold red]error[/] {escape(message)}{IS_IT_UP if away else ''}", highlight=False)
+    return typer.Exit(NOT_ASKED if away else 1)
 
 
 def score_table(report: dict[str, Any], trained_on: str = "") -> Table:

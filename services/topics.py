@@ -7,6 +7,7 @@ have only logs may send topic `requests` JSON in the OpenAI request shape.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import blake2b
 from typing import Any, Final
 
 from google.protobuf.message import DecodeError, Message
@@ -23,6 +24,8 @@ FORGOTTEN: Final = "forgotten"
 """Keys of the sampler's memory that an erasure covers, each a record without a value."""
 LEFT_BYTES: Final = "dead-left-bytes"
 """On a dead letter that was too large for its topic: so many bytes are still where it came from."""
+LEFT_DIGEST: Final = "dead-left-digest"
+DEAD_BY: Final = "dead-by"
 CUT_FROM: Final = "tutelage.cut_from_bytes"
 """In a request's metadata: its exchange had this many bytes, too many for Kafka, and long texts are shortened."""
 
@@ -94,7 +97,16 @@ def decode(record: Record) -> Any:
     try:
         return message.FromString(record.value)
     except DecodeError as error:
-        raise BadEvent(f"not a {message.DESCRIPTOR.full_name}: {error}") from error
+        raise BadEvent(f"not a {message.DESCRIPTOR.full_name}: {_what_is_wrong(record)}") from error
+
+
+def _what_is_wrong(record: Record) -> str:
+    """Of bytes that protobuf can't read; it says no more itself."""
+    told = f"protobuf can't read its {len(record.value):,} bytes"
+    if record.value.lstrip()[:1] not in {b"{", b"["}:
+        return told
+    header = f"; with the header {CONTENT_TYPE}: application/json they would be read as that"
+    return f"{told}, which look like JSON{header if record.topic == REQUESTS.name else ''}"
 
 
 @lru_cache(maxsize=1024)
@@ -119,12 +131,16 @@ def position(record: Record) -> tuple[str, int] | None:
     return (exchange.source, exchange.sequence) if exchange.sequence else None
 
 
-HOLLOW: Final = frozenset({"dead-topic", "dead-partition", "dead-offset", "dead-reason", SOURCE, SEQUENCE})
+HOLLOW: Final = frozenset({"dead-topic", "dead-partition", "dead-offset", "dead-reason", DEAD_BY, SOURCE, SEQUENCE})
 
 
-def dead_letter(record: Record, reason: str) -> Record:
-    """The same bytes on `dead-letters`, with where they came from and why they are there."""
+def dead_letter(record: Record, reason: str, by: str) -> Record:
+    """The same bytes on `dead-letters`, with where they came from and why they are there.
+
+    `by`: the service that can't handle them. Each that reads a topic says so for itself, of the same record, too.
+    """
     origin = {
+        DEAD_BY: by.encode(),
         "dead-topic": record.topic.encode(),
         "dead-partition": str(record.partition).encode(),
         "dead-offset": str(record.offset).encode(),
@@ -139,4 +155,10 @@ def hollow(letter: Record) -> Record:
     Key, headers and bytes are read from there when it is looked at or sent back, for as long as that topic keeps them.
     """
     kept = {name: value for name, value in letter.headers.items() if name in HOLLOW}
-    return Record(DEAD_LETTERS, b"", b"", {**kept, LEFT_BYTES: b"%d" % len(letter.value)})
+    left = {LEFT_BYTES: b"%d" % len(letter.value), LEFT_DIGEST: digest(letter.value).encode()}
+    return Record(DEAD_LETTERS, b"", b"", {**kept, **left})
+
+
+def digest(value: bytes) -> str:
+    """By which a record's bytes are known where they are not."""
+    return blake2b(value, digest_size=16).hexdigest()

@@ -1,14 +1,14 @@
 """What an audit concludes from what was seen; pure.
 
-Of every source: answered = stored + in flight + dead letters + missing. A sequence is missing if it had been on Kafka,
-for all that its gateway said, at an earlier look, and is still not stored: so a look at a running system needs another
-before it, as long ago as the sink may take. What is not yet acknowledged by Kafka is in flight, in its gateway's spool,
-for as long as that gateway is heard of.
+Of every source: answered = stored + in flight + dead letters + missing + written off. A sequence is missing if it had
+been on Kafka, for all that its gateway said, at an earlier look, and is still not stored: so a look at a running system
+needs another before it, as long ago as the sink may take. What is not yet acknowledged by Kafka is in flight, in its
+gateway's spool, for as long as that gateway is heard of. What a person wrote off as lost and never came is counted by
+itself, for ever; what of it turns up is stored, or a dead letter, as any other.
 """
 
-from bisect import bisect_right
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Final
@@ -44,6 +44,8 @@ class Look:
     course: Course = Course.OPEN
     oldest_s: float = 0.0
     """Age of the oldest that Kafka had not acknowledged; 0 if there was none."""
+    written_off: Sequence[Range] = ()
+    """What a person has said is lost, in any order, whatever became of it since."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ class Account:
     oldest_s: float = 0.0
     course: Course = Course.OPEN
     missing_at: Sequence[Range] = ()
+    written_off: int = 0
+    written_off_at: Sequence[Range] = ()
 
 
 @dataclass(frozen=True)
@@ -101,15 +105,31 @@ def ranges_of(numbers: Iterable[int]) -> list[Range]:
     return ranges
 
 
-def without(ranges: Sequence[Range], numbers: Iterable[int]) -> list[Range]:
-    """What is left of ascending ranges when some numbers are taken out."""
-    starts = [first for first, _ in ranges]
-    cuts: defaultdict[int, list[int]] = defaultdict(list)
-    for number in sorted(set(numbers)):
-        at = bisect_right(starts, number) - 1
-        if at >= 0 and number <= ranges[at][1]:
-            cuts[at].append(number)
-    return [piece for at, one in enumerate(ranges) for piece in _pieces(one, cuts[at])]
+def joined(ranges: Iterable[Range]) -> list[Range]:
+    """Ranges in any order, ascending, those that touch or overlap made one."""
+    whole: list[Range] = []
+    for first, last in sorted(ranges):
+        if whole and first <= whole[-1][1] + 1:
+            whole[-1] = whole[-1][0], max(last, whole[-1][1])
+        else:
+            whole.append((first, last))
+    return whole
+
+
+def without(ranges: Iterable[Range], taken: Iterable[Range]) -> list[Range]:
+    """What is left of ascending ranges when others, in any order, are taken out."""
+    cuts = joined(taken)
+    firsts, lasts = [first for first, _ in cuts], [last for _, last in cuts]
+    return [
+        piece
+        for first, last in ranges
+        for piece in _pieces((first, last), cuts[bisect_left(lasts, first) : bisect_right(firsts, last)])
+    ]
+
+
+def within(ranges: Sequence[Range], chosen: Iterable[Range]) -> list[Range]:
+    """The part of ascending ranges that others, in any order, have too."""
+    return without(ranges, without(ranges, chosen))
 
 
 def up_to(ranges: Iterable[Range], bound: int) -> list[Range]:
@@ -117,27 +137,36 @@ def up_to(ranges: Iterable[Range], bound: int) -> list[Range]:
     return [(first, min(last, bound)) for first, last in ranges if first <= bound]
 
 
-def _pieces(one: Range, cuts: Sequence[int]) -> list[Range]:
-    starts, ends = [one[0], *(cut + 1 for cut in cuts)], [*(cut - 1 for cut in cuts), one[1]]
-    return [(first, last) for first, last in zip(starts, ends, strict=True) if first <= last]
+def _pieces(one: Range, cuts: Iterable[Range]) -> Iterator[Range]:
+    """What ascending cuts, each of which meets the range, leave of it."""
+    start = one[0]
+    for first, last in cuts:
+        if start < first:
+            yield start, first - 1
+        start = last + 1
+    if start <= one[1]:
+        yield start, one[1]
 
 
 def _account(look: Look, bound: int, dead: Set[int]) -> Account:
-    nowhere = without(look.holes, dead)
-    missing_at = up_to(nowhere, bound)
-    holes, missing = count(look.holes), count(missing_at)
+    nowhere = without(look.holes, ranges_of(sorted(dead)))
+    written_off_at = within(nowhere, look.written_off)
+    lacking = without(nowhere, written_off_at)
+    missing_at = up_to(lacking, bound)
     return Account(
         source=look.source,
         answered=look.answered,
         acknowledged=look.acknowledged,
-        stored=look.answered - holes,
-        in_flight=count(nowhere) - missing,
-        dead=holes - count(nowhere),
-        missing=missing,
+        stored=look.answered - count(look.holes),
+        in_flight=count(lacking) - count(missing_at),
+        dead=count(look.holes) - count(nowhere),
+        missing=count(missing_at),
         put_aside=look.put_aside,
         oldest_s=look.oldest_s,
         course=look.course,
         missing_at=missing_at,
+        written_off=count(written_off_at),
+        written_off_at=written_off_at,
     )
 
 

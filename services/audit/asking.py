@@ -1,11 +1,11 @@
 """What ClickHouse knows of the ledger: every query of the audit stands here."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from services.audit.arithmetic import SILENT_S, Course, Look, Range, ranges_of
+from services.audit.arithmetic import SILENT_S, Course, Look, Range, joined, ranges_of
 from services.clickhouse import ClickHouse
 
 BLOCK: Final = 1048576
@@ -33,6 +33,8 @@ FROM (
 )
 ORDER BY source, block
 """  # noqa: S608 - a number of ours
+# What a person has said is lost.
+WRITTEN_OFF: Final = "SELECT source, first, last FROM written_off"
 # Ids that stand twice although the tables fold; days since 1970 are those of UUIDs that carry no time.
 DUPLICATES: Final = """
 SELECT count() - uniqExact(id) AS n FROM exchanges FINAL
@@ -54,7 +56,19 @@ def look(clickhouse: ClickHouse) -> list[Look]:
     """Every source as it is now. Raises Overloaded while ClickHouse can't be used."""
     told = {row["source"]: row for row in clickhouse.query(TOLD)}  # First: what is told is never behind what arrived.
     arrived = arrived_of(clickhouse.query(ARRIVED))
-    return [_look(source, told.get(source), arrived[source]) for source in sorted({*told, *arrived})]
+    gone = written_off(clickhouse)
+    return [
+        replace(_look(source, told.get(source), arrived[source]), written_off=gone.get(source, ()))
+        for source in sorted({*told, *arrived})
+    ]
+
+
+def written_off(clickhouse: ClickHouse) -> Mapping[str, Sequence[Range]]:
+    """Of each source, what was written off, whatever became of it since. Raises Overloaded."""
+    found: defaultdict[str, list[Range]] = defaultdict(list)
+    for row in clickhouse.query(WRITTEN_OFF):
+        found[row["source"]].append((int(row["first"]), int(row["last"])))
+    return found
 
 
 def duplicates(clickhouse: ClickHouse, days: int) -> int:
@@ -79,13 +93,13 @@ def arrived_of(rows: Iterable[dict[str, Any]]) -> defaultdict[str, _Arrived]:
 
 def _look(source: str, told: dict[str, Any] | None, arrived: _Arrived) -> Look:
     if told is None:
-        return Look(source, arrived.last, arrived.last, _joined(arrived.holes), course=Course.UNTOLD)
+        return Look(source, arrived.last, arrived.last, joined(arrived.holes), course=Course.UNTOLD)
     answered = max(int(told["told"]), arrived.last)
     return Look(
         source=source,
         answered=answered,
         acknowledged=answered if told["ended"] else min(int(told["acknowledged"]), answered),
-        holes=_joined(arrived.holes + _between(arrived.last + 1, answered)),
+        holes=joined(arrived.holes + _between(arrived.last + 1, answered)),
         put_aside=int(told["put_aside"]),
         course=_course(bool(told["ended"]), float(told["heard_s"])),
         oldest_s=float(told["oldest_s"]),
@@ -100,14 +114,3 @@ def _course(ended: bool, heard_s: float) -> Course:
 
 def _between(first: int, last: int) -> list[Range]:
     return [(first, last)] if first <= last else []
-
-
-def _joined(ranges: Sequence[Range]) -> list[Range]:
-    """Ascending ranges, those that touch made one."""
-    joined: list[Range] = []
-    for first, last in ranges:
-        if joined and joined[-1][1] == first - 1:
-            joined[-1] = joined[-1][0], last
-        else:
-            joined.append((first, last))
-    return joined

@@ -13,9 +13,11 @@ from itertools import islice
 from typing import Final, NamedTuple
 
 from services.kafka import Follower, everything
-from services.topics import DEAD_LETTERS, EXCHANGES, LEFT_BYTES, Record, position
+from services.topics import DEAD_BY, DEAD_LETTERS, EXCHANGES, LEFT_BYTES, LEFT_DIGEST, Record, digest, position
 
-DEAD_HEADERS: Final = frozenset({"dead-topic", "dead-partition", "dead-offset", "dead-reason", LEFT_BYTES})
+DEAD_HEADERS: Final = frozenset(
+    {"dead-topic", "dead-partition", "dead-offset", "dead-reason", DEAD_BY, LEFT_BYTES, LEFT_DIGEST}
+)
 REPLAYED: Final = "replayed"
 REPLAYED_FROM: Final = "replayed-from"
 REMEMBERED: Final = 100_000
@@ -47,6 +49,10 @@ class Letter:
     """An exchange's source and sequence."""
     left: bool = False
     """It was too large for this topic: its bytes are still where it came from."""
+    by: str = ""
+    """The service that buried it; empty where an older version did."""
+    digest: str = ""
+    """Of the record's bytes, by services.topics.digest; empty where an older version left them on their topic."""
 
     @property
     def origin(self) -> Spot:
@@ -77,6 +83,8 @@ def letter_of(record: Record) -> Letter | None:
         size_bytes=_number(headers[LEFT_BYTES]) if LEFT_BYTES in headers else len(record.value),
         place=position(record) if headers["dead-topic"] == EXCHANGES.name else None,
         left=LEFT_BYTES in headers,
+        by=headers.get(DEAD_BY, ""),
+        digest=headers.get(LEFT_DIGEST, "") if LEFT_BYTES in headers else digest(record.value),
     )
 
 

@@ -11,7 +11,8 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Turns the LLM traffic you already pay for into a small model that you own.",
 )
-for group in (stack.app, logs.app, importing.app, runs.app, watch.app, audit.app, erase.app):
+for group in (stack.app, logs.app, importing.app, runs.app, watch.app, erase.app):
     app.registered_commands.extend(group.registered_commands)
+app.add_typer(audit.app, name="audit")
 app.add_typer(runs.run_app, name="run")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from rich.table import Column, Table
 
-from services.audit.letters import DEAD_HEADERS, Letter, Spot, letter_of, opened, spot_of
+from services.audit.graves import Grave, graves
+from services.audit.letters import DEAD_HEADERS, Letter, opened, spot_of
 from services.audit.reading import masked, readable
 from services.cli.ends import kind
 from services.cli.sending_back import KAFKA_S, record_at, send_back, with_bytes
@@ -31,26 +32,31 @@ def list_(
     topic: TopicOption = "",
     reason: ReasonOption = "",
     limit: Annotated[int, typer.Option(min=0, help="Show this many, the latest.")] = 50,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a letter, all of them.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a record, all of them.")] = False,
     state: StateOption = STATE,
 ) -> None:
-    """The letters, and how many there are for each reason."""
+    """The records that services could not handle, and how many there are for each reason.
+
+    A record is one line, however many services have buried it, each with a letter of its own.
+    """
     with clear_errors():
-        letters, sent_back = _letters(settings(state))
-    chosen = [letter for letter in letters if matches(letter, topic, reason)]
+        chosen = [grave for grave in _graves(settings(state)) if matches(grave, topic, reason)]
     if as_json:
-        for letter in chosen:
-            typer.echo(json.dumps({**asdict(letter), "replayed": letter.spot in sent_back}))
+        for grave in chosen:
+            typer.echo(json.dumps(_data(grave)))
         return
-    console.print(table(chosen[-limit:] if limit else [], sent_back))
-    for (origin, why), count in Counter((letter.topic, kind(letter.reason)) for letter in chosen).most_common():
+    console.print(table(chosen[-limit:] if limit else []))
+    for (origin, why), count in Counter(
+        (grave.letter.topic, kind(grave.letter.reason)) for grave in chosen
+    ).most_common():
         console.print(f"{count:>8}  {origin}: {masked(why)}", markup=False, highlight=False)
-    if left := sum(letter.left for letter in chosen):
+    if left := sum(grave.letter.left for grave in chosen):
         console.print(
             f"{left} too large to be buried: their bytes are where they came from, for as long as that keeps them"
         )
-    waiting = sum(letter.spot not in sent_back for letter in chosen)
-    console.print(f"{len(chosen)} letters, {waiting} of them not sent back", highlight=False)
+    waiting = sum(not grave.sent_back for grave in chosen)
+    letters = sum(len(grave.letters) for grave in chosen)
+    console.print(f"{len(chosen)} records in {letters} letters, {waiting} of them not sent back", highlight=False)
 
 
 @app.command()
@@ -58,15 +64,21 @@ def show(
     place: Annotated[str, typer.Argument(metavar="PARTITION:OFFSET", help="As `list` shows it.")],
     state: StateOption = STATE,
 ) -> None:
-    """One letter: where it came from, why it is here, and its bytes as far as they can be read."""
+    """One letter: where it came from, who can't handle it and why, and its bytes as far as they can be read."""
     with clear_errors():
-        found = settings(state)
-        record = record_at(found, DEAD_LETTERS, spot_of(place))
-        if record is None or (letter := letter_of(record)) is None:
+        found, spot = settings(state), spot_of(place)
+        grave = next((one for one in _graves(found) if spot in one.spots), None)
+        if grave is None or (record := record_at(found, DEAD_LETTERS, spot)) is None:
             raise fail(f"there is no letter at {place}")
+        letter = grave.letters[grave.spots.index(spot)]
         full = with_bytes(found, record, letter)
     came_from = f"{letter.topic}, partition {letter.partition}, offset {letter.offset}"
-    lines = {"came from": came_from, "reason": letter.reason, "buried at": _time(letter.at_ms)}
+    lines = {"came from": came_from, "reason": letter.reason, "buried": _buried(letter)}
+    for other in grave.letters:
+        if other != letter:
+            lines[f"the same record at {other.spot}"] = f"buried {_buried(other)}: {other.reason}"
+    if grave.sent_back:
+        lines["sent back"] = "yes"
     if letter.place:
         lines["in the ledger"] = f"source {letter.place[0]}, sequence {letter.place[1]}"
     if letter.left:
@@ -90,20 +102,19 @@ def replay(
     yes: Annotated[bool, typer.Option("--yes", help="Send without asking.")] = False,
     state: StateOption = STATE,
 ) -> None:
-    """Send letters back to the topics they came from, as they were, with a header `replayed-from`.
+    """Send records back to the topics they came from, as they were, with a header `replayed-from`.
 
-    A letter is sent at least once, and then remembered as sent: a second replay leaves it alone. One that can't be
-    handled now either comes back as a new letter.
+    A record goes back once, for all services that buried it, and is then remembered as sent: a second replay leaves it
+    alone. One that can't be handled now either comes back with new letters.
     """
     with clear_errors():
         found, only = settings(state), spot_of(place) if place else None
-        letters, sent_back = _letters(found)
         chosen = [
-            letter
-            for letter in letters
-            if only in (None, letter.spot)
-            and matches(letter, topic, reason)
-            and (again or letter.spot not in sent_back)
+            grave
+            for grave in _graves(found)
+            if (only is None or only in grave.spots)
+            and matches(grave, topic, reason)
+            and (again or not grave.sent_back)
         ]
         if not chosen:
             console.print("no letter is to be sent back")
@@ -112,36 +123,49 @@ def replay(
         send_back(found, chosen)
 
 
-def matches(letter: Letter, topic: str, reason: str) -> bool:
-    """Whether a letter is among those asked for, and came from a topic that there is."""
-    return letter.topic in TOPICS and topic in ("", letter.topic) and reason in letter.reason
+def matches(grave: Grave, topic: str, reason: str) -> bool:
+    """Whether a record is among those asked for, and came from a topic that there is."""
+    origin = grave.letter.topic
+    return origin in TOPICS and topic in ("", origin) and any(reason in one.reason for one in grave.letters)
 
 
-def _letters(found: CliSettings) -> tuple[list[Letter], set[Spot]]:
+def _graves(found: CliSettings) -> list[Grave]:
     follower = Follower(found, DEAD_LETTERS)
     follower.start(KAFKA_S)
     letters, sent_back = opened(everything(follower))
     follower.close()
-    return sorted(letters, key=lambda letter: letter.at_ms), sent_back
+    return graves(sorted(letters, key=lambda letter: letter.at_ms), sent_back)
 
 
-def table(letters: Sequence[Letter], sent_back: set[Spot]) -> Table:
-    """The letters; each one's reason under what there is to say of it, so that it is there in 80 columns, too."""
+def _data(grave: Grave) -> dict[str, Any]:
+    """As the letter that stands for it, and what is said of each."""
+    each = [{"spot": one.spot, "by": one.by, "reason": one.reason, "at_ms": one.at_ms} for one in grave.letters]
+    return {**asdict(grave.letter), "replayed": grave.sent_back, "letters": each}
+
+
+def table(chosen: Sequence[Grave]) -> Table:
+    """The records; each one's reasons under what there is to say of it, so that they are there in 80 columns, too."""
     shown = Table(Column("letter", no_wrap=True), "where it came from, when, how large; why it is here", **TIGHT)
-    for one in letters:
+    for grave in chosen:
+        one = grave.letter
         facts = [f"{one.topic} {one.origin}", _time(one.at_ms), f"{one.size_bytes:,} bytes"]
         facts += ["left there"] if one.left else []
-        facts += ["sent back"] if one.spot in sent_back else []
-        shown.add_row(str(one.spot), f"{', '.join(facts)}\n{escape(masked(one.reason))}")
+        facts += ["sent back"] if grave.sent_back else []
+        why = [f"{', '.join(by)}: {reason}" if by else reason for reason, by in grave.reasons.items()]
+        shown.add_row(str(one.spot), escape(masked("\n".join([", ".join(facts), *why]))))
     return shown
+
+
+def _buried(letter: Letter) -> str:
+    return f"{_time(letter.at_ms)}{f' by the {letter.by}' if letter.by else ''}"
 
 
 def _time(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(" ", "seconds") if at_ms >= 0 else "-"
 
 
-def _ask(chosen: Sequence[Letter], yes: bool) -> None:
-    counts = Counter(letter.topic for letter in chosen)
+def _ask(chosen: Sequence[Grave], yes: bool) -> None:
+    counts = Counter(grave.letter.topic for grave in chosen)
     what = ", ".join(f"{count} to {topic}" for topic, count in counts.most_common())
     if yes:
         return

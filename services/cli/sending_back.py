@@ -9,6 +9,7 @@ from typing import Final
 
 import typer
 
+from services.audit.graves import Grave
 from services.audit.letters import Letter, Spot, marker, returned, unmarked, whole
 from services.cli.logs import send
 from services.cli.settings import CliSettings
@@ -23,17 +24,20 @@ AT_ONCE: Final = 25  # A hundred mebibytes, if all are as large as records may b
 SHOWN: Final = 20
 
 
-def send_back(found: CliSettings, chosen: Sequence[Letter]) -> None:
-    """Send the letters, say what became of them.
+def send_back(found: CliSettings, chosen: Sequence[Grave]) -> None:
+    """Send each record once, mark all its letters, say what became of them.
 
     Raises Overloaded, and typer.Exit where Kafka does not acknowledge or a letter could not be sent.
     """
     producer, sent, refused, gone = Producer(found), Counter[str](), Counter[str](), list[Letter]()
     with progress() as bar:
-        shown = bar.add_task("letters", total=len(chosen), note="")
-        records = _bytes_of(found, chosen, gone)
+        shown = bar.add_task("records", total=len(chosen), note="")
+        marks = {one.letter.spot: one.spots for one in chosen}
+        records = _bytes_of(found, [one.letter for one in chosen], gone)
         while batch := list(islice(records, AT_ONCE)):
-            _send_batch(producer, batch, sent, refused)
+            not_taken = _send_batch(producer, batch, marks)
+            refused.update(not_taken.values())
+            sent.update(_topic(one) for one in batch if _spot(one) not in not_taken)
             bar.update(shown, advance=len(batch))
     for topic, count in sent.most_common():
         console.print(f"{count:>8}  sent back to {topic}", markup=False, highlight=False)
@@ -61,18 +65,24 @@ def _say_unsent(refused: Counter[str], gone: Sequence[Letter]) -> None:
         )
 
 
-def _send_batch(producer: Producer, batch: Sequence[Record], sent: Counter[str], refused: Counter[str]) -> None:
-    """Letters first, and only what Kafka has is marked as sent."""
-    letters = {Spot(letter.partition, letter.offset): letter for letter in batch}
+def _send_batch(producer: Producer, batch: Sequence[Record], marks: Mapping[Spot, Sequence[Spot]]) -> dict[Spot, str]:
+    """Records first, and only what Kafka has is marked as sent; returns the rest, and why."""
+    letters = {_spot(letter): letter for letter in batch}
     not_taken = _not_taken(producer, {spot: returned(letter) for spot, letter in letters.items()})
     # What fitted its topic to the byte fits it again only without the header that says where it has been.
     not_taken = _not_taken(producer, {spot: unmarked(returned(letters[spot])) for spot in not_taken})
-    refused.update(not_taken.values())
-    for spot, letter in letters.items():
-        if spot not in not_taken:
-            sent[letter.headers["dead-topic"].decode()] += 1
-            send(producer, marker(spot), lambda _refused: None)
+    for spot in (one for sent in letters.keys() - not_taken.keys() for one in marks[sent]):
+        send(producer, marker(spot), lambda _refused: None)
     _flush(producer)
+    return not_taken
+
+
+def _spot(letter: Record) -> Spot:
+    return Spot(letter.partition, letter.offset)
+
+
+def _topic(letter: Record) -> str:
+    return letter.headers["dead-topic"].decode()
 
 
 def _not_taken(producer: Producer, records: Mapping[Spot, Record]) -> dict[Spot, str]:

@@ -37,7 +37,8 @@ def status(task: Annotated[str, typer.Argument(help="Only this task.")] = "", st
         clickhouse.close()
     console.print(
         f"ledger: {ledger.stored} of {ledger.answered} exchanges stored, {ledger.in_flight} on their way, "
-        f"{ledger.missing} missing{' or in the dead letters: see `tutelage audit`' if ledger.missing else ''}",
+        f"{ledger.missing} missing{' or in the dead letters: see `tutelage audit`' if ledger.missing else ''}"
+        f"{f', {ledger.written_off} written off' if ledger.written_off else ''}",
         highlight=False,
     )
 

@@ -58,6 +58,7 @@ def show(found: Audit, duplicates: int) -> None:
         ("in_flight", total.in_flight),
         ("dead_letters", total.dead),
         ("missing", total.missing),
+        ("written_off", total.written_off),
         ("put_aside", total.put_aside),
         ("duplicates", duplicates),
     ):

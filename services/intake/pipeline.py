@@ -12,8 +12,9 @@ from services.intake.progress import Progress
 from services.intake.reading import read
 from services.intake.settings import IntakeSettings
 from services.kafka import Consumer, Producer
-from services.topics import Record, dead_letter, hollow
+from services.topics import Record, dead_letter
 
+SERVICE: Final = "intake"
 POLL_S: Final = 0.1
 COMMIT_EVERY_S: Final = 0.5
 
@@ -98,13 +99,7 @@ class Pipeline:
         self._progress.answer(record)
 
     async def _bury(self, record: Record, reason: str) -> None:
-        """Return when Kafka has the dead letter. Raises RuntimeError if it refuses it for good."""
-        letter = dead_letter(record, reason)
-        if await self._refused(letter) and (why := await self._refused(hollow(letter))):
-            raise RuntimeError(f"Kafka refuses a dead letter: {why}")
-
-    async def _refused(self, letter: Record) -> str:
-        """Why Kafka does not take it; empty once it has it."""
+        """Return when Kafka has the dead letter."""
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._producer.send(letter, answer.set_result)  # `_settle` polls for the answer.
-        return await answer
+        self._producer.bury(dead_letter(record, reason, SERVICE), answer.set_result)  # `_settle` polls for the answer.
+        await answer

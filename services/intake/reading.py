@@ -18,7 +18,7 @@ def read(record: Record, max_bytes: int) -> inference.Request:
     same offset holds another request, and must have another id.
     """
     if len(record.value) > max_bytes:
-        raise BadEvent(f"{len(record.value)} bytes are above the limit of {max_bytes}")
+        raise BadEvent(f"{len(record.value):,} bytes are above the limit of {max_bytes:,} (INTAKE_MAX_REQUEST_BYTES)")
     declared = record.headers.get(CONTENT_TYPE, b"").partition(b";")[0].strip().lower()
     request: inference.Request = parse_request(_json(record.value)) if declared == JSON_TYPE else decode(record)
     if not request.request_id:

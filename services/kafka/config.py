@@ -4,8 +4,9 @@ import logging
 import time
 from typing import Any, Final
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
+from services.errors import Overloaded
 from services.settings import KafkaSettings
 
 MAX_MESSAGE_BYTES: Final = 4 * 1024 * 1024
@@ -55,6 +56,12 @@ def consumer_config(settings: KafkaSettings, group: str) -> dict[str, Any]:
         **(timeouts if settings.kafka_group_protocol == "classic" else {}),
         **settings.kafka_options,
     }
+
+
+def no_answer(settings: KafkaSettings, error: KafkaException) -> Overloaded:
+    """What to raise where Kafka, asked for something, gave an error instead: who was asked, and what came."""
+    why = error.args[0].str() if isinstance(error.args[0], KafkaError) else str(error)
+    return Overloaded(f"Kafka at {settings.kafka_bootstrap_servers} (KAFKA_BOOTSTRAP_SERVERS) does not answer: {why}")
 
 
 class Complaints:

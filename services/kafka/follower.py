@@ -9,7 +9,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, KafkaError, KafkaExcep
 from confluent_kafka import Consumer as _Consumer
 
 from services.errors import Overloaded
-from services.kafka.config import consumer_config
+from services.kafka.config import consumer_config, no_answer
 from services.kafka.records import polled, records_of
 from services.settings import KafkaSettings
 from services.topics import Record
@@ -24,6 +24,7 @@ class Follower:
 
     def __init__(self, settings: KafkaSettings, topic: str, from_end: bool = False) -> None:
         config = consumer_config(settings, f"follower-{uuid_utils.uuid7()}")
+        self._settings = settings
         self._from_end = from_end
         self._since_ms = 0.0
         self._consumer = _Consumer({**config, "enable.partition.eof": True})
@@ -38,7 +39,7 @@ class Follower:
         try:
             metadata = self._consumer.list_topics(self._topic, timeout=timeout_s).topics[self._topic]
         except KafkaException as error:
-            raise Overloaded(f"Kafka does not answer: {error}") from error
+            raise no_answer(self._settings, error) from error
         if not metadata.partitions:
             raise Overloaded(f"topic {self._topic} does not exist yet")
         start = OFFSET_END if self._from_end else OFFSET_BEGINNING
@@ -79,7 +80,7 @@ class Follower:
                 for place in self._consumer.assignment()
             }
         except KafkaException as error:
-            raise Overloaded(f"Kafka does not answer: {error}") from error
+            raise no_answer(self._settings, error) from error
 
     def close(self) -> None:
         """Let go of the connection."""

@@ -7,8 +7,7 @@ from typing import Final
 from confluent_kafka import Consumer as _Consumer
 from confluent_kafka import KafkaException, TopicPartition
 
-from services.errors import Overloaded
-from services.kafka.config import consumer_config
+from services.kafka.config import consumer_config, no_answer
 from services.kafka.follower import Follower, everything
 from services.settings import KafkaSettings
 
@@ -29,7 +28,7 @@ def _committed(settings: KafkaSettings, group: str, topic: str) -> dict[int, int
             numbers = consumer.list_topics(topic, ANSWER_S).topics[topic].partitions
             places = consumer.committed([TopicPartition(topic, number) for number in numbers], ANSWER_S)
         except KafkaException as error:
-            raise Overloaded(f"Kafka does not answer: {error}") from error
+            raise no_answer(settings, error) from error
     return {place.partition: max(0, int(place.offset)) for place in places}  # Below 0: nothing is committed.
 
 

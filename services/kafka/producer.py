@@ -11,7 +11,7 @@ from confluent_kafka import Producer as _Producer
 from services.errors import Overloaded
 from services.kafka.config import producer_config
 from services.settings import KafkaSettings
-from services.topics import Record
+from services.topics import Record, hollow
 
 Acked = Callable[[str], None]
 """Called once per record when Kafka has it ('') or has refused it for good (why)."""
@@ -42,6 +42,22 @@ class Producer:
             self._produce(record, acked)
         except BufferError as error:
             raise Overloaded("the producer's queue is full: Kafka is slow or away") from error
+
+    def bury(self, letter: Record, acked: Acked = lambda _error: None) -> None:
+        """`send` a dead letter; if it is too large for its topic, what says where it lies instead.
+
+        One that Kafka does not take even so is a RuntimeError in `poll` or `flush`: the process must restart.
+        """
+        self.send(letter, partial(self._buried, letter, acked))
+
+    def _buried(self, letter: Record, acked: Acked, why: str) -> None:
+        if not why:
+            acked("")
+            return
+        try:
+            self.send(hollow(letter), partial(_or_stop, acked))
+        except Overloaded:
+            self._again.append((hollow(letter), partial(_or_stop, acked)))
 
     def _produce(self, record: Record, acked: Acked) -> None:
         delivered = partial(self._delivered, record, acked)
@@ -85,3 +101,9 @@ class Producer:
         """Wait until everything is acknowledged; return how many records still are not."""
         self._send_again()
         return int(self._producer.flush(timeout_s)) + len(self._again)
+
+
+def _or_stop(acked: Acked, why: str) -> None:
+    if why:
+        raise RuntimeError(f"Kafka refuses a dead letter: {why}")
+    acked("")

@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as _Producer
 
 from services.errors import Overloaded
-from services.kafka.config import producer_config
+from services.kafka.config import no_answer, producer_config
 from services.settings import KafkaSettings
 
 AT_ONCE: Final = 50_000  # Half of the producer's queue.
@@ -25,7 +25,7 @@ def bury(settings: KafkaSettings, wanted: Callable[[str], bool], keys: Sequence[
     try:
         known = producer.list_topics(timeout=FLUSH_S).topics
     except KafkaException as error:
-        raise Overloaded(f"Kafka does not answer: {error}") from error
+        raise no_answer(settings, error) from error
     found = {name: set(topic.partitions) for name, topic in known.items() if wanted(name)}
     places = [(name, key, partition) for name, own in found.items() for key, partition in keys if partition in own]
     for start in range(0, len(places), AT_ONCE):

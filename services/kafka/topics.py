@@ -8,8 +8,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from services.errors import Overloaded
-from services.kafka.config import MAX_MESSAGE_BYTES, client_config
+from services.kafka.config import MAX_MESSAGE_BYTES, client_config, no_answer
 from services.settings import KafkaSettings
 from services.topics import DEAD_LETTERS, FORGOTTEN, TOPICS
 
@@ -29,7 +28,7 @@ def create_topics(settings: KafkaSettings, partitions: int, replication: int = 1
         for future in admin.create_topics(wanted).values() if wanted else ():
             _await_created(future)
     except KafkaException as error:
-        raise Overloaded(f"Kafka does not answer: {error}") from error
+        raise no_answer(settings, error) from error
 
 
 def topic_config(name: str, replication: int) -> dict[str, str]:
@@ -70,7 +69,7 @@ def keeping(settings: KafkaSettings, wanted: Callable[[str], bool]) -> list[Keep
         futures = admin.describe_configs(resources, request_timeout=ANSWER_S) if resources else {}
         told = {resource.name: future.result(timeout=ANSWER_S) for resource, future in futures.items()}
     except KafkaException as error:
-        raise Overloaded(f"Kafka does not answer: {error}") from error
+        raise no_answer(settings, error) from error
     return [_keeping(name, {key: entry.value for key, entry in told[name].items()}) for name in names]
 
 

@@ -36,9 +36,9 @@ from services.topics import (
     dead_letter,
     decode,
     encode,
-    hollow,
 )
 
+SERVICE: Final = "sampler"
 CANDIDATE_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024  # The rest is for its key and headers.
 POLL_S: Final = 0.002
 """How often acknowledgements are looked for."""
@@ -82,13 +82,13 @@ def decide_batch(joiner: Joiner, records: Sequence[Record], now_s: float) -> lis
         except BadEvent as bad:
             telemetry.DEAD.labels(record.topic).inc()
             telemetry.log.warning("dead letter", topic=record.topic, offset=record.offset, reason=bad.reason)
-            dead.append(dead_letter(record, bad.reason))
+            dead.append(dead_letter(record, bad.reason, SERVICE))
     return [*latest.values(), *dead]
 
 
 def _fitting(record: Record) -> Record:
     if len(record.value) > CANDIDATE_BYTES:
-        raise BadEvent(f"its candidate has {len(record.value)} bytes; {CANDIDATE_BYTES} is the limit")
+        raise BadEvent(f"its candidate has {len(record.value):,} bytes; {CANDIDATE_BYTES:,} is the limit")
     return record
 
 
@@ -113,8 +113,6 @@ async def _produce(producer: Producer, records: Sequence[Record]) -> None:
     here and not in a thread, where each acknowledgement would wait for the interpreter's lock; the loop reads on.
     """
     refused = await _refused(producer, records)
-    if all(record.topic == DEAD_LETTERS for record, _ in refused):
-        refused = await _refused(producer, [hollow(letter) for letter, _ in refused])
     if refused:
         raise RuntimeError(f"Kafka refuses {len(refused)} records: {refused[0][1]}")
 
@@ -141,7 +139,7 @@ async def _polled(producer: Producer) -> None:
 
 def _queued(producer: Producer, record: Record, acked: Acked) -> bool:
     try:
-        producer.send(record, acked)
+        (producer.bury if record.topic == DEAD_LETTERS else producer.send)(record, acked)
     except Overloaded:
         return False
     return True

@@ -1,7 +1,6 @@
 """A batch into its table: insert, bury what ClickHouse refuses, and only then commit."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import partial
 from typing import Final
 
 from services import telemetry
@@ -11,9 +10,10 @@ from services.kafka import Consumer, Producer
 from services.sink.batch import Batch, Rows, token
 from services.sink.forgetting import Forgetting
 from services.sink.rows import TABLES
-from services.topics import Record, dead_letter, hollow
+from services.topics import Record, dead_letter
 
 Dead = list[tuple[Record, str]]
+SERVICE: Final = "sink"
 FLUSH_S: Final = 10.0
 NOT_THE_ROWS: Final = 10  # As many rows refused, and none taken: it is the table that is wrong.
 
@@ -98,26 +98,12 @@ def _bury(dead: Dead, producer: Producer) -> None:
     """Bring the dead letters to Kafka; return when it has them."""
     if not dead:
         return
-    refused: list[Record] = []
     for record, reason in dead:
-        letter = dead_letter(record, reason)
-        producer.send(letter, partial(_note_refusal, refused, letter))
-    _flush(producer)
-    for letter in refused:
-        producer.send(hollow(letter))
-    _flush(producer)
+        producer.bury(dead_letter(record, reason, SERVICE))
+    if left := producer.flush(FLUSH_S):
+        raise Overloaded(f"Kafka has not acknowledged {left} dead letters")
     for record, reason in dead:
         telemetry.DEAD.labels(record.topic).inc()
         telemetry.log.error(
             "dead letter", topic=record.topic, partition=record.partition, offset=record.offset, reason=reason
         )
-
-
-def _note_refusal(refused: list[Record], letter: Record, why: str) -> None:
-    if why:
-        refused.append(letter)
-
-
-def _flush(producer: Producer) -> None:
-    if left := producer.flush(FLUSH_S):
-        raise Overloaded(f"Kafka has not acknowledged {left} dead letters")

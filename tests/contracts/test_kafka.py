@@ -16,7 +16,7 @@ from deploy.local.part import Part
 from services.errors import Overloaded
 from services.kafka import MAX_MESSAGE_BYTES, Consumer, Follower, Producer, create_topics
 from services.settings import KafkaSettings
-from services.topics import TOPICS, Record
+from services.topics import TOPICS, Record, dead_letter
 from tests.fakes.kafka import FakeBroker, FakeConsumer, FakeFollower, FakeProducer
 from tests.fixtures.engines import accepting, started
 
@@ -232,6 +232,16 @@ def test_a_record_that_is_too_large_is_refused_for_good_and_stops_no_other(kafka
     assert producer.flush(10) == 0
     assert sorted(answers)[:2] == ["", ""]
     assert "too large" in sorted(answers)[2]
+
+
+def test_a_dead_letter_that_is_too_large_leaves_its_bytes_and_says_where(kafka: Kafka) -> None:
+    producer = kafka.producer()
+    answers: list[str] = []
+    for number, size in enumerate((5, MAX_MESSAGE_BYTES, 7)):
+        record = Record("a-topic", b"k", bytes(size), partition=0, offset=number)
+        producer.bury(dead_letter(record, "why", "a-service"), answers.append)
+    assert producer.flush(10) == 0
+    assert answers == ["", "", ""]
 
 
 def test_without_a_broker_records_wait_and_followers_say_so(away: Kafka, topic: str) -> None:

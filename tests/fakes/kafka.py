@@ -81,6 +81,8 @@ class FakeProducer(Producer):
 
     def flush(self, timeout_s: float) -> int:
         self.poll(timeout_s if self._broker.away else 0)
+        while self._queue and not self._broker.away:  # What a callback has sent.
+            self.poll(0)
         return len(self._queue)
 
 

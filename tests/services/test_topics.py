@@ -67,12 +67,44 @@ def test_arbitrary_bytes_are_a_message_or_a_bad_event(value: bytes) -> None:
         assert isinstance(topics.decode(record), events.Exchange)
 
 
+@pytest.mark.parametrize(
+    ("topic", "value", "said"),
+    [
+        ("exchanges", b"\xff" * 1234, "not a tutelage.v1.Exchange: protobuf can't read its 1,234 bytes"),
+        ("feedback", b' {"rating": 1}', "protobuf can't read its 14 bytes, which look like JSON"),
+        ("requests", b"[1]", "look like JSON; with the header content-type: application/json they would be read as"),
+    ],
+)
+def test_bytes_that_are_no_message_are_told_by_what_they_look_like(topic: str, value: bytes, said: str) -> None:
+    with pytest.raises(BadEvent) as bad:
+        topics.decode(topics.Record(topic, b"", value))
+    assert said in bad.value.reason
+
+
+def test_a_hollow_letter_knows_who_wrote_it_and_its_bytes_by_their_digest() -> None:
+    record = topics.Record("exchanges", b"k", b"\xff" * 99, {"a": b"b", "source": b"s", "sequence": b"7"}, 3, 14)
+    left = topics.hollow(topics.dead_letter(record, "too large", "sampler"))
+    assert (left.key, left.value) == (b"", b"")
+    assert left.headers == {
+        "dead-by": b"sampler",
+        "dead-topic": b"exchanges",
+        "dead-partition": b"3",
+        "dead-offset": b"14",
+        "dead-reason": b"too large",
+        "dead-left-bytes": b"99",
+        "dead-left-digest": topics.digest(record.value).encode(),
+        "source": b"s",
+        "sequence": b"7",
+    }
+
+
 def test_a_dead_letter_keeps_the_bytes_and_says_where_they_came_from() -> None:
     record = topics.Record("exchanges", b"k", b"\xff", {"a": b"b"}, partition=3, offset=14)
-    dead = topics.dead_letter(record, "not an exchange")
+    dead = topics.dead_letter(record, "not an exchange", "sink")
     assert (dead.topic, dead.key, dead.value) == ("dead-letters", b"k", b"\xff")
     assert dead.headers == {
         "a": b"b",
+        "dead-by": b"sink",
         "dead-topic": b"exchanges",
         "dead-partition": b"3",
         "dead-offset": b"14",

@@ -27,7 +27,7 @@ from tests.services.sink.messages import exchange
 
 
 def buried(record: Record, reason: str = "too old", offset: int = 7) -> Record:
-    return replace(dead_letter(replace(record, partition=2, offset=30), reason), partition=1, offset=offset)
+    return replace(dead_letter(replace(record, partition=2, offset=30), reason, "sink"), partition=1, offset=offset)
 
 
 def test_a_letter_tells_where_it_came_from_and_which_exchange_it_was() -> None:
@@ -36,6 +36,14 @@ def test_a_letter_tells_where_it_came_from_and_which_exchange_it_was() -> None:
     assert letter is not None
     assert (letter.spot, letter.topic, letter.partition, letter.offset) == (Spot(1, 7), "exchanges", 2, 30)
     assert (letter.reason, letter.size_bytes, letter.place) == ("too old", 8, ("gateway", 4))
+    assert letter.by == "sink"
+
+
+def test_a_letter_of_an_older_version_is_read_without_the_name_of_a_service() -> None:
+    new = buried(Record("requests", b"key", b"value", {"x": b"y"}))
+    old = replace(new, headers={name: value for name, value in new.headers.items() if name != "dead-by"})
+    assert letter_of(old) == replace(letter_of(new), by="")  # type: ignore[type-var]
+    assert returned(old) == returned(new)
 
 
 def test_a_letter_goes_back_as_it_was_with_a_header_that_says_so() -> None:
@@ -80,10 +88,10 @@ def test_the_sequences_among_the_dead_are_known_by_source_and_reading_goes_on() 
     places = dead_places(broker)
     assert places.by_source(1) == {}
     for sequence, source in ((1, "a"), (2, "a"), (1, "b")):
-        broker.append(dead_letter(encode(EXCHANGES, exchange(sequence, source)), "why"))
-    broker.append(dead_letter(Record("requests", b"", b"{}"), "why"))
+        broker.append(dead_letter(encode(EXCHANGES, exchange(sequence, source)), "why", "sink"))
+    broker.append(dead_letter(Record("requests", b"", b"{}"), "why", "sink"))
     assert places.by_source(1) == {"a": {1, 2}, "b": {1}}
-    broker.append(dead_letter(encode(EXCHANGES, exchange(9, "b")), "why"))
+    broker.append(dead_letter(encode(EXCHANGES, exchange(9, "b")), "why", "sink"))
     assert places.by_source(1) == {"a": {1, 2}, "b": {1, 9}}
     places.close()
 
@@ -91,7 +99,7 @@ def test_the_sequences_among_the_dead_are_known_by_source_and_reading_goes_on() 
 def test_letters_that_kafka_has_deleted_are_no_excuse_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
     broker = FakeBroker()
     for sequence in (1, 2, 3):
-        broker.append(dead_letter(encode(EXCHANGES, exchange(sequence, "a")), "why"))
+        broker.append(dead_letter(encode(EXCHANGES, exchange(sequence, "a")), "why", "sink"))
     places = dead_places(broker)
     monkeypatch.setattr(FakeFollower, "first_kept", lambda _self, _timeout_s: {0: 2})
     assert places.by_source(1) == {"a": {3}}
@@ -101,7 +109,7 @@ def test_beyond_a_number_of_letters_the_oldest_are_forgotten(monkeypatch: pytest
     monkeypatch.setattr(letters_module, "REMEMBERED", 2)
     broker = FakeBroker()
     for sequence in (1, 2, 3):
-        broker.append(dead_letter(encode(EXCHANGES, exchange(sequence, "a")), "why"))
+        broker.append(dead_letter(encode(EXCHANGES, exchange(sequence, "a")), "why", "sink"))
     assert dead_places(broker).by_source(1) == {"a": {2, 3}}
 
 

@@ -12,7 +12,7 @@ from services.clickhouse import ClickHouse
 pytestmark = pytest.mark.contract
 STATE = ("source", "last_sequence", "acknowledged", "ended", "at", "inserted_at")
 LONG_AGO_S = 300
-AGREE_IN = "source, state, answered, on_kafka, stored, missing"
+AGREE_IN = "source, state, answered, on_kafka, stored, missing, written_off"
 
 
 def put(ledger: ClickHouse, source: str, *sequences: int) -> None:
@@ -30,8 +30,8 @@ def seen(ledger: ClickHouse) -> list[dict[str, object]]:
 
 
 def said(account: Account) -> dict[str, object]:
-    figures = account.answered, account.acknowledged, account.stored, account.missing
-    names = ("answered", "on_kafka", "stored", "missing")
+    figures = account.answered, account.acknowledged, account.stored, account.missing, account.written_off
+    names = ("answered", "on_kafka", "stored", "missing", "written_off")
     return {"source": account.source, "state": str(account.course), **dict(zip(names, figures, strict=True))}
 
 

@@ -1,14 +1,16 @@
 """What is printed keeps every heading, figure and reason in 80 columns, which is also what a pipe or a log has."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console, RenderableType
 
 from services.audit import Account, Audit
 from services.audit.arithmetic import Course
+from services.audit.graves import Grave
 from services.audit.letters import Letter, Spot
-from services.cli import audit, dead_letters
+from services.cli import audit_text, dead_letters
 
 SOURCE = "01a1fe16-d912-7194-bd4b-4bdd2e300cbf"
 LARGE = Account(
@@ -27,7 +29,7 @@ def printed(*what: RenderableType) -> list[str]:
 @pytest.mark.parametrize("read", [True, False])
 def test_the_audit_cuts_no_figure_and_no_heading(read: bool) -> None:
     found = Audit([LARGE], LARGE)
-    lines = printed(*audit.table(found, {SOURCE: 15_990_000}, read, all_=False))
+    lines = printed(*audit_text.table(found, {SOURCE: 15_990_000}, read, all_=False))
     assert max(map(len, lines)) <= 80
     upper, lower, _, source, figures, total, sums = lines
     heads = ["answered", "on", "Kafka", "stored", "in", "flight", "dead", "letters", "missing", "oldest", "s"]
@@ -43,8 +45,8 @@ def test_the_audit_cuts_no_figure_and_no_heading(read: bool) -> None:
 def test_the_audit_leaves_out_sources_that_ended_whole() -> None:
     whole = Account("whole", answered=1, acknowledged=1, stored=1, course=Course.ENDED)
     found = Audit([LARGE, whole], LARGE)
-    assert not any("whole" in line for line in printed(*audit.table(found, {}, read=False, all_=False)))
-    assert any("whole ended" in line for line in printed(*audit.table(found, {}, read=False, all_=True)))
+    assert not any("whole" in line for line in printed(*audit_text.table(found, {}, read=False, all_=False)))
+    assert any("whole ended" in line for line in printed(*audit_text.table(found, {}, read=False, all_=True)))
 
 
 def test_a_dead_letters_reason_is_there() -> None:
@@ -52,7 +54,8 @@ def test_a_dead_letters_reason_is_there() -> None:
     letter = Letter(
         Spot(3, 1_234_567), "exchanges", 2, 7_654_321, reason, 1_795_264_289_738, 1_048_576, None, left=True
     )
-    lines = printed(dead_letters.table([letter], {letter.spot}))
+    other = replace(letter, spot=Spot(0, 5), reason="its candidate has 9,999,999 bytes", by="sampler")
+    lines = printed(dead_letters.table([Grave([replace(letter, by="sink"), other], sent_back=True)]))
     assert max(map(len, lines)) <= 80
     words = " ".join(" ".join(lines).split())
     for said in (
@@ -64,4 +67,5 @@ def test_a_dead_letters_reason_is_there() -> None:
         "sent back",
     ):
         assert said in words
-    assert reason in words
+    assert f"sink: {reason}" in words
+    assert "sampler: its candidate has 9,999,999 bytes" in words

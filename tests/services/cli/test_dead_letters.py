@@ -73,7 +73,7 @@ def test_after_the_cause_is_mended_a_replay_closes_the_audit(stack: Stack, run: 
             ("exchanges", ("one", 52)),
         }
         listed = run("dead-letters", "list").stdout
-        assert "2 letters, 2 of them not sent back" in listed
+        assert "2 records in 2 letters, 2 of them not sent back" in listed
         [costly] = [one for one in found if "cost_usd" in str(one["reason"])]
         place = "{}:{}".format(*costly["spot"])  # type: ignore[misc]
         shown = run("dead-letters", "show", place).stdout
@@ -154,9 +154,44 @@ def test_a_letter_too_large_to_be_buried_is_shown_and_sent_back_from_where_it_la
 
 
 @pytest.mark.contract
+def test_a_record_that_two_services_buried_is_one_and_goes_back_once(stack: Stack, run: Run) -> None:
+    poison, said = exchange(1, "one"), "its candidate has 5,000,000 bytes; 4,128,768 is the limit"
+    poison.reply.cost_usd = "99999999999999"
+    stack.put(record := encode(EXCHANGES, poison), ended("one", 1))
+    with stack.sink():
+        until_letters(run, 1)
+        [sinks] = stack.dead_letters()
+        place = {"partition": int(sinks.headers["dead-partition"]), "offset": int(sinks.headers["dead-offset"])}
+        stack.put(dead_letter(replace(record, **place), said, "sampler"))
+        [found] = letters(run)
+        assert [one["by"] for one in found["letters"]] == ["sink", "sampler"]  # type: ignore[attr-defined]
+        listed = run("dead-letters", "list").stdout
+        assert "1 records in 2 letters, 1 of them not sent back" in listed
+        assert "sink: " in listed
+        assert f"sampler: {said}" in listed
+        spots = ["{}:{}".format(*one["spot"]) for one in found["letters"]]  # type: ignore[attr-defined]
+        shown = run("dead-letters", "show", spots[1]).stdout
+        assert f"reason: {said}" in shown
+        assert "by the sampler" in shown
+        assert f"the same record at {spots[0]}: buried " in shown
+        assert "cost_usd" in shown
+
+        # Not mended as yet: both would write new letters; of that one record, and not of two.
+        assert "1  sent back to exchanges" in run("dead-letters", "replay", spots[1], "--yes").stdout
+        until_letters(run, 2)
+        assert [(one["replayed"], len(one["letters"])) for one in letters(run)] == [(True, 2), (False, 1)]  # type: ignore[arg-type]
+        assert [one.headers["dead-by"] for one in stack.dead_letters() if one.value] == [b"sink", b"sampler", b"sink"]
+
+        mend(stack)
+        assert "1  sent back to exchanges" in run("dead-letters", "replay", "--yes").stdout
+        until_audit(run, answered=1, stored=1, dead=0, missing=0, duplicates=0)
+        assert "no letter" in run("dead-letters", "replay", "--yes").stdout
+
+
+@pytest.mark.contract
 def test_a_letter_whose_bytes_are_gone_is_said_not_to_be_sent_and_not_marked(stack: Stack, run: Run) -> None:
     record = encode(EXCHANGES, exchange(1, "one"))
-    stack.put(record, hollow(dead_letter(replace(record, partition=0, offset=10**6), "too costly")))
+    stack.put(record, hollow(dead_letter(replace(record, partition=0, offset=10**6), "too costly", "sink")))
     [letter] = letters(run)
     place = "{}:{}".format(*letter["spot"])  # type: ignore[misc]
     assert "left on exchanges, which has deleted them since" in run("dead-letters", "show", place).stdout
@@ -172,7 +207,7 @@ def test_a_letter_that_kafka_refuses_is_not_marked_and_goes_when_it_fits(
     stack: Stack, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large, small = (Record("requests", b"k", b"x" * size) for size in (200_000, 200))
-    stack.put(*(dead_letter(replace(record, partition=0, offset=0), "a bug") for record in (large, small)))
+    stack.put(*(dead_letter(replace(record, partition=0, offset=0), "a bug", "intake") for record in (large, small)))
     monkeypatch.setenv("KAFKA_OPTIONS", '{"message.max.bytes": "100000"}')
     done = run("dead-letters", "replay", "--yes")
     assert done.exit_code == 1, done.stderr
@@ -200,7 +235,7 @@ def test_an_exchange_that_never_came_is_missing_and_the_audit_says_which(stack: 
 
 @pytest.mark.contract
 def test_a_letter_that_is_not_there_is_an_error_that_says_so(stack: Stack, run: Run) -> None:
-    for place, said in (("0:99", "no letter at 0:99"), ("99:0", "no partition 99"), ("here", "PARTITION:OFFSET")):
+    for place, said in (("0:99", "no letter at 0:99"), ("99:0", "no letter at 99:0"), ("here", "PARTITION:OFFSET")):
         result = run("dead-letters", "show", place)
         assert result.exit_code == 1
         assert said in result.stderr

@@ -42,6 +42,7 @@ def test_bad_messages_go_to_the_dead_letters_and_the_rest_goes_on(world: World):
     (good,) = world.ask("3 Elm St")
     with world.intake():
         world.wait_until(lambda: len(world.dead) == 4 and good in world.gateway.answered)
+    assert {record.headers["dead-by"] for record in world.dead} == {b"intake"}
     reasons = b" ".join(record.headers["dead-reason"] for record in world.dead)
     for part in (b"INVALID_ARGUMENT: as told", b"NOT_FOUND: as told", b"not a tutelage.v1.Request", b"messages: "):
         assert part in reasons

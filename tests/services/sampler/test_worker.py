@@ -49,7 +49,9 @@ def test_exchanges_and_feedback_become_candidates_in_any_order(world: World):
     assert "golden" not in world.candidates
     assert world.candidates["early"].answer == '{"street": "Elm"}'
     assert world.candidates["bad"].excluded
-    assert {record.headers["dead-topic"] for record in world.dead} == {b"exchanges"}
+    assert {(record.headers["dead-topic"], record.headers["dead-by"]) for record in world.dead} == {
+        (b"exchanges", b"sampler")
+    }
     assert any(b"\xfa\x3e\x03new" in made.SerializeToString() for made in world.candidates.values()) == (
         "new" in world.candidates
     )

@@ -117,7 +117,7 @@ def test_what_cannot_be_decoded_goes_to_the_dead_letters_and_the_rest_goes_on(
     assert sequences(server) == [1, 2, 3, 4]
     (letter,) = broker.records("dead-letters")
     assert letter.value == b"\xff\xff\xff"
-    assert letter.headers["dead-topic"] == b"exchanges"
+    assert (letter.headers["dead-topic"], letter.headers["dead-by"]) == (b"exchanges", b"sink")
     assert b"not a tutelage.v1.Exchange" in letter.headers["dead-reason"]
 
 

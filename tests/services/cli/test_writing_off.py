@@ -1,0 +1,126 @@
+"""A loss that really happened, written off on the real engines; and an audit that cannot ask."""
+
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from deploy.local.addresses import HOST, free_ports
+from services.audit import Account
+from services.cli import app
+from services.cli.audit_text import verdict
+from services.cli.writing_off import range_of
+from services.screen import NOT_ASKED
+from tests.services.cli.test_dead_letters import Run, audited, ended, run, until_audit
+from tests.services.sink.test_sink import Stack, exchanges, stack
+
+__all__ = ["run", "stack"]
+SOUND = Account("total", answered=5_200, acknowledged=5_200, stored=5_200)
+
+
+@pytest.mark.contract
+def test_a_loss_is_written_off_once_and_what_turns_up_after_all_is_stored(stack: Stack, run: Run) -> None:
+    records = exchanges(10, "one")
+    stack.put(*records[:4], *records[6:8], ended("one", 10))
+    with stack.sink():
+        stack.until("SELECT count() AS n FROM ledger", 6)
+        stack.until("SELECT count() AS n FROM sources", 1)
+        lost = run("audit", "--within", "0")
+        assert lost.exit_code == 1
+        assert lost.stdout.splitlines()[-1].startswith("LOST: 10 answered, 6 stored, missing 4, duplicates 0; what to")
+        write_off = ("audit", "write-off", "one", "3-10", "--reason", "the disk of host-1 burnt", "--within", "0")
+
+        nobody = run(*write_off)
+        assert (nobody.exit_code, "--yes" in nobody.stderr) == (1, True)
+        assert "one lacks 4 of 3-10: 5-6, 9-10; 0 are written off already, 4 are not missing" in nobody.stdout
+        assert audited(run)["missing"] == 4
+
+        done = run(*write_off, "--yes")
+        assert (done.exit_code, "written off: 4; still missing of one: 0" in done.stdout) == (0, True), done.stderr
+        until_audit(run, answered=10, stored=6, missing=0, written_off=4)
+        again = run(*write_off, "--yes")
+        assert again.exit_code == 0
+        assert "nothing of 3-10 is to be written off: 4 are written off already, 4 are not missing" in again.stdout
+
+        shown = run("audit", "--within", "0")
+        assert shown.exit_code == 0
+        assert "one ended, written off 4" in shown.stdout
+        assert "by " in shown.stdout
+        assert "the disk of host-1 burnt" in shown.stdout
+        figures = "nothing missing: 10 answered, 6 stored, missing 0, duplicates 0, written off 4"
+        assert shown.stdout.splitlines()[-1] == figures
+
+        stack.put(records[8])
+        until_audit(run, answered=10, stored=7, missing=0, written_off=3)
+
+
+@pytest.mark.contract
+def test_what_cannot_be_written_off_says_so(stack: Stack, run: Run) -> None:
+    stack.put(ended("one", 3))
+    with stack.sink():
+        stack.until("SELECT count() AS n FROM sources", 1)
+    for words, said in (
+        (("nobody", "1-3", "--reason", "why"), "no source nobody"),
+        (("one", "3-1", "--reason", "why"), "FIRST-LAST"),
+        (("one", "1-3", "--reason", " "), "--reason"),
+    ):
+        result = run("audit", "write-off", *words, "--within", "0", "--yes")
+        assert result.exit_code == 1
+        assert said in result.stderr
+
+
+@pytest.mark.contract
+def test_nothing_is_written_off_while_the_dead_letters_cannot_be_read(
+    stack: Stack, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.put(ended("one", 3))
+    with stack.sink():
+        stack.until("SELECT count() AS n FROM sources", 1)
+    monkeypatch.setattr("services.cli.writing_off.KAFKA_S", 0.5)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", away := f"{HOST}:{free_ports(1)[0]}")
+    result = run("audit", "write-off", "one", "1-3", "--reason", "why", "--within", "0", "--yes")
+    assert result.exit_code == NOT_ASKED
+    assert f"Kafka at {away} (KAFKA_BOOTSTRAP_SERVERS) does not answer" in result.stderr
+    assert stack.rows("SELECT count() AS n FROM written_off") == [{"n": 0}]
+
+
+@pytest.mark.contract
+@pytest.mark.parametrize("command", ["audit", "dead-letters list", "status", "tail"])
+def test_without_a_stack_one_line_says_who_did_not_answer_and_what_to_change(
+    command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ports = dict(zip(("CLICKHOUSE_URL", "KAFKA_BOOTSTRAP_SERVERS", "CONTROL_ADDRESS"), free_ports(3), strict=True))
+    for name, port in ports.items():
+        monkeypatch.setenv(name, f"{'http://' if name == 'CLICKHOUSE_URL' else ''}{HOST}:{port}")
+    for module in ("dead_letters", "audit"):
+        monkeypatch.setattr(f"services.cli.{module}.KAFKA_S", 0.5)
+    result = CliRunner().invoke(app, [*command.split(), "--state", str(tmp_path)])
+    assert result.exit_code == NOT_ASKED
+    [line] = result.output.strip().splitlines()
+    assert any(str(port) in line for port in ports.values())
+    assert "`tutelage up`" in line
+    assert "--state" in line
+    assert command == "status" or any(f"({name}) does not answer: " in line for name in ports)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("5", (5, 5)), ("5-6", (5, 6)), ("1-1000000", (1, 1_000_000))])
+def test_a_range_is_read(text: str, expected: tuple[int, int]) -> None:
+    assert range_of(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "-", "5-", "-5", "6-5", "0-3", "a-b", "1-2-3", "1,2"])
+def test_what_is_no_range_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="FIRST-LAST"):
+        range_of(text)
+
+
+def test_the_verdict_is_one_line_with_every_figure() -> None:
+    assert verdict(SOUND, 0) == "whole: 5,200 answered, 5,200 stored, missing 0, duplicates 0"
+    waiting = Account("total", answered=9, stored=3, in_flight=3, dead=2, written_off=1)
+    told = verdict(waiting, 0)
+    expected = "nothing missing: 9 answered, 3 stored, missing 0, duplicates 0, in flight 3, in the dead letters 2, "
+    assert told.startswith(expected + "written off 1; what to do: `tutelage dead-letters list`")
+    assert verdict(SOUND, 2).startswith("[red]TWICE[/]: 5,200 answered, 5,200 stored, missing 0, duplicates 2; what to")
+    lost = verdict(Account("total", answered=9, stored=8, missing=1), 2)
+    assert lost.startswith("[red]LOST[/]: 9 answered, 8 stored, missing 1, duplicates 2; what to do: ")
+    assert "\n" not in lost
