@@ -77,17 +77,17 @@ async def test_sigterm_in_mid_stream_finishes_what_it_can_and_says_unavailable_o
     async with serving() as teacher:
         teacher.text = "a b c d e f g h"
         command = (sys.executable, "-m", "services.gateway")
-        variables = environment(port, tansu, teacher, tmp_path / "spool") | {"SHUTDOWN_GRACE_S": "2"}
+        variables = environment(port, tansu, teacher, tmp_path / "spool") | {"SHUTDOWN_GRACE_S": "4"}
         process = await create_subprocess_exec(*command, cwd=REPOSITORY, env=variables)
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 stub = inference_pb2_grpc.InferenceStub(channel)
-                teacher.pause_s = 0.1
-                quick = stub.CompleteStream(a_request("quick"), wait_for_ready=True, timeout=60)
-                assert (await quick.read()).delta == "a"
                 teacher.pause_s = 60
-                slow = stub.CompleteStream(a_request("slow"), timeout=60)
+                slow = stub.CompleteStream(a_request("slow"), wait_for_ready=True, timeout=60)
                 assert (await slow.read()).delta == "a"
+                teacher.pause_s = 0.05
+                quick = stub.CompleteStream(a_request("quick"), timeout=60)
+                assert (await quick.read()).delta == "a"
                 process.send_signal(signal.SIGTERM)
                 while not (chunk := await quick.read()).HasField("reply"):
                     pass
