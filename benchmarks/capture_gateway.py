@@ -64,11 +64,13 @@ async def serve(mode: str, port: int, directory: Path) -> None:
     spool = Spool.open(directory, Producer(KafkaSettings()), settings.spool_max_bytes, fsync)
     ledger: Ledger = NoSpool() if mode == "none" else spool
     repeats = Repeats(settings.repeat_max_entries, settings.repeat_max_age_s)
-    exchanges = Exchanges({inference.BACKEND_TEACHER: Echo()}, ledger, lambda _task: None, repeats, 0.0)
+    echo = {inference.BACKEND_TEACHER: Echo()}
+    exchanges = Exchanges(echo, ledger, lambda _task: None, repeats, teacher_needs_s=0.0, stops=lambda: door.turned_out)
     server = Server(
         settings,
         InferenceServicer(exchanges, defined, limits, door),
         FeedbackServicer(spool, defined, limits, door),
+        door,
     )
     await server.start()
     await stopped.wait()

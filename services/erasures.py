@@ -1,27 +1,47 @@
 """Who was erased, and which rows that covers; pure.
 
-A customer is known by the digest of the group key alone, so that neither a table nor a log keeps the key. An erasure
-covers what was asked before it; what the same customer asks afterwards is new and stays. An exchange whose time lies
-more than a day ahead was made by a clock that can't be believed, and is taken for an old one.
+A customer is known by a digest of the group key alone, so that neither a table nor a log keeps it. Group keys can be
+guessed, being mail addresses or customers' numbers, so the digest is an HMAC under a secret of the installation that
+lies in ClickHouse's table `erasure_key`. Digests from before there was one are still recognised.
+
+An erasure covers what was asked before it; what the same customer asks afterwards is new and stays. An exchange whose
+time lies more than a day ahead was made by a clock that can't be believed, and is taken for an old one.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+import hmac
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Final
 
+from services.errors import Overloaded
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_US: Final = 86_400 * 1_000_000
 KNOWN: Final = "SELECT id, digest, task, at FROM erasures"
 """All erasures; until ClickHouse has folded them some come twice."""
+SECRET: Final = "SELECT key, made_at FROM erasure_key"  # noqa: S105 - where it is, not what
+
+
+def secret_of(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The installation's, from the rows of SECRET: the first that was made. Raises Overloaded if there is none yet."""
+    if not rows:
+        raise Overloaded("the sink has not made the secret of the erasures yet")
+    return str(min(rows, key=lambda row: row["made_at"])["key"])
 
 
 @lru_cache(maxsize=65_536)
-def digest(group_key: str) -> str:
-    """SHA-256 of a group key, as hex in lower case."""
-    return hashlib.sha256(group_key.encode()).hexdigest()
+def digest(group_key: str, secret: str) -> str:
+    """HMAC-SHA-256 of a group key, as hex in lower case."""
+    return hmac.digest(secret.encode(), group_key.encode(), "sha256").hex()
+
+
+@lru_cache(maxsize=65_536)
+def digests(group_key: str, secret: str) -> frozenset[str]:
+    """All by which a customer may be known: also the SHA-256 without a secret, from before there was one."""
+    return frozenset({digest(group_key, secret), hashlib.sha256(group_key.encode()).hexdigest()})
 
 
 @dataclass(frozen=True)
@@ -43,10 +63,11 @@ class Erasure:
 
 
 class Erased:
-    """All erasures, as one question."""
+    """All erasures, as one question. `secret` is the installation's; where nobody was erased it is not needed."""
 
-    def __init__(self, erasures: Iterable[Erasure] = ()) -> None:
+    def __init__(self, erasures: Iterable[Erasure] = (), secret: str = "") -> None:
         self.erasures = frozenset(erasures)
+        self._secret = secret
         self._digests = {erasure.digest for erasure in self.erasures}
 
     def __bool__(self) -> bool:
@@ -54,13 +75,16 @@ class Erased:
 
     def knows(self, group_key: str) -> bool:
         """Whether this customer was ever erased from anything."""
-        return bool(self._digests) and bool(group_key) and digest(group_key) in self._digests
+        if not self._digests or not group_key:
+            return False
+        return not self._digests.isdisjoint(digests(group_key, self._secret))
 
     def covering(self, task: str, group_key: str, asked_us: int, now_us: int) -> Erasure | None:
         """The erasure because of which what the customer asked at that time may not be kept; None where it may."""
         if not self.knows(group_key):
             return None
-        mine = (one for one in self.erasures if one.digest == digest(group_key) and one.task in {"", task})
+        known = digests(group_key, self._secret)
+        mine = (one for one in self.erasures if one.digest in known and one.task in {"", task})
         return next((one for one in mine if asked_us < one.at_us or asked_us > now_us + DAY_US), None)
 
 
@@ -112,4 +136,6 @@ def _old(erasure: Erasure, column: str) -> str:
     """No value here comes from a caller but the task's name, which is a defined one, and the digest, which is hex."""
     task = f" AND task = '{erasure.task}'" if erasure.task else ""
     when = f"toUnixTimestamp64Micro({column}) NOT BETWEEN {erasure.at_us} AND {erasure.at_us + DAY_US}"
-    return f"lower(hex(SHA256(group_key))) = '{erasure.digest}'{task} AND {when}"
+    keyed = "lower(hex(HMAC('sha256', group_key, (SELECT argMin(key, made_at) FROM erasure_key))))"
+    whose = f"'{erasure.digest}' IN ({keyed}, lower(hex(SHA256(group_key))))"
+    return f"{whose}{task} AND {when}"

@@ -11,7 +11,7 @@ from rich.console import Console
 from deploy.local.addresses import Addresses
 from deploy.local.home import AlreadyUp, read_record
 from deploy.local.options import Event, StackOptions, State
-from deploy.local.parts import teacher_is_set
+from deploy.local.parts import ENGINES, SERVICES, teacher_is_set
 from deploy.local.processes import stop_session, wait_until
 from deploy.local.stack import Crashed, Stack
 from services import tasks
@@ -19,6 +19,7 @@ from services import tasks
 app = typer.Typer(no_args_is_help=True, help="The stack on this machine, without containers.")
 _screen: Final = Console(soft_wrap=True, highlight=False)
 _MARKS: Final = {State.READY: "[green]ready[/]", State.STOPPED: "[dim]stopped[/]", State.CRASHED: "[red]crashed[/]"}
+PARTS: Final = ", ".join((*ENGINES, *SERVICES))
 TASKS: Final = Path("deploy/tasks")
 NO_TEACHER: Final = (
     "the teacher is not set, and calls that need it will fail: set TEACHER_BASE_URL (any OpenAI-compatible API, ending "
@@ -34,10 +35,10 @@ def up(
     state: StateDir = Path(".tutelage"),
     tasks_dir: Annotated[Path, typer.Option("--tasks", help="The folder of the tasks' YAML files.")] = TASKS,
     port: Annotated[list[str] | None, typer.Option(help="NAME=NUMBER: gateway, control, kafka...; may repeat.")] = None,
-    without: Annotated[list[str] | None, typer.Option(help="A part to leave out: ray, intake ...; may repeat.")] = None,
+    without: Annotated[list[str] | None, typer.Option(help=f"Leave out one of {PARTS}; may repeat.")] = None,
 ) -> None:
     """Starts every part and watches it until Ctrl-C or `down`. Code 1 if a part crashed, 2 if nothing was started."""
-    options = StackOptions(state, tasks_dir, _ports(port or []), leave_out=frozenset(without or []))
+    options = StackOptions(state, tasks_dir, _ports(port or []), leave_out=_left_out(without or []))
     raise typer.Exit(run(options))
 
 
@@ -124,3 +125,9 @@ def _ports(given: list[str]) -> dict[str, int]:
         return {name: int(number) for name, _, number in pairs}
     except ValueError:
         raise typer.BadParameter("must be NAME=NUMBER, for instance gateway=50051", param_hint="--port") from None
+
+
+def _left_out(given: list[str]) -> frozenset[str]:
+    if unknown := sorted({*given} - {*ENGINES, *SERVICES}):
+        raise typer.BadParameter(f"no part is called {', '.join(unknown)}; there are {PARTS}", param_hint="--without")
+    return frozenset(given)

@@ -1,7 +1,7 @@
 """`erase`: take a customer out of all that is kept."""
 
 import getpass
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 from rich.box import SIMPLE
@@ -13,6 +13,10 @@ from services.cli.settings import STATE, StateOption, settings
 from services.screen import clear_errors, console
 
 app = typer.Typer()
+NOTHING: Final = (
+    "nothing of this key was found; is it spelled right? (It may have been erased before. What is still on its way is "
+    "not let in.)"
+)
 
 
 @app.command()
@@ -25,7 +29,8 @@ def erase(
 ) -> None:
     """Remove a customer from ClickHouse and from snapshots nothing was trained on yet; tell what is left where.
 
-    What the same customer asks afterwards is new and stays.
+    What the same customer asks afterwards is new and stays. Code 0: nothing of the customer is kept, be it that there
+    was nothing (`nothing_found` in the receipt); 1: it was not done.
     """
     request = pb.EraseRequest(group_key=group_key, task=task, decided_by=getpass.getuser(), dry_run=True)
     with clear_errors(), client.control(settings(state).control_address) as stub:
@@ -40,6 +45,20 @@ def erase(
 
 
 def _show(receipt: pb.ErasureReceipt) -> None:
+    if receipt.nothing_found:
+        console.print(NOTHING, style="yellow", highlight=False)
+    else:
+        _show_found(receipt)
+    for held in receipt.kafka:
+        until = f"gone by {held.gone_by.ToDatetime():%Y-%m-%d %H:%M} UTC" if held.HasField("gone_by") else "stays"
+        console.print(f"Kafka, {held.topic}: {until} ({held.rule})", highlight=False)
+    for left in receipt.remains:
+        console.print(left, highlight=False, markup=False)
+    if receipt.path:
+        console.print(f"receipt {receipt.id}: {receipt.path}", highlight=False)
+
+
+def _show_found(receipt: pb.ErasureReceipt) -> None:
     verb = "would be removed" if receipt.dry_run else "removed"
     table = Table("what", "rows", "where", box=SIMPLE, padding=(0, 1))
     for name, rows in sorted(receipt.rows.items()):
@@ -52,13 +71,6 @@ def _show(receipt: pb.ErasureReceipt) -> None:
         serving = ", which serves now" if student.serving else ""
         told = f"student {student.task} {student.student_version}{serving}: trained on {student.train_rows:,} rows"
         console.print(told, highlight=False)
-    for held in receipt.kafka:
-        until = f"gone by {held.gone_by.ToDatetime():%Y-%m-%d %H:%M} UTC" if held.HasField("gone_by") else "stays"
-        console.print(f"Kafka, {held.topic}: {until} ({held.rule})", highlight=False)
-    for left in receipt.remains:
-        console.print(left, highlight=False, markup=False)
-    if receipt.path:
-        console.print(f"receipt {receipt.id}: {receipt.path}", highlight=False)
 
 
 def _fate(snapshot: pb.ErasedSnapshot, dry_run: bool) -> str:

@@ -22,7 +22,7 @@ from services.controller.desk import Desk
 from services.controller.erasure_tables import ErasureTables
 from services.controller.snapshot_erasure import Customer, Note
 from services.controller.state import State
-from services.erasures import EPOCH, Erasure, digest, micros
+from services.erasures import EPOCH, Erasure, digest, digests, micros
 from services.kafka import Keeping
 
 log = structlog.stdlib.get_logger("tutelage")
@@ -63,18 +63,17 @@ class Erasing:
 
     async def plan(self, asked: Asked) -> control.ErasureReceipt:
         """What an erasure would remove and leave now."""
-        erasure = self._erasure(asked)
-        receipt = await asyncio.to_thread(self._found, erasure, asked.decided_by)
+        receipt = await asyncio.to_thread(self._found, asked)
         receipt.dry_run, receipt.id = True, ""
         receipt.remains.extend(receipts.remains(receipt))
         return receipt
 
     async def erase(self, asked: Asked) -> control.ErasureReceipt:
         """Erase the customer, and return the receipt once it is stored."""
-        erasure = self._erasure(asked)
+        erasure = await asyncio.to_thread(self._erasure, asked)
         async with self._one_at_a_time:
             await asyncio.to_thread(self.tables.begin, erasure, asked.decided_by, self.actions.now())
-            return await self._carry_out(erasure, asked.decided_by)
+            return await self._carry_out(erasure, asked.decided_by, asked.group_key)
 
     async def resume(self) -> None:
         """Finish what an earlier controller began."""
@@ -84,10 +83,17 @@ class Erasing:
                 await self._carry_out(erasure, decided_by)
 
     def _erasure(self, asked: Asked) -> Erasure:
-        return Erasure(self.new_id(), digest(asked.group_key), asked.task, micros(self.actions.now()))
+        known_as = digest(asked.group_key, self.tables.secret())
+        return Erasure(self.new_id(), known_as, asked.task, micros(self.actions.now()))
 
-    async def _carry_out(self, erasure: Erasure, decided_by: str) -> control.ErasureReceipt:
-        receipt = await asyncio.to_thread(self._remove, erasure, decided_by)
+    def _customer(self, erasure: Erasure, group_key: str = "") -> Customer:
+        """Without the group key, which nobody has kept, older snapshots' rows are known by their ids alone."""
+        secret = self.tables.secret()
+        known_as = digests(group_key, secret) if group_key else frozenset({erasure.digest})
+        return Customer(known_as, secret, self.tables.exchange_ids(erasure))
+
+    async def _carry_out(self, erasure: Erasure, decided_by: str, group_key: str = "") -> control.ErasureReceipt:
+        receipt = await asyncio.to_thread(self._remove, erasure, decided_by, group_key)
         for student in receipt.students:
             if student.train_rows:
                 await self.desk.mark(student.run_id, erasure.id)
@@ -97,8 +103,8 @@ class Erasing:
         log.info("erased", erasure=erasure.id, rows=dict(receipt.rows), students=len(receipt.students))
         return receipt
 
-    def _remove(self, erasure: Erasure, decided_by: str) -> control.ErasureReceipt:
-        customer = Customer(erasure.digest, self.tables.exchange_ids(erasure))
+    def _remove(self, erasure: Erasure, decided_by: str, group_key: str) -> control.ErasureReceipt:
+        customer = self._customer(erasure, group_key)
         receipt = self._told(erasure, decided_by)
         self.kafka.bury(self.tables.remembered(erasure))
         self.tables.delete(erasure)
@@ -108,9 +114,10 @@ class Erasing:
                 self._rewrite(found, erasure, customer)
         return receipt
 
-    def _found(self, erasure: Erasure, decided_by: str) -> control.ErasureReceipt:
-        receipt = self._told(erasure, decided_by)
-        self._search(receipt, erasure, Customer(erasure.digest, self.tables.exchange_ids(erasure)))
+    def _found(self, asked: Asked) -> control.ErasureReceipt:
+        erasure = self._erasure(asked)
+        receipt = self._told(erasure, asked.decided_by)
+        self._search(receipt, erasure, self._customer(erasure, asked.group_key))
         return receipt
 
     def _told(self, erasure: Erasure, decided_by: str) -> control.ErasureReceipt:
@@ -130,6 +137,7 @@ class Erasing:
                 if rows := snapshot_erasure.rows_of(customer, self.actions.snapshots_dir / task / str(number)):
                     receipt.snapshots.add(task=task, number=number, rows=rows)
                     receipt.students.extend(self._students(task, number, rows))
+        receipt.nothing_found = not receipts.found(receipt)
 
     def _students(self, task: str, number: int, rows: dict[str, int]) -> Iterator[control.TrainedStudent]:
         for run in self._trained(task, number):

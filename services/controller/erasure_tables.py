@@ -50,6 +50,11 @@ class ErasureTables:
             rows = clickhouse.query(erasures.remembered(erasure))
         return [(row["key"], int(row["kafka_partition"])) for row in rows]
 
+    def secret(self) -> str:
+        """Under which customers are known by a digest."""
+        with self._connected() as clickhouse:
+            return erasures.secret_of(clickhouse.query(erasures.SECRET))
+
     def begin(self, erasure: Erasure, decided_by: str, now: datetime) -> None:
         """From here on the sink lets nothing of this customer in that was asked before."""
         self._write(erasure, decided_by, "", now)

@@ -53,6 +53,11 @@ def held(keeping: Keeping, erased_at: datetime) -> control.HeldTopic:
     return made
 
 
+def found(receipt: control.ErasureReceipt) -> bool:
+    """Whether there was anything of the customer to remove or to name."""
+    return any(receipt.rows.values()) or bool(receipt.snapshots)
+
+
 def remains(receipt: control.ErasureReceipt) -> list[str]:
     """What else is left, for people."""
     quoting = [f"{s.task} {s.student_version}" for s in receipt.students if s.report_quotes]

@@ -97,7 +97,7 @@ def _proving(store: Store, order: Order, whose: Truth) -> Iterator[Page]:
 
 
 def _write_split(directory: Path, store: Store, order: Order, wall: GoldenWall, split: str) -> Tally:
-    tally = Tally()
+    tally, secret = Tally(), store.secret()
 
     def rows(page: Page) -> Iterator[dict[str, Any]]:
         for candidate in page:
@@ -105,7 +105,7 @@ def _write_split(directory: Path, store: Store, order: Order, wall: GoldenWall, 
                 tally.removed[why] += 1
                 continue
             tally.add(candidate)
-            whose = digest(candidate["group_key"]) if candidate["group_key"] else ""
+            whose = digest(candidate["group_key"], secret) if candidate["group_key"] else ""
             yield {**example_row(order.task, candidate), DIGEST: whose}
 
     pages = (rows(page) for page in store.candidates(order.task.name, split, order.page_rows))

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.controller.snapshot import DIGEST, READ_ONLY_DIRECTORY, READ_ONLY_FILE, hashes
-from services.erasures import digest
+from services.erasures import digests
 
 SPLITS: Final = ("train", "eval", "golden")
 WRITABLE_DIRECTORY: Final = 0o755
@@ -24,9 +24,10 @@ WRITABLE_DIRECTORY: Final = 0o755
 
 @dataclass(frozen=True)
 class Customer:
-    """Whose rows: the digest of the group key, and the ids of the exchanges."""
+    """Whose rows: the digests of the group key, with the secret of new ones, and the ids of the exchanges."""
 
-    digest: str
+    digests: Set[str]
+    secret: str
     exchange_ids: Set[str]
 
 
@@ -134,5 +135,5 @@ def _rows(directory: Path, split: str) -> Iterator[Mapping[str, Any]]:
 
 def _is_theirs(customer: Customer, split: str, row: Mapping[str, Any]) -> bool:
     if split == "golden":
-        return bool(row["group_key"]) and digest(row["group_key"]) == customer.digest
-    return row.get(DIGEST) == customer.digest or row["id"] in customer.exchange_ids
+        return bool(row["group_key"]) and not customer.digests.isdisjoint(digests(row["group_key"], customer.secret))
+    return row.get(DIGEST) in customer.digests or row["id"] in customer.exchange_ids

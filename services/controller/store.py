@@ -10,6 +10,7 @@ import uuid_utils
 
 from services.clickhouse import ClickHouse
 from services.controller.cycle import Counts
+from services.erasures import SECRET, secret_of
 
 Page = list[dict[str, Any]]
 
@@ -92,6 +93,9 @@ class Store(Protocol):
     def teachers(self, task: str, page_rows: int) -> Iterator[Page]:
         """The teacher's answers by id, as golden examples whose truth is the answer itself."""
 
+    def secret(self) -> str:
+        """Under which customers are known by a digest."""
+
     def add_golden(self, rows: Sequence[Sequence[Any]]) -> None:
         """Store golden examples, in GOLDEN_COLUMNS' order. The same id again replaces it."""
 
@@ -120,6 +124,10 @@ class ClickHouseStore:
 
     def teachers(self, task: str, page_rows: int) -> Iterator[Page]:
         return self._pages(TEACHERS, {"task": task, "rows": page_rows}, after=str(UUID(int=0)))
+
+    def secret(self) -> str:
+        with self._connected() as clickhouse:
+            return secret_of(clickhouse.query(SECRET))
 
     def add_golden(self, rows: Sequence[Sequence[Any]]) -> None:
         # A token of its own each time: A, then B, then A again for one input is three inserts, not two.

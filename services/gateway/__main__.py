@@ -30,12 +30,16 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     promotions = Promotions(kafka)
     backends: Backends = {inference.BACKEND_TEACHER: _teacher(settings), inference.BACKEND_STUDENT: _student(settings)}
     repeats = Repeats(settings.repeat_max_entries, settings.repeat_max_age_s)
-    exchanges = Exchanges(backends, spool, promotions.current, repeats, settings.teacher_needs_s)
     door = Door(settings.max_open_calls)
+    needs_s = settings.teacher_needs_s
+    exchanges = Exchanges(
+        backends, spool, promotions.current, repeats, teacher_needs_s=needs_s, stops=lambda: door.turned_out
+    )
     server = Server(
         settings,
         InferenceServicer(exchanges, defined, settings.request_limits, door),
         FeedbackServicer(spool, defined, settings.request_limits, door),
+        door,
     )
     await promotions.start()
     port = await server.start()

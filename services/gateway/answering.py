@@ -65,7 +65,7 @@ class Answering:
             async with asyncio.timeout(budget_s):
                 await self._fill(step, attempt, budget_s)
         except asyncio.CancelledError:
-            attempt.refusal = "cancelled: the caller went away"
+            attempt.refusal = "cancelled: the call ended before its answer"
             raise
         except TimeoutError:
             self._failure, attempt.refusal = FailureKind.TIMEOUT, f"timeout: no answer within {budget_s:.2f} s"

@@ -1,7 +1,8 @@
 """The way in: how many calls are open, and which status code each error becomes. Texts say what to change."""
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import grpc
@@ -23,6 +24,10 @@ class TooManyCalls(Exception):  # noqa: N818
     """The gateway holds as many open calls as it may."""
 
 
+class Stopping(Exception):  # noqa: N818
+    """The gateway takes no more calls, or had no more time for this one."""
+
+
 def status(error: Exception) -> grpc.StatusCode:
     """The status code that tells a caller what kind of thing happened."""
     match error:
@@ -34,26 +39,53 @@ def status(error: Exception) -> grpc.StatusCode:
             return grpc.StatusCode.DEADLINE_EXCEEDED
         case NoAnswer(kind=FailureKind.REFUSED):
             return grpc.StatusCode.INVALID_ARGUMENT
-        case NoAnswer():
+        case NoAnswer() | Stopping():
             return grpc.StatusCode.UNAVAILABLE
         case _:
             return grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 class Door:
-    """Counts the open calls of all methods, and ends each one that fails with its status."""
+    """Counts the open calls of all methods, ends each one that fails with its status, and closes when it is told."""
 
     def __init__(self, max_open_calls: int) -> None:
         self._max_open_calls = max_open_calls
-        self.open_calls = 0
+        self._open: set[asyncio.Timeout] = set()
+        self._left = asyncio.Event()
+        self._closed = False
+        self.turned_out = False
+        """Whether the calls that were still open have been ended, because the gateway stops."""
+
+    @property
+    def open_calls(self) -> int:
+        """How many there are now."""
+        return len(self._open)
+
+    async def close(self, grace_s: float) -> None:
+        """Let nobody in from now on; return when all have left, who may take `grace_s` and are then turned out."""
+        self._closed = True
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._emptied()
+        except TimeoutError:
+            self.turned_out = True
+            telemetry.log.warning("calls are cut short: the grace is over", calls=self.open_calls)
+            for limit in self._open:
+                limit.reschedule(0)
+            await self._emptied()
+
+    async def _emptied(self) -> None:
+        while self._open:
+            self._left.clear()
+            await self._left.wait()
 
     @asynccontextmanager
     async def call(self, method: str, context: Any) -> AsyncIterator[None]:
         """One call from its arrival to its end; `context` is gRPC's."""
         try:
-            with self._place():
+            async with self._place():
                 yield
-        except (BadInput, UnknownTask, NoAnswer, SpoolFull, TooManyCalls) as error:
+        except (BadInput, UnknownTask, NoAnswer, SpoolFull, TooManyCalls, Stopping) as error:
             REFUSED.labels(method, status(error).name).inc()
             await context.abort(status(error), str(error)[:DETAILS_CHARS])
         except Exception:  # noqa: BLE001 - the end of the line: it is logged, and the caller told INTERNAL
@@ -62,14 +94,22 @@ class Door:
             REFUSED.labels(method, grpc.StatusCode.INTERNAL.name).inc()
             await context.abort(grpc.StatusCode.INTERNAL, "the gateway is at fault; its log says why")
 
-    @contextmanager
-    def _place(self) -> Iterator[None]:
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        if self._closed:
+            raise Stopping("the gateway stops and takes no more calls: try again, another one will answer")
         if self.open_calls >= self._max_open_calls:
             raise TooManyCalls(f"{self.open_calls} calls are open, the limit of this gateway: try again later")
-        self.open_calls += 1
-        telemetry.OPEN_CALLS.set(self.open_calls)
         try:
-            yield
+            async with asyncio.timeout(None) as limit:
+                self._open.add(limit)
+                telemetry.OPEN_CALLS.set(self.open_calls)
+                yield
+        except TimeoutError as error:
+            if limit.expired():
+                raise Stopping("the gateway stops before there was an answer: try again, another one will") from error
+            raise
         finally:
-            self.open_calls -= 1
+            self._open.discard(limit)
+            self._left.set()
             telemetry.OPEN_CALLS.set(self.open_calls)

@@ -49,19 +49,23 @@ class Arrival:
 class Exchanges:
     """Answers arrivals. Every exchange that a backend is asked for is written down once, however it ends."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913
         self,
         backends: Backends,
         ledger: Ledger,
         promoted: Callable[[str], events.Promotion | None],
         repeats: Repeats,
+        *,
         teacher_needs_s: float,
+        stops: Callable[[], bool],
     ) -> None:
+        """`stops` says whether the gateway itself now ends calls, rather than their callers."""
         self._backends = backends
         self._ledger = ledger
         self._promoted = promoted
         self._repeats = repeats
         self._teacher_needs_s = teacher_needs_s
+        self._stops = stops
         self._recording: set[asyncio.Task[None]] = set()
 
     async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
@@ -107,11 +111,15 @@ class Exchanges:
             exchange.outcome, exchange.error = failure.outcome, str(failure)
             raise
         except asyncio.CancelledError:
-            # gRPC cancels a call, too, when its deadline has passed.
-            expired = clock.is_up()
-            exchange.outcome = events.OUTCOME_DEADLINE_EXCEEDED if expired else events.OUTCOME_CANCELLED
-            exchange.error = "the deadline passed" if expired else "the caller went away"
+            exchange.outcome, exchange.error = self._cut_short(clock)
             raise
+
+    def _cut_short(self, clock: Clock) -> tuple[events.Outcome, str]:
+        if clock.is_up():  # gRPC cancels a call, too, when its deadline has passed.
+            return events.OUTCOME_DEADLINE_EXCEEDED, "the deadline passed"
+        if self._stops():
+            return events.OUTCOME_FAILED, "the gateway was stopped"
+        return events.OUTCOME_CANCELLED, "the caller went away"
 
     def _start_recording(self, exchange: events.Exchange) -> "asyncio.Task[None]":
         exchange.finished_at.CopyFrom(_now())

@@ -1,5 +1,6 @@
 """The gRPC server: its options, its services, and how it starts and stops."""
 
+import asyncio
 from typing import Any, Final
 
 import grpc
@@ -7,6 +8,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from protos import control_pb2, control_pb2_grpc, inference_pb2, inference_pb2_grpc
+from services.gateway.door import Door
 from services.gateway.servicer import FeedbackServicer, InferenceServicer
 from services.gateway.settings import GatewaySettings
 
@@ -18,13 +20,20 @@ SERVICES: Final = (
 # So its own limits stand well above ours, which refuses with a reason. 300 s: what a call may wait for its handler.
 PENDING_PER_OPEN_CALL: Final = 2
 UNREQUESTED_S: Final = 300
+LAST_WORDS_S: Final = 2.0
+"""For the statuses of the last calls to go out. gRPC itself ends whatever is left with CANCELLED, which says that the
+caller cancelled, so it comes after the door."""
 
 
 class Server:
     """Serves until `stop`. Health is SERVING from `start` on and NOT_SERVING as soon as the stop begins."""
 
     def __init__(
-        self, settings: GatewaySettings, inference_servicer: InferenceServicer, feedback_servicer: FeedbackServicer
+        self,
+        settings: GatewaySettings,
+        inference_servicer: InferenceServicer,
+        feedback_servicer: FeedbackServicer,
+        door: Door,
     ) -> None:
         self._server = grpc.aio.server(options=_options(settings))
         self._health = health.aio.HealthServicer()
@@ -32,6 +41,7 @@ class Server:
         control_pb2_grpc.add_FeedbackServicer_to_server(feedback_servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        self._door = door
         self._listen = settings.gateway_listen
         self._grace_s = settings.shutdown_grace_s
 
@@ -47,9 +57,15 @@ class Server:
         return port
 
     async def stop(self) -> None:
-        """Take no more calls; return when the open ones have ended, by themselves or by the grace's end."""
+        """Take no more calls; return when the open ones have ended, by themselves or by the grace's end.
+
+        Connections are told at once to take new calls elsewhere; whoever comes nevertheless is UNAVAILABLE.
+        """
         await self._health.enter_graceful_shutdown()
-        await self._server.stop(self._grace_s)
+        stopping = asyncio.create_task(self._server.stop(self._grace_s + LAST_WORDS_S))
+        await self._door.close(self._grace_s)
+        await self._server.stop(LAST_WORDS_S)
+        await stopping
 
 
 def _options(settings: GatewaySettings) -> list[tuple[str, Any]]:

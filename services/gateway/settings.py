@@ -47,4 +47,4 @@ class GatewaySettings(ServiceSettings):
     """Replies kept for callers who send a request_id again."""
     repeat_max_age_s: float = Field(600.0, ge=0)
     shutdown_grace_s: float = Field(10.0, ge=0)
-    """How long open calls may go on after SIGTERM."""
+    """How long open calls may go on after SIGTERM; then they end UNAVAILABLE."""

@@ -7,7 +7,6 @@ is asked.
 
 import asyncio
 import os
-from collections import deque
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -20,12 +19,12 @@ from services import telemetry
 from services.gateway.sources import Sources
 from services.gateway.spool_disk import Reserve, locked
 from services.gateway.spool_drain import Drain
-from services.gateway.spool_segments import Segment, following, found, pack
+from services.gateway.spool_segments import Segments, pack
 from services.kafka import Producer
 from services.topics import EXCHANGES, Record, encode
 
-SEGMENT_BYTES: Final = 8 * 1024 * 1024
-SETTLED_BYTES: Final = 256 * 1024  # A file that Kafka has whole is left at this size: a killed gateway sends it again.
+KEEP_S: Final = 2.0
+"""How often a file that Kafka has whole is left, so that a quiet gateway keeps no text; one costs less than a call."""
 RESERVE_BYTES: Final = 32 * 1024 * 1024
 RESERVE_SHARE: Final = 8  # An eighth of the limit is kept for calls that were admitted before it was reached.
 SYNC_EVERY_S: Final = 0.2
@@ -61,14 +60,13 @@ class Spool:
         self._waiting: list[asyncio.Future[None]] = []
         self._unsynced: list[asyncio.Future[None]] = []
         self._syncing: asyncio.Task[None] | None = None
-        left = found(directory)
-        self._written_bytes = sum(segment.written for segment in left)
-        self._active = following(directory, left[-1] if left else None)
-        self._segments = deque([*left, self._active])
+        self._segments = Segments(directory)
+        self._written_bytes = self._segments.left_bytes
+        self._leaving: asyncio.TimerHandle | None = None
         self._reserve = Reserve(directory, min(RESERVE_BYTES, max_bytes // RESERVE_SHARE))
         sources = Sources(self.source, lambda: self._written_sequence, directory, producer)
         sync_every_s = SYNC_EVERY_S if fsync is Fsync.INTERVAL else None
-        self._drain = Drain(self._segments, sources, directory / "refused", self._reserve, sync_every_s)
+        self._drain = Drain(self._segments.row, sources, directory / "refused", self._reserve, sync_every_s)
 
     @classmethod
     def open(cls, directory: Path, producer: Producer, max_bytes: int, fsync: Fsync) -> "Spool":
@@ -132,6 +130,8 @@ class Spool:
         self._written_sequence = self._sequence
         self._written_bytes += len(frames)
         self._drain.wake()
+        if self._leaving is None:
+            self._leave_later()
         if self._fsync is Fsync.ALWAYS:
             self._sync_then_resolve(waiting)
         else:
@@ -139,22 +139,21 @@ class Spool:
 
     def _write(self, frames: bytes) -> None:
         try:
-            self._segment().write(frames)
+            self._segments.last().write(frames)
         except OSError as error:
             self._reserve.release(error)
-            if self._active.written:
-                self._active.sealed = True  # Sent and deleted, it makes room, although no call is admitted.
-            self._segment().write(frames)  # In the room that was held for it.
+            self._segments.seal()
+            self._segments.last().write(frames)  # In the room that was held for it.
 
-    def _segment(self) -> Segment:
-        active = self._active
-        settled = active.written >= SETTLED_BYTES and active.acked == active.written
-        if active.sealed or settled or active.written >= SEGMENT_BYTES:
-            segment = following(self._directory, self._active)
-            self._segments.append(segment)
-            self._active.sealed = True
-            self._active = segment
-        return self._active
+    def _leave_later(self) -> None:
+        self._leaving = asyncio.get_running_loop().call_later(KEEP_S, self._leave)
+
+    def _leave(self) -> None:
+        self._leaving = None
+        if self._segments.seal_settled():
+            self._drain.wake()
+        else:
+            self._leave_later()
 
     def _fail(self, waiting: list[asyncio.Future[None]], error: OSError) -> None:
         self._reserve.release(error)
@@ -172,23 +171,21 @@ class Spool:
         while self._unsynced:
             waiting, self._unsynced = self._unsynced, []
             try:
-                await asyncio.to_thread(self._sync)
+                await asyncio.to_thread(self._segments.sync)
             except OSError as error:
                 self._fail(waiting, error)
             else:
                 _resolve(waiting)
-
-    def _sync(self) -> None:
-        for segment in list(self._segments):
-            segment.sync()
 
     async def close(self) -> None:
         """Send what is left for at most CLOSE_WITHIN_S; the rest stays on disk for the next start."""
         await asyncio.sleep(0)  # The turn that has begun is written.
         if self._syncing is not None:
             await self._syncing
+        if self._leaving is not None:
+            self._leaving.cancel()
         await asyncio.to_thread(self._drain.stop, CLOSE_WITHIN_S)
-        for segment in self._segments:
+        for segment in self._segments.row:
             segment.remove() if segment.acked == segment.written else segment.close()
         for gauge in (telemetry.SPOOL_BYTES, telemetry.SPOOL_STALLED, telemetry.SPOOL_FAILED):
             gauge.set_function(lambda: 0.0)

@@ -13,6 +13,7 @@ import os
 import struct
 import threading
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,8 @@ FRAME: Final = struct.Struct("<II")
 LENGTH: Final = struct.Struct("<I")
 SUFFIX: Final = ".seg"
 READ_BYTES: Final = 1024 * 1024
+SEGMENT_BYTES: Final = 8 * 1024 * 1024
+SETTLED_BYTES: Final = 256 * 1024  # A file that Kafka has whole is left at this size: a killed gateway sends it again.
 
 
 def pack(record: Record) -> bytes:
@@ -150,3 +153,42 @@ def following(directory: Path, last: Segment | None) -> Segment:
     """A new segment, behind `last` in order."""
     number = int(last.path.stem) + 1 if last else 1
     return Segment(directory / f"{number:020d}{SUFFIX}")
+
+
+class Segments:
+    """The row of files, oldest first: the event loop writes to the last, the draining thread takes the first away."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        left = found(directory)
+        self.left_bytes = sum(segment.written for segment in left)
+        self._last = following(directory, left[-1] if left else None)
+        self.row = deque([*left, self._last])
+
+    def last(self) -> Segment:
+        """The segment to write to. Raises OSError if a new one is due and can't be made."""
+        if self._last.sealed or self._last.written >= (SETTLED_BYTES if self._settled() else SEGMENT_BYTES):
+            segment = following(self._directory, self._last)
+            self.row.append(segment)
+            self._last.sealed = True
+            self._last = segment
+        return self._last
+
+    def seal(self) -> None:
+        """Leave the last segment, if it holds anything: sent and deleted it makes room. The next write has another."""
+        if self._last.written:
+            self._last.sealed = True
+
+    def seal_settled(self) -> bool:
+        """The same, if Kafka has all of it; False if it has not."""
+        if self._settled():
+            self.seal()
+        return self._settled()
+
+    def _settled(self) -> bool:
+        return self._last.acked == self._last.written
+
+    def sync(self) -> None:
+        """Have the disk hold all that is written."""
+        for segment in list(self.row):
+            segment.sync()

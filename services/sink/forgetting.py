@@ -16,7 +16,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services import telemetry
 from services.clickhouse import ClickHouse
-from services.erasures import KNOWN, Erased, Erasure
+from services.erasures import KNOWN, SECRET, Erased, Erasure, secret_of
 from services.sink.batch import Rows, token
 from services.topics import Record, decode
 
@@ -47,6 +47,7 @@ class Forgetting:
     def __init__(self, clickhouse: ClickHouse) -> None:
         self._clickhouse = clickhouse
         self._known: Erased | None = None
+        self._secret = ""
 
     def parted(self, topic: str, rows: Rows) -> tuple[Rows, Rows]:
         """The rows to insert, and those of erased customers."""
@@ -72,7 +73,10 @@ class Forgetting:
             telemetry.ERASED.labels(topic).inc(len(hits))
 
     def _look(self) -> Erased:
-        return Erased(Erasure.of(row) for row in self._clickhouse.query(KNOWN))
+        known = [Erasure.of(row) for row in self._clickhouse.query(KNOWN)]
+        if known and not self._secret:
+            self._secret = secret_of(self._clickhouse.query(SECRET))
+        return Erased(known, self._secret)
 
     def _hits(self, topic: str, rows: Rows) -> Hits:
         known, now_us = self._known or Erased(), int(time.time() * 1e6)

@@ -4,11 +4,13 @@ A new file may meet a database where it has half run, so every statement must be
 (IF NOT EXISTS). A file that has been released is never changed.
 """
 
+import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 from services.clickhouse import ClickHouse
+from services.erasures import SECRET
 from services.telemetry import log
 
 VERSIONS: Final = """
@@ -26,6 +28,14 @@ def apply(clickhouse: ClickHouse) -> None:
     for path in sorted(FILES.glob("*.sql")):
         if (version := int(path.name.partition("_")[0])) not in done:
             _apply_file(clickhouse, version, path)
+    if not clickhouse.query(SECRET):
+        _make_secret(clickhouse)
+
+
+def _make_secret(clickhouse: ClickHouse) -> None:
+    """Of several sinks that do it at once the first one's stands: the token is the same."""
+    row = (secrets.token_hex(32), datetime.now(UTC))
+    clickhouse.insert("erasure_key", ("key", "made_at"), [row], token="the only one")  # noqa: S106 - no password
 
 
 def _apply_file(clickhouse: ClickHouse, version: int, path: Path) -> None:

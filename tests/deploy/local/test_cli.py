@@ -48,6 +48,23 @@ def test_a_bad_task_ends_it_before_anything_starts(command: str, code: int, tmp_
     assert not state.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--without", "bogus"], "no part is called bogus; there are broker, clickhouse, triton, ray, sink, sampler"),
+        (["--without", "ray", "--without", "Gateway"], "no part is called Gateway; there are broker"),
+        (["--port", "gateway"], "must be NAME=NUMBER"),
+    ],
+)
+def test_a_part_that_there_is_not_is_refused_with_those_that_there_are(
+    words: list[str], said: str, tmp_path: Path
+) -> None:
+    done = CliRunner().invoke(app, ["up", "--state", str(tmp_path / "state"), *words])
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.replace("│", " ").split())
+    assert not (tmp_path / "state").exists()
+
+
 def test_where_a_teacher_is_not_set_it_says_how(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     words = ["up", "--tasks", str(SHIPPED.parent), "--state", str(tmp_path)]
     told = " ".join(CliRunner().invoke(app, words).output.split())

@@ -37,6 +37,9 @@ class Place:
     erasing: Erasing
     tables: ErasureTables
 
+    def digest(self, group_key: str) -> str:
+        return digest(group_key, self.tables.secret())
+
     def count(self, table: str, group_key: str = "acme") -> int:
         [row] = self.stack.rows(f"SELECT count() AS n FROM {table} FINAL WHERE group_key = '{group_key}'")
         return int(str(row["n"]))
@@ -145,8 +148,10 @@ async def test_what_an_erasure_wrote_names_the_customer_nowhere(place: Place) ->
     commands = place.stack.rows("SELECT command FROM system.mutations WHERE database = currentDatabase()")
     assert len(commands) == 4
     assert not any("private" in str(row["command"]) for row in commands)
+    assert not any(place.tables.secret() in str(row["command"]) for row in commands)
+    assert place.tables.secret() not in read(receipt.path)
     [row] = place.stack.rows("SELECT digest, receipt != '' AS done FROM erasures FINAL")
-    assert row == {"digest": digest("a very private customer"), "done": 1}
+    assert row == {"digest": place.digest("a very private customer"), "done": 1}
 
 
 async def test_a_row_that_the_sink_was_inserting_while_it_was_erased_is_taken_back(place: Place) -> None:
@@ -154,7 +159,7 @@ async def test_a_row_that_the_sink_was_inserting_while_it_was_erased_is_taken_ba
     place.stack.put(*said("others", 1))
     with place.stack.sink(SINK_BATCH_AGE_S="2"):
         place.stack.until("SELECT count() AS n FROM exchanges FINAL", 1)
-        acme = Erasure(uuid7(), digest("acme"), "", micros(datetime.now(UTC)))
+        acme = Erasure(uuid7(), place.digest("acme"), "", micros(datetime.now(UTC)))
         place.tables.begin(acme, "ann", datetime.now(UTC))
         place.stack.put(*(said("acme", number)[0] for number in range(1, 5_001)))
         place.stack.until("SELECT uniqExact(sequence) AS n FROM ledger WHERE source = 'acme'", 5_000)
@@ -169,7 +174,7 @@ async def test_what_the_sampler_remembers_of_them_is_known_by_key_and_partition(
         place.stack.until("SELECT count() AS n FROM exchanges FINAL", 2)
         place.stack.until("SELECT count() AS n FROM feedback FINAL", 3)
     [row] = place.stack.rows("SELECT toString(id) AS id, kafka_partition FROM exchanges WHERE group_key = 'acme'")
-    acme = Erasure(uuid7(), digest("acme"), "", micros(datetime.now(UTC)))
+    acme = Erasure(uuid7(), place.digest("acme"), "", micros(datetime.now(UTC)))
     found = dict(place.tables.remembered(acme))
     assert set(found) == {f"{kind}:{row['id']}" for kind in (Kind.EXCHANGE, Kind.RATING, Kind.CORRECTION)}
     assert found[f"{Kind.EXCHANGE}:{row['id']}"] == row["kafka_partition"]
@@ -181,7 +186,7 @@ async def test_an_interrupted_erasure_is_found_and_finished_by_its_digest(place:
         place.stack.until("SELECT count() AS n FROM candidates FINAL", 2)
         place.stack.until("SELECT count() AS n FROM exchanges FINAL", 2)
         place.stack.until("SELECT count() AS n FROM feedback FINAL", 4)
-    acme = Erasure(uuid7(), digest("acme"), "", micros(datetime.now(UTC)))
+    acme = Erasure(uuid7(), place.digest("acme"), "", micros(datetime.now(UTC)))
     place.tables.begin(acme, "ann", datetime.now(UTC))
     assert [pending for pending, _ in place.tables.pending()] == [acme]
     await place.erasing.resume()

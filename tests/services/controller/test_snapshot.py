@@ -13,7 +13,7 @@ from services.controller.guards import normalised
 from services.controller.snapshot import DIGEST
 from services.erasures import digest
 from services.tasks import Task, split
-from tests.services.controller.world import NOON, World, a_candidate, a_golden, a_task
+from tests.services.controller.world import NOON, SECRET, World, a_candidate, a_golden, a_task
 from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS
 
 
@@ -44,7 +44,7 @@ def test_a_candidate_becomes_an_example_with_the_students_prompt(world: World) -
         "weight": 2.0,
         "corrected": False,
         "teacher_answer": "yes",
-        "group_digest": digest("group 0"),
+        "group_digest": digest("group 0", SECRET),
     }
 
 

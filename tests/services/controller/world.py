@@ -23,7 +23,7 @@ from services.controller.runner import Runner
 from services.controller.servicer import Control
 from services.controller.state import State
 from services.controller.store import Page
-from services.erasures import Erasure, digest
+from services.erasures import Erasure, digests
 from services.errors import Overloaded
 from services.kafka import Keeping
 from services.tasks import Task
@@ -32,6 +32,7 @@ from tests.fakes.kafka import FakeBroker, FakeFollower, FakeProducer
 from training.contract import Difference, Paired, Report, Score
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+SECRET = "known to this installation alone"
 TEMPLATE = Path(__file__).parents[3] / "deploy/triton/config.pbtxt"
 
 
@@ -151,6 +152,10 @@ class FakeStore:
     def teachers(self, task: str, page_rows: int) -> Iterator[Page]:
         yield from self._pages(self.rows.get("teachers", []), page_rows)
 
+    def secret(self) -> str:
+        self._there()
+        return SECRET
+
     def add_golden(self, rows: Sequence[Sequence[Any]]) -> None:
         self._there()
         self.added.extend(rows)
@@ -174,6 +179,9 @@ class FakeErasureTables(ErasureTables):
         self.receipts: dict[str, str] = {}
         self.noted: set[str] = set()
         self.refuses = ""
+
+    def secret(self) -> str:
+        return self.store.secret()
 
     def counts(self, erasure: Erasure) -> dict[str, int]:
         return {"candidates": len(self._theirs(erasure))}
@@ -205,7 +213,7 @@ class FakeErasureTables(ErasureTables):
 
     def _theirs(self, erasure: Erasure) -> Page:
         rows = self.store.rows["train"] + self.store.rows["eval"]
-        return [row for row in rows if digest(row["group_key"]) == erasure.digest]
+        return [row for row in rows if erasure.digest in digests(row["group_key"], SECRET)]
 
 
 @dataclass

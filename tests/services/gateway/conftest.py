@@ -93,11 +93,13 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     student = FakeBackend(inference.BACKEND_STUDENT, text="the student says so", model="tiny", confidence=-0.02)
     promotions: dict[str, events.Promotion] = {}
     backends = {inference.BACKEND_TEACHER: teacher, inference.BACKEND_STUDENT: student}
-    exchanges = Exchanges(backends, spool, promotions.get, Repeats(10, 60), teacher_needs_s=0.2)
     door = Door(settings.max_open_calls)
+    exchanges = Exchanges(
+        backends, spool, promotions.get, Repeats(10, 60), teacher_needs_s=0.2, stops=lambda: door.turned_out
+    )
     inference_servicer = InferenceServicer(exchanges, {task.name: task}, settings.request_limits, door)
     feedback_servicer = FeedbackServicer(spool, {task.name: task}, settings.request_limits, door)
-    server = Server(settings, inference_servicer, feedback_servicer)
+    server = Server(settings, inference_servicer, feedback_servicer, door)
     port = await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Gateway(

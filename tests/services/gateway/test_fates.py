@@ -88,7 +88,7 @@ async def test_a_cancelled_call_stops_the_backend_and_is_written_down(gateway: G
     call.cancel()
     exchange = await eventually_written(gateway)
     assert exchange.outcome == events.OUTCOME_CANCELLED
-    assert exchange.attempts[0].refusal == "cancelled: the caller went away"
+    assert exchange.attempts[0].refusal == "cancelled: the call ended before its answer"
     assert gateway.teacher.cancelled == 1
 
 

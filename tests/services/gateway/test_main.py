@@ -33,6 +33,12 @@ def environment(port: int, kafka: str, teacher: OpenAILike, spool: Path) -> dict
     }
 
 
+def a_request(content: str) -> inference.Request:
+    request = inference.Request(task="address-extraction")
+    request.messages.add(role=inference.ROLE_USER, content=content)
+    return request
+
+
 def read_exchanges(kafka: KafkaSettings) -> list[events.Exchange]:
     follower = Follower(kafka, topics.EXCHANGES.name)
     follower.start(10)
@@ -53,8 +59,7 @@ async def test_a_gateway_that_is_told_to_stop_has_brought_every_exchange_to_kafk
         process = await create_subprocess_exec(*command, cwd=REPOSITORY, env=variables)
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                request = inference.Request(task="address-extraction")
-                request.messages.add(role=inference.ROLE_USER, content="Main St")
+                request = a_request("Main St")
                 stub = inference_pb2_grpc.InferenceStub(channel)
                 replies = [await stub.Complete(request, wait_for_ready=True, timeout=60) for _ in range(3)]
         finally:
@@ -64,3 +69,34 @@ async def test_a_gateway_that_is_told_to_stop_has_brought_every_exchange_to_kafk
     assert [exchange.reply for exchange in exchanges] == replies
     assert [exchange.sequence for exchange in exchanges] == [1, 2, 3]
     assert len({exchange.source for exchange in exchanges}) == 1
+
+
+async def test_sigterm_in_mid_stream_finishes_what_it_can_and_says_unavailable_of_the_rest(tansu: str, tmp_path: Path):
+    kafka, port = KafkaSettings(kafka_bootstrap_servers=tansu), free_ports(1)[0]
+    create_topics(kafka, partitions=1)
+    async with serving() as teacher:
+        teacher.text = "a b c d e f g h"
+        command = (sys.executable, "-m", "services.gateway")
+        variables = environment(port, tansu, teacher, tmp_path / "spool") | {"SHUTDOWN_GRACE_S": "4"}
+        process = await create_subprocess_exec(*command, cwd=REPOSITORY, env=variables)
+        try:
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                stub = inference_pb2_grpc.InferenceStub(channel)
+                teacher.pause_s = 60
+                slow = stub.CompleteStream(a_request("slow"), wait_for_ready=True, timeout=60)
+                assert (await slow.read()).delta == "a"
+                teacher.pause_s = 0.05
+                quick = stub.CompleteStream(a_request("quick"), timeout=60)
+                assert (await quick.read()).delta == "a"
+                process.send_signal(signal.SIGTERM)
+                while not (chunk := await quick.read()).HasField("reply"):
+                    pass
+                assert chunk.reply.message.content == teacher.text
+                with pytest.raises(grpc.aio.AioRpcError, match="the gateway stops before there was an answer") as end:
+                    await slow.read()
+                assert end.value.code() is grpc.StatusCode.UNAVAILABLE
+        finally:
+            assert await process.wait() == 0
+    found = {one.request.messages[0].content: one for one in read_exchanges(kafka) if one.request.messages}
+    assert found["quick"].outcome == events.OUTCOME_ANSWERED
+    assert (found["slow"].outcome, found["slow"].error) == (events.OUTCOME_FAILED, "the gateway was stopped")

@@ -7,6 +7,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from protos import events_pb2 as events
 from services import topics
 from services.gateway.server import Server
 from tests.services.gateway.calls import status_of
@@ -67,6 +68,41 @@ async def test_a_stopping_gateway_finishes_what_is_open(gateway: Gateway) -> Non
     await stopping
 
 
+async def test_what_is_still_open_when_the_grace_is_over_is_unavailable_and_not_cancelled(gateway: Gateway) -> None:
+    gateway.teacher.delay_s = 60
+    calls = [gateway.inference.Complete(a_request()), gateway.inference.CompleteStream(a_request()).read()]
+    ends = [asyncio.create_task(status_of(call)) for call in calls]
+    await until(lambda: len(gateway.teacher.asks) == 2)
+    await gateway.server.stop()
+    said = "the gateway stops before there was an answer: try again, another one will"
+    assert await asyncio.gather(*ends) == [(grpc.StatusCode.UNAVAILABLE, said)] * 2
+    assert gateway.teacher.cancelled == 2
+    assert [(one.outcome, one.error) for one in gateway.spool.exchanges] == [
+        (events.OUTCOME_FAILED, "the gateway was stopped")
+    ] * 2
+
+
+async def test_a_call_that_comes_after_the_stop_has_begun_is_unavailable(gateway: Gateway) -> None:
+    gateway.teacher.delay_s = 0.3
+    call = gateway.inference.Complete(a_request())
+    await until(lambda: gateway.teacher.asks)
+    closing = asyncio.create_task(gateway.door.close(60))
+    await asyncio.sleep(0)
+    said = "the gateway stops and takes no more calls: try again, another one will answer"
+    assert await status_of(gateway.inference.Complete(a_request())) == (grpc.StatusCode.UNAVAILABLE, said)
+    assert await status_of(gateway.feedback.Record(a_feedback())) == (grpc.StatusCode.UNAVAILABLE, said)
+    assert (await call).message.content == "the teacher says so"
+    await closing
+    assert not gateway.door.turned_out
+
+
+async def test_whoever_watches_the_health_does_not_hold_up_the_stop(gateway: Gateway) -> None:
+    watch = health_pb2_grpc.HealthStub(gateway.channel).Watch(health_pb2.HealthCheckRequest())
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+    gateway.server._grace_s = 3600
+    await gateway.server.stop()
+
+
 async def test_reflection_names_the_services(gateway: Gateway) -> None:
     stub = reflection_pb2_grpc.ServerReflectionStub(gateway.channel)
     asked = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
@@ -77,7 +113,7 @@ async def test_reflection_names_the_services(gateway: Gateway) -> None:
 
 async def test_a_port_that_is_taken_is_an_error_that_names_it(gateway: Gateway) -> None:
     taken = gateway.settings.model_copy(update={"gateway_listen": f"127.0.0.1:{gateway.port}"})
-    second = Server(taken, gateway.inference_servicer, gateway.feedback_servicer)
+    second = Server(taken, gateway.inference_servicer, gateway.feedback_servicer, gateway.door)
     with pytest.raises(OSError, match=f"GATEWAY_LISTEN=127.0.0.1:{gateway.port} can't be bound"):
         await second.start()
     await second.stop()

@@ -16,6 +16,7 @@ from prometheus_client import Gauge
 from protos import events_pb2 as events
 from services import telemetry
 from services.gateway import spool as spool_module
+from services.gateway import spool_segments
 from services.gateway.spool import Fsync, Spool, SpoolFull
 from services.gateway.spool_disk import SpoolInUse
 from services.gateway.spool_segments import unpack
@@ -53,6 +54,10 @@ async def until(true: Callable[[], bool]) -> None:
 
 def files(directory: Path) -> list[Path]:
     return sorted(directory.glob("*.seg"))
+
+
+def contents(directory: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in directory.rglob("*") if path.is_file())
 
 
 def exchange(id_: str, answer: str = "x") -> events.Exchange:
@@ -303,15 +308,52 @@ async def test_two_gateways_cannot_share_a_spool(tmp_path: Path, broker: FakeBro
 async def test_files_are_deleted_as_kafka_acknowledges_them(
     tmp_path: Path, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool_module, "SEGMENT_BYTES", 10_000)
+    monkeypatch.setattr(spool_segments, "SEGMENT_BYTES", 10_000)
     broker.away = True
     async with opened(tmp_path, broker) as spool:
         for n in range(100):
             await spool.append_exchange(exchange(str(n), "y" * 500))
         assert len(files(tmp_path)) > 4
         broker.away = False
-        await until(lambda: len(files(tmp_path)) == 1)
+        await until(lambda: len(files(tmp_path)) <= 1)
     assert sequences(broker) == list(range(1, 101))
+
+
+@pytest.mark.parametrize("fsync", Fsync)
+async def test_a_quiet_gateway_keeps_no_text_that_kafka_has(
+    tmp_path: Path, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, fsync: Fsync
+) -> None:
+    monkeypatch.setattr(spool_module, "KEEP_S", 0.05)
+    async with opened(tmp_path, broker, fsync=fsync) as spool:
+        for n in range(1, 4):
+            await spool.append_exchange(exchange(f"{n}", "12 Main Street"))
+            await until(lambda: not files(tmp_path))
+            assert sequences(broker) == list(range(1, n + 1))
+            assert b"Main Street" not in contents(tmp_path)
+
+
+async def test_what_kafka_has_not_is_kept_however_quiet_it_is(
+    tmp_path: Path, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool_module, "KEEP_S", 0.01)
+    broker.away = True
+    async with opened(tmp_path, broker) as spool:
+        await spool.append_exchange(exchange("a"))
+        await asyncio.sleep(0.3)
+        assert len(files(tmp_path)) == 1
+        broker.away = False
+        await until(lambda: not files(tmp_path))
+    assert sequences(broker) == [1]
+
+
+async def test_a_gateway_that_writes_all_the_time_makes_a_file_now_and_then_and_not_one_a_call(
+    tmp_path: Path, broker: FakeBroker
+) -> None:
+    async with opened(tmp_path, broker) as spool:
+        for n in range(1, 21):
+            await spool.append_exchange(exchange(f"{n}"))
+            await until(lambda: spool.waiting_bytes == 0)
+        assert [path.name for path in files(tmp_path)] <= [f"{1:020d}.seg"]
 
 
 APPEND_FOR_EVER = """

@@ -16,12 +16,16 @@ from tests.services.sink.messages import exchange, uuid7
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+SECRET = "known to this installation alone"
+
+
 class Server(FakeServer):
     """Remembers the statements."""
 
     def erase(self, group_key: str, task: str = "") -> None:
-        erased = {"id": uuid7(), "digest": digest(group_key), "task": task, "at": AT.replace(tzinfo=None)}
+        erased = {"id": uuid7(), "digest": digest(group_key, SECRET), "task": task, "at": AT.replace(tzinfo=None)}
         self.tables.setdefault("erasures", []).append(erased)
+        self.tables["erasure_key"] = [{"key": SECRET, "made_at": AT.replace(tzinfo=None)}]
 
 
 @pytest.fixture

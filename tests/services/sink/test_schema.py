@@ -32,3 +32,12 @@ def test_what_is_applied_is_noted_and_not_applied_again() -> None:
     schema.apply(FakeClickHouse(server))
     assert "golden" not in server.tables
     assert server.tables["schema_versions"] == noted
+
+
+def test_the_secret_of_the_erasures_is_made_once_also_by_sinks_that_start_together() -> None:
+    server, other = FakeServer(), FakeServer()
+    for at in (server, server, other):
+        schema.apply(FakeClickHouse(at))
+    [row] = server.tables["erasure_key"]
+    assert len(row["key"]) == 64
+    assert row["key"] != other.tables["erasure_key"][0]["key"]
