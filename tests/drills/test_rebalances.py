@@ -14,12 +14,14 @@ SINKS = ("sink-1", "sink-2", "sink-3")
 
 pytestmark = pytest.mark.drill
 
+HASTY = "tests.drills.broken.sink Hasty"
+
 each = pytest.mark.parametrize("protocol", ["classic", "consumer"])
 
 
-def come_and_go(world: World, dice: random.Random, rounds: int, protocol: str, age_s: float, build: str = "") -> None:
+def come_and_go(world: World, dice: random.Random, rounds: int, build: str = "", **sinks: str) -> None:
     world.start("gateway")
-    world.start(*SINKS, build=build, KAFKA_GROUP_PROTOCOL=protocol, SINK_BATCH_AGE_S=str(age_s))
+    world.start(*SINKS, build=build, **sinks)
     with world.load():
         audit.rows_arrive(world)
         for number in range(rounds):
@@ -34,7 +36,7 @@ def come_and_go(world: World, dice: random.Random, rounds: int, protocol: str, a
 def test_sinks_that_come_and_go_lose_and_double_nothing(
     fresh: World, dice: random.Random, holds: Holds, protocol: str
 ) -> None:
-    come_and_go(fresh, dice, ROUNDS, protocol, age_s=0.3)
+    come_and_go(fresh, dice, ROUNDS, KAFKA_GROUP_PROTOCOL=protocol, SINK_BATCH_AGE_S="0.3")
     holds(fresh, all_answered=True)
 
 
@@ -42,5 +44,5 @@ def test_sinks_that_come_and_go_lose_and_double_nothing(
 def test_sinks_that_commit_before_they_insert_lose_rows(
     shared: World, dice: random.Random, fails: Fails, protocol: str
 ) -> None:
-    come_and_go(shared, dice, 2, protocol, 2, "tests.drills.broken.sink Hasty")
+    come_and_go(shared, dice, 4, HASTY, KAFKA_GROUP_PROTOCOL=protocol, SINK_BATCH_AGE_S="2")
     fails(shared)
