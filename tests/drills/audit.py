@@ -15,7 +15,7 @@ from services.audit import asking, take
 from services.audit.letters import Letter, opened
 from services.clickhouse import ClickHouse
 from services.errors import Overloaded
-from services.kafka import Follower
+from services.kafka import Follower, has_read
 from services.topics import DEAD_LETTERS, EXCHANGES, Record, decode
 from tests.drills import ledger
 from tests.drills.ledger import Audited, Equality, InClickHouse, OnKafka
@@ -23,6 +23,7 @@ from tests.drills.world import World
 
 SETTLES_WITHIN_S: Final = 120.0
 LOOKS_EVERY_S: Final = 0.5
+TOLD_WITHIN_S: Final = 5.0  # A gateway says every second how far it is.
 
 waiting = retry(
     retry=retry_if_exception_type(Overloaded), wait=wait_fixed(LOOKS_EVERY_S), stop=stop_after_delay(60), reraise=True
@@ -38,6 +39,32 @@ def equality(world: World, drill: str, by_kafka: Collection[str] = (), within_s:
         time.sleep(LOOKS_EVERY_S)
         found = _look(world, drill, by_kafka)
     return found
+
+
+def loss(world: World, drill: str, twice: bool, more_than: int) -> Equality:
+    """The figures of a wrong build once all that it will ever write is written, and it has said how far it was.
+
+    `twice`: what is looked for stands there twice, instead of not at all. `more_than`: what had been found before.
+    """
+    assert wait_until(lambda: spools_are_empty(world) and sink_has_read(world), SETTLES_WITHIN_S, LOOKS_EVERY_S)
+    until_s = time.monotonic() + TOLD_WITHIN_S
+    found = _look(world, drill, ())
+    while (found.audited.duplicates if twice else found.audited.missing) <= more_than and time.monotonic() < until_s:
+        time.sleep(LOOKS_EVERY_S)
+        found = _look(world, drill, ())
+    return found
+
+
+def rows_arrive(world: World) -> None:
+    """Return when one more row is in ClickHouse: a sink needs seconds to join its group."""
+    before = number(world, ledger.ROWS)
+    assert wait_until(lambda: number(world, ledger.ROWS) > before, SETTLES_WITHIN_S, every_s=0.2), "no row arrives"
+
+
+@waiting
+def sink_has_read(world: World) -> bool:
+    """Whether sinks have committed all exchanges: what is not in ClickHouse then will never be."""
+    return has_read(world.kafka_settings, world.sink_group, [EXCHANGES.name])
 
 
 def spools_are_empty(world: World) -> bool:

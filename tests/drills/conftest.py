@@ -26,6 +26,15 @@ class Holds(Protocol):
     def __call__(self, world: World, by_kafka: Collection[str] = (), *, all_answered: bool = False) -> Equality: ...
 
 
+class Fails(Protocol):
+    """Asserts that a wrong build has lost or doubled what a sound one keeps: the audit says so, and so do the ids.
+
+    `more_than`: what had been found before.
+    """
+
+    def __call__(self, world: World, *, twice: bool = False, more_than: int = 0) -> Equality: ...
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FOUND], config.stash[LINES] = [], []
 
@@ -60,6 +69,20 @@ def cluster(tmp_path: Path) -> Iterator[World]:
         yield made
 
 
+@pytest.fixture(scope="session")
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """Those that the wrong builds share: they are many, and each is soon found out."""
+    with world(tmp_path_factory.mktemp("engines")) as made:
+        yield made
+
+
+@pytest.fixture
+def shared(engines: World) -> World:
+    """As `fresh`, but on engines that have been in use."""
+    engines.renew()
+    return engines
+
+
 @pytest.fixture
 def say(request: pytest.FixtureRequest) -> Say:
     """A line for the summary."""
@@ -79,6 +102,21 @@ def holds(request: pytest.FixtureRequest) -> Holds:
         assert found.problems() == []
         if all_answered:
             assert found.begun == found.answered, world.calls.reasons
+        return found
+
+    return look
+
+
+@pytest.fixture
+def fails(request: pytest.FixtureRequest, say: Say) -> Fails:
+    """That this wrong build is found out."""
+
+    def look(world: World, *, twice: bool = False, more_than: int = 0) -> Equality:
+        found = audit.loss(world, request.node.name, twice, more_than)
+        say(f"{'; '.join(found.problems()) or 'it holds, and must not'}; answers lost: {len(found.lost)}")
+        world.check()
+        assert (found.clickhouse.duplicates if twice else len(found.lost)) > more_than
+        assert (found.audited.duplicates if twice else found.audited.missing) > more_than
         return found
 
     return look

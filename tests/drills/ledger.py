@@ -97,6 +97,11 @@ class Equality:
         return frozenset(name for name, status in self.ended.items() if status == "OK")
 
     @property
+    def lost(self) -> frozenset[str]:
+        """What callers were answered and ClickHouse does not have."""
+        return self.answered - self.clickhouse.ids
+
+    @property
     def unheard(self) -> frozenset[str]:
         """Answered on Kafka, though the caller was told of a failure or its request came by Kafka."""
         return self.kafka.answered - self.answered

@@ -2,11 +2,16 @@
 
 import random
 import time
+from typing import Final
 
 import pytest
 
-from tests.drills.conftest import Holds
+from tests.drills.conftest import Fails, Holds
 from tests.drills.world import World
+
+EARLY: Final = "tests.drills.broken.gateway Early"
+# Records wait so long for company before they leave for Kafka: each kill meets some that are on disk alone.
+LINGERS: Final = {"KAFKA_OPTIONS": '{"linger.ms": "200"}'}
 
 often = pytest.mark.parametrize(
     "times",
@@ -17,17 +22,54 @@ often = pytest.mark.parametrize(
 )
 
 
+def killed(world: World, dice: random.Random, times: int, build: str = "") -> None:
+    world.start("gateway", build=build, **LINGERS)
+    world.start("sink")
+    with world.load():
+        for _ in range(times):
+            world.answers_again()
+            time.sleep(dice.uniform(0.0, 1.5))
+            world.kill("gateway")
+            world.restart("gateway")
+        world.answers_again()
+
+
+def killed_without_kafka(world: World, build: str = "") -> None:
+    world.start("gateway", build=build)
+    world.start("sink")
+    with world.load():
+        world.answers_again()
+        world.kafka.kill()
+        time.sleep(2)
+        world.kill("gateway")
+        world.kafka.start()
+        world.kafka.wait()
+        world.restart("gateway")
+        world.answers_again()
+
+
 @often
 def test_a_gateway_killed_at_random_moments_loses_no_answer(
     fresh: World, dice: random.Random, holds: Holds, times: int
 ) -> None:
-    fresh.start("gateway", "sink")
-    with fresh.load():
-        for _ in range(times):
-            fresh.answers_again()
-            time.sleep(dice.uniform(0.0, 1.5))
-            fresh.kill("gateway")
-            fresh.restart("gateway")
-        fresh.answers_again()
+    killed(fresh, dice, times)
     found = holds(fresh)
     assert found.kafka.sources == times + 1
+
+
+@pytest.mark.quick_drill
+def test_without_its_spool_it_loses_answers(shared: World, dice: random.Random, fails: Fails) -> None:
+    killed(shared, dice, 2, EARLY)
+    fails(shared)
+
+
+@pytest.mark.drill
+def test_a_gateway_killed_while_kafka_is_away_loses_no_answer(fresh: World, holds: Holds) -> None:
+    killed_without_kafka(fresh)
+    holds(fresh)
+
+
+@pytest.mark.drill
+def test_without_its_spool_it_loses_what_it_answered_meanwhile(shared: World, fails: Fails) -> None:
+    killed_without_kafka(shared, EARLY)
+    fails(shared)

@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from tests.drills.conftest import Holds
+from tests.drills import audit
+from tests.drills.conftest import Fails, Holds
 from tests.drills.world import World
 from tests.fixtures.toxiproxy import Link, Toxiproxy, toxiproxy
 
@@ -23,6 +24,8 @@ IMPATIENT: Final = {"KAFKA_OPTIONS": '{"socket.timeout.ms": "10000"}', "CLICKHOU
 
 pytestmark = pytest.mark.drill
 
+each = pytest.mark.parametrize("fault", FAULTS)
+
 
 @pytest.fixture
 def proxy(tmp_path: Path) -> Iterator[Toxiproxy]:
@@ -35,39 +38,82 @@ def to_kafka(world: World, proxy: Toxiproxy) -> Link:
     return proxy.link("kafka", broker.behind_link, broker.link)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+def gateway_to_kafka(world: World, proxy: Toxiproxy, build: str = "") -> Link:
+    link = to_kafka(world, proxy)
+    world.start("gateway", build=build, KAFKA_BOOTSTRAP_SERVERS=link.listen, **IMPATIENT)
+    world.start("sink")
+    return link
+
+
+def kafka_to_sink(world: World, proxy: Toxiproxy, build: str = "") -> Link:
+    link = to_kafka(world, proxy)
+    world.start("gateway")
+    world.start("sink", build=build, KAFKA_BOOTSTRAP_SERVERS=link.listen, **IMPATIENT)
+    return link
+
+
+def sink_to_clickhouse(world: World, proxy: Toxiproxy, build: str = "", timeout_s: float = 5.0) -> Link:
+    link = proxy.link("clickhouse", world.clickhouse_url.removeprefix("http://"))
+    world.start("gateway")
+    world.start("sink", build=build, CLICKHOUSE_URL=f"http://{link.listen}", CLICKHOUSE_TIMEOUT_S=str(timeout_s))
+    return link
+
+
+@each
 def test_a_bad_way_from_the_gateway_to_kafka(fresh: World, proxy: Toxiproxy, holds: Holds, fault: str) -> None:
-    link = to_kafka(fresh, proxy)
-    fresh.start("gateway", KAFKA_BOOTSTRAP_SERVERS=link.listen, **IMPATIENT)
-    fresh.start("sink")
-    with fresh.load():
-        suffer(link, fault)
+    suffer(fresh, gateway_to_kafka(fresh, proxy), fault)
     holds(fresh, all_answered=True)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@each
 def test_a_bad_way_from_kafka_to_the_sink(fresh: World, proxy: Toxiproxy, holds: Holds, fault: str) -> None:
-    link = to_kafka(fresh, proxy)
-    fresh.start("gateway")
-    fresh.start("sink", KAFKA_BOOTSTRAP_SERVERS=link.listen, **IMPATIENT)
-    with fresh.load():
-        suffer(link, fault)
+    suffer(fresh, kafka_to_sink(fresh, proxy), fault)
     holds(fresh, all_answered=True)
 
 
-@pytest.mark.parametrize("fault", FAULTS)
+@each
 def test_a_bad_way_from_the_sink_to_clickhouse(fresh: World, proxy: Toxiproxy, holds: Holds, fault: str) -> None:
-    link = proxy.link("clickhouse", fresh.clickhouse_url.removeprefix("http://"))
-    fresh.start("gateway")
-    fresh.start("sink", CLICKHOUSE_URL=f"http://{link.listen}", **IMPATIENT)
-    with fresh.load():
-        suffer(link, fault)
+    suffer(fresh, sink_to_clickhouse(fresh, proxy), fault)
     holds(fresh, all_answered=True)
 
 
-def suffer(link: Link, fault: str) -> None:
-    time.sleep(2)
-    FAULTS[fault](link)
-    time.sleep(LASTS_S)
-    link.mend()
-    time.sleep(2)
+def test_a_gateway_that_drops_what_finds_no_room_loses_answers_in_each(
+    shared: World, proxy: Toxiproxy, fails: Fails
+) -> None:
+    link, lost = gateway_to_kafka(shared, proxy, "tests.drills.broken.gateway DropsWhenFull"), 0
+    for fault in FAULTS:
+        suffer(shared, link, fault, 2)
+        lost = len(fails(shared, more_than=lost).lost)
+
+
+def test_a_sink_that_passes_over_what_comes_late_loses_rows_in_each(
+    shared: World, proxy: Toxiproxy, fails: Fails
+) -> None:
+    link, lost = kafka_to_sink(shared, proxy, "tests.drills.broken.sink Late"), 0
+    for fault in FAULTS:
+        suffer(shared, link, fault, 2)
+        lost = len(fails(shared, more_than=lost).lost)
+
+
+def test_a_sink_that_does_not_wait_loses_rows_in_each_that_ends_its_inserts(
+    shared: World, proxy: Toxiproxy, fails: Fails
+) -> None:
+    link, lost = sink_to_clickhouse(shared, proxy, "tests.drills.broken.sink Dropping", timeout_s=1), 0
+    for fault in ("cut", "reset", "half-open"):
+        suffer(shared, link, fault, 2)
+        lost = len(fails(shared, more_than=lost).lost)
+
+
+def test_one_that_repeats_a_slow_insert_without_a_token_doubles(shared: World, proxy: Toxiproxy, fails: Fails) -> None:
+    link = sink_to_clickhouse(shared, proxy, "tests.drills.broken.sink Doubling", timeout_s=1)
+    suffer(shared, link, "slow", 4)
+    fails(shared, twice=True)
+
+
+def suffer(world: World, link: Link, fault: str, lasts_s: float = LASTS_S) -> None:
+    with world.load():
+        audit.rows_arrive(world)
+        FAULTS[fault](link)
+        time.sleep(lasts_s)
+        link.mend()
+        time.sleep(lasts_s / 4)

@@ -10,8 +10,9 @@ import pytest
 from deploy.local.processes import wait_until
 from protos import events_pb2 as events
 from services import client, tasks
+from services.kafka import has_read
 from services.sampler.sampling import side
-from services.topics import CANDIDATES, decode
+from services.topics import CANDIDATES, EXCHANGES, decode
 from tests.drills import audit
 from tests.drills.calls import TASK
 from tests.drills.conftest import Holds, Say
@@ -19,22 +20,31 @@ from tests.drills.world import World
 
 TIMES: Final = 8
 SETTLES_WITHIN_S: Final = 120.0
+LINGERS_LONG_S: Final = 3.0  # Faust commits every second.
+# A worker that keeps its name: started again it has its partitions at once, and nobody waits for its session to end.
+STAYS: Final = {"CONSUMER_GROUP_INSTANCE_ID": "the-one"}
 RATED: Final = 40
 TABLE: Final = "SELECT toString(id) AS id, excluded FROM candidates FINAL"
 
 pytestmark = [pytest.mark.drill, pytest.mark.timeout(900)]
 
 
+def killed(world: World, dice: random.Random, times: int, build: str = "", lingers_s: float = 0.2) -> None:
+    """`lingers_s`: how long records wait for company before they leave for Kafka."""
+    world.start("gateway", "sink")
+    world.start("sampler", build=build, KAFKA_OPTIONS=f'{{"linger.ms": "{1000 * lingers_s:.0f}"}}', **STAYS)
+    with world.load():
+        for _ in range(times):
+            assert wait_until(lambda: reads(world), 60, every_s=0.2)
+            time.sleep(dice.uniform(0, 2) + lingers_s)
+            world.kill("sampler")
+            world.restart("sampler")
+
+
 def test_a_killed_sampler_chooses_what_one_pass_would(
     fresh: World, dice: random.Random, holds: Holds, say: Say
 ) -> None:
-    fresh.start("gateway", "sink", "sampler")
-    with fresh.load():
-        for _ in range(TIMES):
-            assert wait_until(lambda: reads(fresh), 60, every_s=0.2)
-            time.sleep(dice.uniform(0, 2))
-            fresh.kill("sampler")
-            fresh.restart("sampler")
+    killed(fresh, dice, TIMES)
     holds(fresh, all_answered=True)
     wanted = chosen_by_one_pass(fresh)
     wait_until(lambda: stored(fresh).keys() >= wanted, SETTLES_WITHIN_S, every_s=1)
@@ -46,6 +56,18 @@ def test_a_killed_sampler_chooses_what_one_pass_would(
     assert excluded(fresh) == rated
     records = len(audit.records(fresh, CANDIDATES.name))
     say(f"{len(wanted)} candidates = on Kafka ({records} records) = in ClickHouse; {len(rated)} taken back by ratings")
+
+
+def test_one_that_acknowledges_before_kafka_has_its_candidates_loses_some(
+    shared: World, dice: random.Random, say: Say
+) -> None:
+    """The audit counts exchanges alone: it is silent here."""
+    killed(shared, dice, 1, "tests.drills.broken.sampler", lingers_s=LINGERS_LONG_S)
+    assert wait_until(lambda: has_read(shared.kafka_settings, "sampler", [EXCHANGES.name]), 60, every_s=0.5)
+    time.sleep(LINGERS_LONG_S + 1)
+    lost = chosen_by_one_pass(shared) - on_topic(shared).keys()
+    say(f"{len(lost)} candidates of {len(chosen_by_one_pass(shared))} are not on Kafka")
+    assert lost
 
 
 def reads(world: World) -> bool:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from deploy.local.processes import wait_until
 from tests.drills import audit
-from tests.drills.conftest import Holds
+from tests.drills.conftest import Fails, Holds
 from tests.drills.world import World
 from tests.fixtures.tools import excuse
 
@@ -32,25 +31,44 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(path)], check=True)
 
 
+def filled(world: World, disk: Path, build: str = "", within_s: float = 60.0) -> list[bool]:
+    """Kafka away until the disk is full, then a killed gateway; whether calls were refused before it and after it."""
+    world.start("gateway", build=build, SPOOL_DIR=str(disk / "spool"), SPOOL_MAX_BYTES=str(SPOOL_MAX_BYTES))
+    world.start("sink")
+    with world.load(rate_per_s=40, text_bytes=30_000):
+        world.answers_again()
+        world.kafka.kill()
+        were_refused = [refuses(world, within_s)]
+        world.kill("gateway")
+        world.restart("gateway")
+        were_refused.append(refuses(world, within_s / 2))
+        world.kafka.start()
+        world.kafka.wait()
+        for _ in range(20):
+            world.answers_again()
+    return were_refused
+
+
 def test_a_full_disk_refuses_calls_and_loses_no_answer(small_disk: Path, fresh: World, holds: Holds) -> None:
-    fresh.start("gateway", SPOOL_DIR=str(small_disk / "spool"), SPOOL_MAX_BYTES=str(SPOOL_MAX_BYTES))
-    fresh.start("sink")
-    with fresh.load(rate_per_s=40, text_bytes=30_000):
-        time.sleep(2)
-        fresh.kafka.kill()
-        assert wait_until(lambda: refused(fresh) > 20, 60, every_s=0.2)
-        assert audit.metric(fresh, "gateway", "tutelage_spool_failed") == 1
-        fresh.kill("gateway")
-        fresh.restart("gateway")
-        before = refused(fresh)
-        assert wait_until(lambda: refused(fresh) > before + 20, 30, every_s=0.2)
-        fresh.kafka.start()
-        fresh.kafka.wait()
-        answered = len(fresh.calls.answered)
-        assert wait_until(lambda: len(fresh.calls.answered) > answered + 20, 60, every_s=0.2)
+    assert filled(fresh, small_disk) == [True, True]
     found = holds(fresh)
     assert set(found.ended.values()) == {"OK", "RESOURCE_EXHAUSTED", "UNAVAILABLE"}
     assert audit.metric(fresh, "gateway", "tutelage_spool_failed") == 0
+
+
+def test_a_spool_that_takes_a_failed_write_for_a_good_one_loses_answers(
+    small_disk: Path, shared: World, fails: Fails
+) -> None:
+    assert filled(shared, small_disk, "tests.drills.broken.gateway Heedless", within_s=10) == [False, False]
+    fails(shared)
+
+
+def refuses(world: World, within_s: float) -> bool:
+    """Whether more calls are refused soon, for the reason that the metric shows."""
+    before = refused(world)
+    if not wait_until(lambda: refused(world) > before + 20, within_s, every_s=0.2):
+        return False
+    return audit.metric(world, "gateway", "tutelage_spool_failed") == 1
 
 
 def refused(world: World) -> int:

@@ -1,12 +1,15 @@
 """The services as processes around a real Kafka and a real ClickHouse, each to be killed and started again."""
 
+import shutil
 import sys
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+import httpx
 import yaml
 
 from deploy.local import ready
@@ -40,6 +43,7 @@ class World:
         self.clickhouse_url = f"http://{HOST}:{free_ports(1)[0]}"
         self.teacher = loop.keep(openai_like.serving())
         self.calls = Calls(self.gateway)
+        self.sink_group = "sink"
         self._parts: dict[str, Part] = {}
         self._running: dict[str, Running] = {}
         write_task(folder / "tasks")
@@ -78,7 +82,7 @@ class World:
         self.wait("clickhouse")
 
     def start(self, *names: str, build: str = "", **environment: str) -> None:
-        """Start services, and return when all are ready. `build` is a module to run in the service's place."""
+        """Start services, and return when all are ready. `build` is what to run in the service's place."""
         for name in names:
             self.launch(self._service(name, build or f"services.{name.partition('-')[0]}", environment))
         for name in names:
@@ -128,6 +132,25 @@ class World:
     def running(self, kind: str) -> list[str]:
         return [name for name in self._running if name.partition("-")[0] == kind]
 
+    def renew(self) -> None:
+        """As at the beginning, on engines that run on: no service, no record, no row."""
+        for name in [name for name in self._running if name != "clickhouse"]:
+            self._running.pop(name).kill()
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+        if not all(broker.running for broker in self.kafka.brokers):
+            self.kafka.kill()
+            self.kafka.start()
+            self.kafka.wait()
+        if "clickhouse" not in self._running:
+            self.restart("clickhouse")
+        self.kafka.delete_topics()
+        create_topics(self.kafka_settings, PARTITIONS, self.kafka.copies)
+        httpx.post(
+            self.clickhouse_url, content="DROP DATABASE IF EXISTS tutelage SYNC", trust_env=False
+        ).raise_for_status()
+        # Another name: the group waits for the session of a member that was killed.
+        self.sink_group, self.calls, self.teacher.delay_s = f"sink-{uuid.uuid4()}", Calls(self.gateway), 0.0
+
     def close(self) -> None:
         """Kill what is left; the services first, or they would wait for the engines."""
         for running in reversed(self._running.values()):
@@ -143,13 +166,14 @@ class World:
         environment = {**self._environment(name), "METRICS_LISTEN": metrics, **given}
         serves = {"gateway": self.gateway, "controller": self.control}.get(name)
         up = partial(ready.serves_grpc, serves) if serves else partial(ready.answers_http, f"http://{metrics}/metrics")
-        return Part(name, (sys.executable, "-m", module), up, environment)
+        return Part(name, (sys.executable, "-m", *module.split()), up, environment)
 
     def _environment(self, name: str) -> dict[str, str]:
         own = self.folder / name
         return {
             "KAFKA_BOOTSTRAP_SERVERS": self.kafka.bootstrap,
             "CLICKHOUSE_URL": self.clickhouse_url,
+            "SINK_GROUP": self.sink_group,
             "TASKS_DIR": str(self.folder / "tasks"),
             "GATEWAY_LISTEN": self.gateway,
             "GATEWAY_ADDRESS": self.gateway,
