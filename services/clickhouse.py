@@ -1,6 +1,7 @@
 """ClickHouse: connect, insert, query. The only importer of clickhouse_connect; its errors end here."""
 
 import logging
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -30,6 +31,7 @@ PASSING: Final = frozenset(
 # Codes that speak of a row: unparsable or out of range, a null or a length that is not allowed, a constraint, protobuf
 # that is not of its schema. Not 434, a schema that is none.
 OF_A_ROW: Final = frozenset({6, 27, 38, 41, 69, 72, 131, 321, 349, 376, 407, 436, 444, 469})
+CONVERTING: Final = re.compile(r"while converting source column `.*` to destination column", re.DOTALL)
 INSERT_SETTINGS: Final = {
     # A repeated batch must find its way into the views too, if the first try ended between the table and them.
     "deduplicate_blocks_in_dependent_materialized_views": 1,
@@ -161,6 +163,7 @@ def _refused_connection(error: BaseException) -> str:
 
 
 def _short(error: BaseException) -> str:
-    """What the server said, without the client's words before and behind it."""
+    """What the server said, without the client's words around it and the SQL that made the value of a column."""
     told = str(error).strip()
-    return (told.partition("DB::Exception: ")[2] or told).partition(" (for url ")[0][:300]
+    told = (told.partition("DB::Exception: ")[2] or told).partition(" (for url ")[0]
+    return CONVERTING.sub("for the column", told).partition(": while executing")[0][:300]
