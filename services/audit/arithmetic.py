@@ -153,11 +153,12 @@ def _account(look: Look, bound: int, dead: Set[int]) -> Account:
     written_off_at = within(nowhere, look.written_off)
     lacking = without(nowhere, written_off_at)
     missing_at = up_to(lacking, bound)
+    stored = look.answered - count(look.holes)
     return Account(
         source=look.source,
         answered=look.answered,
-        acknowledged=look.acknowledged,
-        stored=look.answered - count(look.holes),
+        acknowledged=max(look.acknowledged, stored),  # What a gateway tells, once a second, is behind what it does.
+        stored=stored,
         in_flight=count(lacking) - count(missing_at),
         dead=count(look.holes) - count(nowhere),
         missing=count(missing_at),

@@ -17,8 +17,9 @@ ORDER BY (source, first, last)
 SETTINGS non_replicated_deduplication_window = 1000;
 
 -- The view of 0004, and what was written off. One row per source. `state`: open; ended; silent, if it has not ended nor
--- been heard of for 90 s; untold, if nobody ever said how far it was. `missing` counts dead letters, too: those are known
--- to Kafka alone, and to `tutelage audit`. `written_off`: said to be lost, and still not stored; not among the missing.
+-- been heard of for 90 s; untold, if nobody ever said how far it was. `on_kafka`: what is stored was there, be it told as
+-- yet or not. `missing` counts dead letters, too: those are known to Kafka alone, and to `tutelage audit`.
+-- `written_off`: said to be lost, and still not stored; not among the missing.
 CREATE OR REPLACE VIEW audit AS
 WITH
     told AS (
@@ -61,8 +62,8 @@ WITH
                   greatest(0, dateDiff('second', told.oldest, now('UTC')))) AS oldest_unacknowledged_s
         FROM stored FULL JOIN told USING (source) LEFT JOIN earlier USING (source)
     )
-SELECT source, any(accounts.state) AS state, any(accounts.answered) AS answered, any(accounts.on_kafka) AS on_kafka,
-       any(accounts.stored) AS stored,
+SELECT source, any(accounts.state) AS state, any(accounts.answered) AS answered,
+       greatest(any(accounts.on_kafka), any(accounts.stored)) AS on_kafka, any(accounts.stored) AS stored,
        any(accounts.due) - sum(multiIf(due >= blocks.end, blocks.count, due <= blocks.begin, 0,
            bitmapCardinality(bitmapSubsetInRange(blocks.known, blocks.begin, due + 1)))) AS missing,
        sum(multiIf(accounts.answered <= blocks.begin, 0,

@@ -62,6 +62,11 @@ def test_what_kafka_has_not_acknowledged_is_in_flight_however_long_it_takes() ->
     assert (account.missing, account.in_flight) == (0, 7)
 
 
+def test_what_is_stored_was_on_kafka_before_its_gateway_has_told() -> None:
+    [account] = audit([a_look(10, 3, {1, 2, 3, 4, 5, 6})], {}, {}).sources
+    assert (account.acknowledged, account.stored, account.in_flight) == (6, 6, 4)
+
+
 def test_what_a_gateway_that_fell_silent_had_not_brought_to_kafka_is_missing() -> None:
     look = a_look(10, 3, {1, 2, 3}, Course.SILENT)
     [account] = audit([look], settled([look]), {}).sources
