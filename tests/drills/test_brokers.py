@@ -102,7 +102,12 @@ class Outage:
     """The gateway's memory."""
 
 
-def all_away(world: World, away_s: float, text_bytes: int, build: str = "") -> Outage:
+def all_away(world: World, away_s: float, text_bytes: int, build: str = "", until_bytes: int = 0) -> Outage:
+    """For so long, and until so much is in the spool."""
+
+    def spooled_bytes() -> int:
+        return sum(file.stat().st_size for file in (world.folder / "gateway" / "spool").glob("*.seg"))
+
     world.start("gateway", build=build)
     world.start("sink")
     with world.load(text_bytes=text_bytes):
@@ -111,9 +116,10 @@ def all_away(world: World, away_s: float, text_bytes: int, build: str = "") -> O
         answered = len(world.calls.answered)
         world.kafka.kill()
         time.sleep(away_s)
+        assert wait_until(lambda: spooled_bytes() >= until_bytes, 60)
         found = Outage(
             len(world.calls.answered) - answered,
-            sum(file.stat().st_size for file in (world.folder / "gateway" / "spool").glob("*.seg")),
+            spooled_bytes(),
             psutil.Process(world.pid("gateway")).memory_info().rss - before,
         )
         world.kafka.start()
@@ -134,6 +140,7 @@ def test_all_brokers_away_for_longer_than_two_minutes_cost_disk_and_no_memory(
 
 
 def test_a_gateway_that_sends_all_that_it_spools_costs_memory(shared: World, say: Say) -> None:
-    found = all_away(shared, 8, 300_000, "tests.drills.broken.gateway Greedy")
+    greedy = "tests.drills.broken.gateway Greedy"
+    found = all_away(shared, 4, 300_000, greedy, until_bytes=2 * MEMORY_MAY_GROW_BYTES)
     say(f"spooled {found.spooled_bytes // MIB} MiB, memory grew by {found.grown_bytes // MIB} MiB")
     assert found.grown_bytes > MEMORY_MAY_GROW_BYTES

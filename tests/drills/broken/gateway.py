@@ -3,7 +3,7 @@
 import sys
 
 from services.gateway import __main__ as gateway
-from services.gateway import spool, spool_drain
+from services.gateway import spool, spool_drain, spool_segments
 from tests.drills.broken import producers
 
 
@@ -24,7 +24,7 @@ def main(build: str) -> None:
     match build:
         case "Early" | "GivesUp" | "DropsWhenFull":
             gateway.Producer = getattr(producers, build)
-            spool.SETTLED_BYTES = 1  # The disk keeps nothing of what is taken for delivered.
+            spool_segments.SETTLED_BYTES = 1  # The disk keeps nothing of what is taken for delivered.
         case "Heedless":
             gateway.Spool = Heedless
         case "Greedy":  # All that waits for Kafka waits in memory, too.
