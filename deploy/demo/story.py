@@ -116,7 +116,7 @@ class Story:
                     time.sleep(RUN_POLL_S)
                     self.check()
                     shown.look()
-                    run = stub.GetRun(control.GetRunRequest(id=run.id), timeout=10)
+                    run = stub.GetRun(control.GetRunRequest(id=run.id), timeout=60)
         if run.state == events.RUN_STATE_FAILED:
             raise DemoFailed(f"the run failed: {run.reason}")
         if shown.cut:
