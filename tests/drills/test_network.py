@@ -15,7 +15,7 @@ from tests.fixtures.toxiproxy import Link, Toxiproxy, toxiproxy
 LASTS_S: Final = 8.0
 FAULTS: Final[dict[str, Callable[[Link], None]]] = {
     "cut": Link.cut,
-    "slow": lambda link: link.slow(latency_ms=500, jitter_ms=200),
+    "slow": lambda link: link.slow(latency_ms=1_500, jitter_ms=200),
     "reset": Link.reset,
     "half-open": Link.half_open,
 }

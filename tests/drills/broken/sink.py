@@ -11,7 +11,7 @@ from services.sink import __main__ as sink
 from services.sink import pipeline, schema, writing
 from services.topics import EXCHANGES, Record, decode
 
-LATE_S: Final = 0.4
+LATE_S: Final = 1.0
 TABLE: Final = "CREATE TABLE IF NOT EXISTS exchanges ("
 
 
