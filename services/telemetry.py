@@ -34,6 +34,10 @@ RUNS = Counter("tutelage_runs_total", "Runs ended.", ("task", "result"))
 AUDIT = Gauge("tutelage_audit_exchanges", "Exchanges in the ledger, by what became of them.", ("state",))
 AUDIT_OLDEST = Gauge("tutelage_audit_oldest_unacknowledged_seconds", "Age of the oldest that Kafka has not, of all.")
 AUDIT_SOURCES = Gauge("tutelage_audit_sources", "Sources in the ledger.")
+AUDIT_SILENT = Gauge(
+    "tutelage_audit_silent_sources",
+    "Sources that have not ended nor been heard of: their last second may be in a spool.",
+)
 AUDIT_WORST = Gauge("tutelage_audit_worst_source_missing", "What the source that lacks most lacks.", ("source",))
 AUDIT_AT = Gauge("tutelage_audit_time_seconds", "When the last audit was made, in seconds since 1970.")
 

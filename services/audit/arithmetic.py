@@ -76,6 +76,11 @@ class Audit:
     sources: Sequence[Account]
     total: Account
 
+    @property
+    def silent(self) -> int:
+        """How many sources have neither ended nor been heard of lately: what they last answered may be in a spool."""
+        return sum(one.course is Course.SILENT for one in self.sources)
+
 
 def settled(looks: Iterable[Look]) -> dict[str, int]:
     """Of each source, up to where everything should be stored soon: the bounds for a later `audit`."""

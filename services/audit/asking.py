@@ -41,6 +41,25 @@ SELECT count() - uniqExact(id) AS n FROM exchanges FINAL
 WHERE toDate(UUIDv7ToDateTime(id, 'UTC')) >= today() - {days:UInt32}
    OR toDate(UUIDv7ToDateTime(id, 'UTC')) = toDate('1970-01-01')
 """
+# What the ledger knows to have been inserted in the last day, and table `exchanges` does not hold, or not any more. No
+# task keeps rows for less than a day, and by row both have the same time: an hour is left for what is in between.
+VANISHED: Final = f"""
+WITH
+    known AS (
+        SELECT source, intDiv(sequence - 1, {BLOCK}) AS block, groupBitmapState(sequence) AS numbers FROM ledger
+        WHERE inserted_at >= now('UTC') - INTERVAL 23 HOUR AND inserted_at <= now('UTC') - {{settled_s:UInt32}}
+          AND id NOT IN (SELECT id FROM erased_exchanges)
+        GROUP BY source, block
+    ),
+    held AS (
+        SELECT source, intDiv(sequence - 1, {BLOCK}) AS block, groupBitmapState(sequence) AS numbers FROM exchanges
+        WHERE inserted_at >= now('UTC') - INTERVAL 24 HOUR
+        GROUP BY source, block
+    )
+SELECT source, sum(bitmapAndnotCardinality(known.numbers, held.numbers)) AS n
+FROM known LEFT JOIN held USING (source, block) GROUP BY source HAVING n > 0
+"""  # noqa: S608 - a number of ours
+SETTLED_S: Final = 60
 ANSWERED_IDS: Final = "SELECT uniqExact(id) AS n FROM exchanges WHERE outcome = 'answered'"
 
 
@@ -74,6 +93,14 @@ def written_off(clickhouse: ClickHouse) -> Mapping[str, Sequence[Range]]:
 def duplicates(clickhouse: ClickHouse, days: int) -> int:
     """How many exchanges of the last days stand there twice. Raises Overloaded."""
     return int(clickhouse.query(DUPLICATES, {"days": days})[0]["n"])
+
+
+def vanished(clickhouse: ClickHouse, settled_s: int = SETTLED_S) -> dict[str, int]:
+    """Of each source, how many exchanges of the last day were inserted and are gone, by no erasure. Raises Overloaded.
+
+    Looks at nothing younger than `settled_s`: ClickHouse may be between the table and the views behind it.
+    """
+    return {row["source"]: int(row["n"]) for row in clickhouse.query(VANISHED, {"settled_s": settled_s})}
 
 
 def answered_ids(clickhouse: ClickHouse) -> int:

@@ -40,24 +40,26 @@ def audit_(
 ) -> None:
     """Account for every exchange, by source: answered = stored + in flight + dead letters + missing + written off.
 
-    Ends with 0 if nothing is missing and nothing stands in ClickHouse twice, with 1 if something is or does, with 2 if
-    ClickHouse or Kafka could not be asked.
+    Ends with 0 if nothing is missing, nothing stands in ClickHouse twice and nothing of the last day was there and is
+    gone; with 1 if something is; with 2 if ClickHouse or Kafka could not be asked.
     """
     if context.invoked_subcommand:
         return
     found = settings(state)
     with clear_errors():
         clickhouse = ClickHouse(found)
+        vanished = asking.vanished(clickhouse)
         duplicates = asking.duplicates(clickhouse, days)  # First: without ClickHouse nobody need wait for Kafka.
         result = take(clickhouse, dead_places(found), within_s)
         gone = decisions(clickhouse)
         clickhouse.close()
         kafka = _read_kafka(found) if read_kafka else {}
     if as_json:
-        typer.echo(json.dumps(_data(result, duplicates, gone, kafka), default=str))
+        data = _data(result, duplicates, gone, kafka) | {"vanished": vanished, "silent": result.silent}
+        typer.echo(json.dumps(data, default=str))
     else:
-        _show(result, duplicates, gone, kafka, all_)
-    if result.total.missing or duplicates:
+        _show(result, (duplicates, vanished), gone, kafka, all_)
+    if result.total.missing or duplicates or vanished:
         raise typer.Exit(1)
 
 
@@ -102,12 +104,15 @@ def _data(result: Audit, duplicates: int, gone: list[WrittenOff], kafka: dict[st
     return {**data, "kafka": kafka} if kafka else data
 
 
-def _show(result: Audit, duplicates: int, gone: list[WrittenOff], kafka: dict[str, Any], all_: bool) -> None:
-    lines = [*table(result, kafka.get("distinct", {}), bool(kafka), all_), *explained(result, gone)]
+def _show(
+    result: Audit, found: tuple[int, dict[str, int]], gone: list[WrittenOff], kafka: dict[str, Any], all_: bool
+) -> None:
+    duplicates, vanished = found
+    lines = [*table(result, kafka.get("distinct", {}), bool(kafka), all_), *explained(result, gone, vanished)]
     if kafka:
         lines.append(
             f"topic exchanges: {kafka['records']:,} records read, {kafka['without_place']:,} without source and "
             f"sequence; retention has deleted {kafka['deleted']:,} before them"
         )
-    for line in (*lines, verdict(result.total, duplicates)):
+    for line in (*lines, verdict(result, duplicates, sum(vanished.values()))):
         console.print(line, highlight=False)

@@ -1,6 +1,6 @@
 """What `audit` prints: the accounts, what is lost and what to do about it, and a verdict in the last line."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.markup import escape
@@ -63,15 +63,17 @@ def _cells(one: Account, read_back: int, read: bool) -> list[str]:
     return [*(f"{figure:,}" for figure in figures), f"{one.oldest_s:,.1f}" if one.oldest_s else "-"]
 
 
-def explained(result: Audit, decisions: Iterable[WrittenOff]) -> Iterator[str]:
+def explained(result: Audit, decisions: Iterable[WrittenOff], vanished: Mapping[str, int]) -> Iterator[str]:
     """What is missing where, how it may come back, and who has written off what, and why."""
     for one in result.sources:
         if one.missing:
             yield f"[red]{escape(one.source)} lacks[/] {ranges_text(one.missing_at)}"
-        if one.missing and one.course is Course.SILENT:
-            yield "  it fell silent: a gateway started on its spool, or its import run again, brings the rest"
+        if one.course is Course.SILENT:
+            yield f"{escape(one.source)} fell silent: a gateway on its spool, or its import run again, brings the rest"
         if one.put_aside:
             yield f"  {one.put_aside} of it Kafka has refused for good; a gateway keeps them in refused/ of its spool"
+    for source, count in vanished.items():
+        yield f"[red]{escape(source)}: {count:,} that were inserted in the last day are gone from table exchanges[/]"
     for said in decisions:
         what = f"{said.exchanges:,} written off {said.at:%Y-%m-%d %H:%M} by {said.decided_by}"
         yield escape(f"{said.source}: {what}: {said.reason}")
@@ -83,17 +85,21 @@ def ranges_text(ranges: Sequence[Range]) -> str:
     return f"{shown} ..." if len(ranges) > SHOWN_RANGES else shown
 
 
-def verdict(total: Account, duplicates: int) -> str:
+def verdict(result: Audit, duplicates: int, vanished: int = 0) -> str:
     """One line: whether anything is lost, the figures that say so, and what to do."""
+    total = result.total
     figures = (
         f"{total.answered:,} answered, {total.stored:,} stored, missing {total.missing:,}, duplicates {duplicates:,}"
     )
     others = {"in flight": total.in_flight, "in the dead letters": total.dead, "written off": total.written_off}
+    others |= {"vanished from ClickHouse": vanished, "sources silent": result.silent}
     figures = ", ".join([figures, *(f"{name} {count:,}" for name, count in others.items() if count)])
-    if total.missing:
+    if total.missing or vanished:
         return f"[red]LOST[/]: {figures}; what to do: {BRING_BACK}"
     if duplicates:
         return f"[red]TWICE[/]: {figures}; what to do: {TWICE}"
     if total.dead:
         return f"nothing missing: {figures}; what to do: {LETTERS}"
+    if result.silent:
+        return f"nothing known to be missing: {figures}; what a silent source last answered may lie in its spool"
     return f"{'whole' if total.stored == total.answered else 'nothing missing'}: {figures}"

@@ -21,7 +21,14 @@ class CliSettings(KafkaSettings, ClickHouseSettings):
 
 
 def settings(state: Path = STATE) -> CliSettings:
-    """The settings; variables of the environment win over those of the stack whose folder `state` is."""
+    """The settings; variables of the environment win over those of the stack whose folder `state` is.
+
+    Raises BadParameter if a folder was named in which no stack is up, and the environment says nothing either: the
+    defaults may be another system.
+    """
+    told = {name.upper() for name in CliSettings.model_fields} & os.environ.keys()
+    if state != STATE and not told and not (state / "stack.json").exists():
+        raise typer.BadParameter(f"no stack is up in {state}: `tutelage up --state {state}`, or leave --state away")
     for name, value in stack_environment(state).items():
         os.environ.setdefault(name, value)
     return CliSettings()

@@ -44,11 +44,12 @@ class Auditor:
         looks = look(self._clickhouse)
         lacking = any(one.holes for one in looks)
         found = audit(looks, self._bounds, self._dead.by_source(KAFKA_S) if lacking else {})
-        show(found, asking.duplicates(self._clickhouse, DUPLICATES_DAYS))
+        vanished = sum(asking.vanished(self._clickhouse).values())
+        show(found, asking.duplicates(self._clickhouse, DUPLICATES_DAYS), vanished)
         self._bounds = settled(looks)
 
 
-def show(found: Audit, duplicates: int) -> None:
+def show(found: Audit, duplicates: int, vanished: int) -> None:
     """Set the metrics: the sums, and of the sources the worst alone, or their number would grow for ever."""
     total = found.total
     for state, count in (
@@ -61,10 +62,12 @@ def show(found: Audit, duplicates: int) -> None:
         ("written_off", total.written_off),
         ("put_aside", total.put_aside),
         ("duplicates", duplicates),
+        ("vanished", vanished),
     ):
         telemetry.AUDIT.labels(state).set(count)
     telemetry.AUDIT_OLDEST.set(total.oldest_s)
     telemetry.AUDIT_SOURCES.set(len(found.sources))
+    telemetry.AUDIT_SILENT.set(found.silent)
     telemetry.AUDIT_WORST.clear()
     if total.missing:
         telemetry.AUDIT_WORST.labels(found.sources[0].source).set(found.sources[0].missing)

@@ -57,6 +57,7 @@ class Spool:
         self._fsync = fsync
         self._sequence = self._written_sequence = 0
         self._turn: list[bytes] = []
+        self._refuses = False
         self._waiting: list[asyncio.Future[None]] = []
         self._unsynced: list[asyncio.Future[None]] = []
         self._syncing: asyncio.Task[None] | None = None
@@ -88,7 +89,13 @@ class Spool:
 
     def admit(self) -> None:
         """Raise SpoolFull unless there is room for another call. Ask before a backend is asked."""
-        if refusal := self._refusal():
+        refusal = self._refusal()
+        if bool(refusal) is not self._refuses:
+            self._refuses = bool(refusal)
+            telemetry.log.warning(
+                "calls are refused" if refusal else "calls are taken again", reason=refusal or "there is room"
+            )
+        if refusal:
             raise SpoolFull(refusal)
 
     def _refusal(self) -> str:

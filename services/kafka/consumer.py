@@ -1,5 +1,6 @@
 """The member of a consumer group."""
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
@@ -26,6 +27,9 @@ LOST: Final = frozenset(
 )
 
 
+log = logging.getLogger(__name__)
+
+
 class Consumer:
     """A member of a consumer group. Offsets are committed by `commit` alone, after the work is done."""
 
@@ -41,9 +45,19 @@ class Consumer:
         self._held: set[tuple[str, int]] = set()
         self._paused = False
         self._consumer = _Consumer(consumer_config(settings, group))
-        self._consumer.subscribe(list(topics), on_revoke=self._revoke)
+        self._consumer.subscribe(list(topics), on_assign=self._assign, on_revoke=self._revoke, on_lost=self._lose)
+
+    def _assign(self, _consumer: Any, places: list[TopicPartition]) -> None:
+        if places:
+            log.info("partitions have come: %s", _named(places))
+
+    def _lose(self, consumer: Any, places: list[TopicPartition]) -> None:
+        log.warning("Kafka took us for dead; what was not committed is read again: %s", _named(places))
+        self._revoke(consumer, places)
 
     def _revoke(self, _consumer: Any, places: list[TopicPartition]) -> None:
+        if places:
+            log.info("partitions have gone: %s", _named(places))
         gone = {(place.topic, place.partition) for place in places}
         # Read in this very poll: whoever has the partition next reads it again from its last commit.
         self._read = [record for record in self._read if (record.topic, record.partition) not in gone]
@@ -77,6 +91,7 @@ class Consumer:
             except KafkaException as error:
                 if error.args[0].code() not in LOST:
                     raise Overloaded(f"Kafka does not take the commit: {error}") from error
+                log.warning("a commit is left to the member that has the partitions now: %s", error)
 
     def pause(self) -> None:
         """Fetch nothing more, but stay in the group as long as `poll` is called."""
@@ -98,3 +113,7 @@ class Consumer:
     def close(self) -> None:
         """Leave the group at once, so that another member takes over."""
         self._consumer.close()
+
+
+def _named(places: Iterable[TopicPartition]) -> str:
+    return ", ".join(sorted(f"{place.topic}/{place.partition}" for place in places))

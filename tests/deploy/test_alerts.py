@@ -49,7 +49,7 @@ def test_a_rule_asks_for_metrics_that_there_are(name: str) -> None:
 
 @pytest.mark.parametrize("name", RULES)
 def test_a_rule_asks_for_states_that_the_audit_shows(name: str) -> None:
-    auditing.show(audit([], {}, {}), duplicates=0)
+    auditing.show(audit([], {}, {}), duplicates=0, vanished=0)
     for metric, label, value in re.findall(r'(\w+)\{(\w+)="(\w+)"\}', RULES[name]["expr"]):
         assert REGISTRY.get_sample_value(metric, {label: value}) is not None
 

@@ -102,7 +102,7 @@ class Outage:
     """The gateway's memory."""
 
 
-def all_away(world: World, away_s: float, text_bytes: int, build: str = "", until_bytes: int = 0) -> Outage:
+def all_away(world: World, away_s: float, rate_per_s: float = 40, build: str = "", until_bytes: int = 0) -> Outage:
     """For so long, and until so much is in the spool."""
 
     def spooled_bytes() -> int:
@@ -110,7 +110,7 @@ def all_away(world: World, away_s: float, text_bytes: int, build: str = "", unti
 
     world.start("gateway", build=build)
     world.start("sink")
-    with world.load(text_bytes=text_bytes):
+    with world.load(rate_per_s, text_bytes=30_000):
         time.sleep(away_s / 13)
         before = psutil.Process(world.pid("gateway")).memory_info().rss
         answered = len(world.calls.answered)
@@ -131,7 +131,7 @@ def all_away(world: World, away_s: float, text_bytes: int, build: str = "", unti
 def test_all_brokers_away_for_longer_than_two_minutes_cost_disk_and_no_memory(
     cluster: World, holds: Holds, say: Say
 ) -> None:
-    found = all_away(cluster, AWAY_S, text_bytes=30_000)
+    found = all_away(cluster, AWAY_S)
     holds(cluster, all_answered=True)
     spooled, grown = found.spooled_bytes, found.grown_bytes
     say(f"{found.answered} answered with Kafka away; spooled {spooled // MIB} MiB, memory grew by {grown // MIB} MiB")
@@ -141,6 +141,6 @@ def test_all_brokers_away_for_longer_than_two_minutes_cost_disk_and_no_memory(
 
 def test_a_gateway_that_sends_all_that_it_spools_costs_memory(shared: World, say: Say) -> None:
     greedy = "tests.drills.broken.gateway Greedy"
-    found = all_away(shared, 4, 300_000, greedy, until_bytes=2 * MEMORY_MAY_GROW_BYTES)
+    found = all_away(shared, 4, 200, greedy, until_bytes=2 * MEMORY_MAY_GROW_BYTES)
     say(f"spooled {found.spooled_bytes // MIB} MiB, memory grew by {found.grown_bytes // MIB} MiB")
     assert found.grown_bytes > MEMORY_MAY_GROW_BYTES

@@ -100,3 +100,16 @@ def test_an_id_of_two_tasks_is_a_duplicate_and_a_row_twice_is_not(ledger: ClickH
         put(ledger, EXCHANGES, made)
     assert asking.duplicates(ledger, days=1) == 2
     assert asking.answered_ids(ledger) == 2
+
+
+@pytest.mark.contract
+def test_what_was_inserted_and_is_gone_has_vanished_and_an_erased_one_has_not(ledger: ClickHouse) -> None:
+    ids = [str(uuid_utils.uuid7()) for _ in range(6)]
+    put(ledger, EXCHANGES, *(exchange(sequence, "s", id=id_) for sequence, id_ in enumerate(ids, start=1)))
+    assert asking.vanished(ledger, settled_s=0) == {}
+    ledger.command("DELETE FROM exchanges WHERE sequence IN (2, 3, 5)")
+    ledger.insert("erased_exchanges", ("id", "erasure"), [(ids[4], str(uuid_utils.uuid7()))], str(uuid_utils.uuid7()))
+    assert asking.vanished(ledger, settled_s=0) == {"s": 2}
+    assert asking.vanished(ledger) == {}  # It is too young to be told from what is on its way.
+    ledger.command("TRUNCATE TABLE exchanges")
+    assert asking.vanished(ledger, settled_s=0) == {"s": 5}

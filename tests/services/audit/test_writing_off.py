@@ -40,7 +40,7 @@ def by_command(ledger: ClickHouse, source: str) -> Account:
 def agreed(ledger: ClickHouse) -> tuple[int, int]:
     """What is missing and written off in sum: so says the command, and so say the metric and the view."""
     looks = asking.look(ledger)
-    show(found := audit(looks, settled(looks), {}), duplicates=0)
+    show(found := audit(looks, settled(looks), {}), duplicates=0, vanished=0)
     figures = found.total.missing, found.total.written_off
     told = [REGISTRY.get_sample_value("tutelage_audit_exchanges", {"state": one}) for one in ("missing", "written_off")]
     assert figures == tuple(told)

@@ -100,6 +100,7 @@ def test_a_replay_without_an_answer_ends_with_one(
             rest[-1](client.Answer(request, reply, "" if reply else "UNAVAILABLE: away"))
 
     monkeypatch.setattr(client, "answer_all", answer_all)
+    monkeypatch.setenv("GATEWAY_ADDRESS", "127.0.0.1:1")
     log = tmp_path / "log.jsonl"
     log.write_text(REQUEST + "[1]\n")
     done = CliRunner().invoke(app, ["replay", str(log), "--state", str(tmp_path)])

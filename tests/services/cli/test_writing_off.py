@@ -6,7 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.local.addresses import HOST, free_ports
-from services.audit import Account
+from services.audit import Account, Audit
+from services.audit.arithmetic import Course
 from services.cli import app
 from services.cli.audit_text import verdict
 from services.cli.writing_off import range_of
@@ -115,12 +116,22 @@ def test_what_is_no_range_is_refused(text: str) -> None:
 
 
 def test_the_verdict_is_one_line_with_every_figure() -> None:
-    assert verdict(SOUND, 0) == "whole: 5,200 answered, 5,200 stored, missing 0, duplicates 0"
+    def audited(total: Account, *sources: Account) -> Audit:
+        return Audit(sources, total)
+
+    sound = audited(SOUND)
+    assert verdict(sound, 0) == "whole: 5,200 answered, 5,200 stored, missing 0, duplicates 0"
     waiting = Account("total", answered=9, stored=3, in_flight=3, dead=2, written_off=1)
-    told = verdict(waiting, 0)
+    told = verdict(audited(waiting), 0)
     expected = "nothing missing: 9 answered, 3 stored, missing 0, duplicates 0, in flight 3, in the dead letters 2, "
     assert told.startswith(expected + "written off 1; what to do: `tutelage dead-letters list`")
-    assert verdict(SOUND, 2).startswith("[red]TWICE[/]: 5,200 answered, 5,200 stored, missing 0, duplicates 2; what to")
-    lost = verdict(Account("total", answered=9, stored=8, missing=1), 2)
+    assert verdict(sound, 2).startswith("[red]TWICE[/]: 5,200 answered, 5,200 stored, missing 0, duplicates 2; what to")
+    lost = verdict(audited(Account("total", answered=9, stored=8, missing=1)), 2)
     assert lost.startswith("[red]LOST[/]: 9 answered, 8 stored, missing 1, duplicates 2; what to do: ")
     assert "\n" not in lost
+    assert verdict(sound, 0, vanished=3).startswith(
+        "[red]LOST[/]: 5,200 answered, 5,200 stored, missing 0, duplicates 0, "
+    )
+    silent = verdict(audited(SOUND, Account("a", answered=5_200, stored=5_200, course=Course.SILENT)), 0)
+    assert silent.startswith("nothing known to be missing: ")
+    assert "sources silent 1" in silent
