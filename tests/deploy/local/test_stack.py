@@ -127,6 +127,8 @@ def json_record(state: Path) -> Record:
 @contextmanager
 def from_a_terminal(state: Path, *more: str) -> Iterator[subprocess.Popen[str]]:
     argv = (*UP, "--without", "triton", "--without", "ray", "--state", str(state), *more)
+    # As under a terminal: who runs the tests in the background has them, and so their children, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as up:
         try:
             assert up.stdout is not None

@@ -23,6 +23,14 @@ MEBIBYTE = 1024 * 1024
 steps = st.lists(st.sampled_from(["call", "calls", "rest", "away", "back", "kill", "stop"]), max_size=12)
 
 
+def size_bytes(path: Path) -> int:
+    """Of a file that may go at any moment."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 class Gateways:
     """One after the other on the same directory, and what each has promised."""
 
@@ -55,7 +63,7 @@ class Gateways:
         if self.broker.away:
             await asyncio.sleep(0.02)  # Long enough to leave the file, were that allowed.
         else:
-            await until(lambda: not any(path.stat().st_size for path in files(self.directory)))
+            await until(lambda: not any(map(size_bytes, files(self.directory))))
 
     async def _end(self, killed: bool) -> None:
         kept = self._as_signal_9_would_leave_it()  # What follows is undone.
