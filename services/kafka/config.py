@@ -31,7 +31,7 @@ def producer_config(settings: KafkaSettings) -> dict[str, Any]:
         "enable.idempotence": True,
         "acks": "all",
         "delivery.timeout.ms": 0,  # For ever: giving up and sending anew would lose the order.
-        "compression.type": "lz4",  # For nothing; zstd is a quarter smaller, for half as much time again.
+        "compression.type": "lz4",  # Costs nothing; zstd is a quarter smaller for half as much time again.
         "linger.ms": 5,
         "partitioner": "murmur2_random",  # As Java's clients and aiokafka do: what shares a key shares a partition.
         "message.max.bytes": MAX_MESSAGE_BYTES,
