@@ -28,17 +28,18 @@ def worst() -> dict[str, float]:
 
 def test_the_sums_are_shown_and_of_the_sources_the_worst_alone() -> None:
     looks = [Look("a", 10, 10, [(1, 2)]), Look("b", 20, 20, [(1, 5)], oldest_s=3.0), Look("c", 5, 5)]
-    show(audit(looks, {"a": 10, "b": 20, "c": 5}, {"a": {2}}), duplicates=4)
-    states = {state: shown(state) for state in ("answered", "stored", "dead_letters", "missing", "duplicates")}
-    assert states == {"answered": 35, "stored": 28, "dead_letters": 1, "missing": 6, "duplicates": 4}
+    show(audit(looks, {"a": 10, "b": 20, "c": 5}, {"a": {2}}), duplicates=4, vanished=3)
+    names = ("answered", "stored", "dead_letters", "missing", "duplicates", "vanished")
+    assert [shown(state) for state in names] == [35, 28, 1, 6, 4, 3]
     assert worst() == {"b": 5}
-    show(audit(looks[2:], {"c": 5}, {}), duplicates=0)
+    show(audit(looks[2:], {"c": 5}, {}), duplicates=0, vanished=0)
     assert (worst(), shown("missing")) == ({}, 0)
 
 
 @pytest.fixture
 def auditor(monkeypatch: pytest.MonkeyPatch) -> Auditor:
     monkeypatch.setattr(auditing.asking, "duplicates", lambda _clickhouse, _days: 0)
+    monkeypatch.setattr(auditing.asking, "vanished", lambda _clickhouse: {})
     broker = FakeBroker()
     broker.create_topics()
     return Auditor(FakeClickHouse(FakeServer()), DeadPlaces(FakeFollower(broker, "dead-letters")))
