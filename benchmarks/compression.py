@@ -8,39 +8,25 @@ hold; processor time is the producing process's, with encoding done before. The 
 
 import argparse
 import json
-import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import uuid_utils
-
 from benchmarks import engines
-from benchmarks.messages import exchange_of, produce
+from benchmarks.messages import produce, records_of
 from benchmarks.result import median, tell
 from deploy.demo.addresses import addresses
 from services import tasks
 from services.kafka import Producer
 from services.kafka.config import producer_config
 from services.settings import KafkaSettings
-from services.topics import EXCHANGES, Record, encode
+from services.topics import Record
 
 CODECS: Final = ("none", "lz4", "snappy", "zstd", "gzip")
 RATES: Final = {"185 a second": 185, "1,850 a second": 1_850, "all at once": 0}
 PACED_S: Final = 5
 TICK_S: Final = 0.001
-
-
-def traffic(count: int, instructions: str, cache_dir: Path) -> list[Record]:
-    """So many exchanges, one for each address, as records."""
-    rng, made, source = random.Random(7), [], str(uuid_utils.uuid7())
-    for sequence, one in enumerate(addresses(count, 7, cache_dir), 1):
-        latency_us = rng.randrange(400_000, 2_500_000)
-        exchange = exchange_of(one.text, one.answer, one.group_key, latency_us, one.kind, instructions)
-        exchange.source, exchange.sequence = source, sequence
-        made.append(encode(EXCHANGES, exchange))
-    return made
 
 
 def paced(records: Sequence[Record], a_second: int) -> Iterator[Record]:
@@ -70,10 +56,11 @@ def turn(kafka: KafkaSettings, codec: str, records: Sequence[Record], a_second: 
 def measure(repeats: int, cache_dir: Path) -> dict[str, Any]:
     """Medians for each kind of request, rate and codec, the codecs in turn."""
     task = tasks.load(Path("deploy/tasks"))["address-extraction"]
+    given = addresses(RATES["1,850 a second"] * PACED_S, 7, cache_dir)
     figures: dict[str, Any] = {}
     with engines.folder() as directory, engines.broker(directory) as kafka:
         for kind, instructions in (("with instructions", task.instructions), ("without", "")):
-            made = traffic(RATES["1,850 a second"] * PACED_S, instructions, cache_dir)
+            made = records_of(given, instructions)
             for rate, a_second in RATES.items():
                 records = made[: a_second * PACED_S] if a_second else made
                 found: dict[str, list[tuple[float, float]]] = {codec: [] for codec in CODECS}

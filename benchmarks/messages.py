@@ -7,6 +7,7 @@ from typing import Final
 
 import uuid_utils
 
+from deploy.demo.addresses import Address
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.errors import Overloaded
@@ -74,6 +75,17 @@ def _answered(made: events.Exchange, answer: str, took_us: int) -> None:
     finished_ns = time.time_ns()
     made.finished_at.FromNanoseconds(finished_ns)
     made.started_at.FromNanoseconds(finished_ns - 1000 * (took_us + 900))
+
+
+def records_of(given: Iterable[Address], instructions: str) -> list[Record]:
+    """One exchange for each address, of one source, as records of topic `exchanges`."""
+    rng, made, source = random.Random(7), [], str(uuid_utils.uuid7())
+    for sequence, one in enumerate(given, 1):
+        took_us = rng.randrange(400_000, 2_500_000)
+        message = exchange_of(one.text, one.answer, one.group_key, took_us, one.kind, instructions)
+        message.source, message.sequence = source, sequence
+        made.append(encode(EXCHANGES, message))
+    return made
 
 
 def records(count: int, source: str, seed: int = 7) -> Iterator[Record]:

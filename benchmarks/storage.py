@@ -7,7 +7,6 @@ before its bytes are read from system.parts_columns. The peer is the same rows w
 """
 
 import argparse
-import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from typing import Any, Final
 import uuid_utils
 
 from benchmarks import engines
-from benchmarks.messages import exchange_of
+from benchmarks.messages import records_of
 from benchmarks.result import at_most, tell
 from deploy.demo.addresses import Address, addresses
 from services import tasks
@@ -26,7 +25,6 @@ from services.clickhouse import ClickHouse
 from services.sink import schema
 from services.sink.rows import TABLES
 from services.sink.wire import row
-from services.topics import EXCHANGES, encode
 
 PER_DAY: Final = 16_000_000
 BATCH_ROWS: Final = 20_000
@@ -64,14 +62,11 @@ def variant(ddl: str, name: str, changes: tuple[tuple[str, str], ...]) -> str:
 
 def insert(clickhouse: ClickHouse, given: Sequence[Address], instructions: str) -> None:
     """The exchanges of these addresses, by the sink's own rows."""
-    rng, rows, source = random.Random(7), [], str(uuid_utils.uuid7())
-    for sequence, one in enumerate(given, 1):
-        took_us = rng.randrange(400_000, 2_500_000)
-        made = exchange_of(one.text, one.answer, one.group_key, took_us, one.kind, instructions)
-        made.source, made.sequence = source, sequence
-        rows.append(row(replace(encode(EXCHANGES, made), partition=sequence % 12, offset=sequence // 12)))
+    made = enumerate(records_of(given, instructions), 1)
+    rows = [row(replace(record, partition=number % 12, offset=number // 12)) for number, record in made]
     for start in range(0, len(rows), BATCH_ROWS):
-        clickhouse.load("exchanges", TABLES["exchanges"].insert, rows[start : start + BATCH_ROWS], f"{source}/{start}")
+        batch = rows[start : start + BATCH_ROWS]
+        clickhouse.load("exchanges", TABLES["exchanges"].insert, batch, str(uuid_utils.uuid7()))
 
 
 def bytes_of(clickhouse: ClickHouse, table: str) -> dict[str, int]:

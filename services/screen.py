@@ -1,5 +1,6 @@
 """What people see in a terminal: the console, progress bars, the table of scores, errors in one line."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -60,6 +61,15 @@ def fail(message: str, away: bool = False) -> typer.Exit:
     """Print the message as an error; raise what this returns. `away`: for nobody could be asked."""
     errors.print(f"[bold red]error[/] {escape(message)}{IS_IT_UP if away else ''}", highlight=False)
     return typer.Exit(NOT_ASKED if away else 1)
+
+
+def ask(question: str, yes: bool, nobody: str) -> None:
+    """End the command unless a person agrees, or has said `yes` already. `nobody`: the error without a terminal."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise fail(nobody)
+    typer.confirm(question, abort=True)
 
 
 def score_table(report: dict[str, Any], trained_on: str = "") -> Table:

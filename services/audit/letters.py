@@ -8,11 +8,13 @@ the letters go, by the same retention.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Final, NamedTuple
 
 from services.kafka import Follower, everything
+from services.settings import KafkaSettings
 from services.topics import DEAD_BY, DEAD_LETTERS, EXCHANGES, LEFT_BYTES, LEFT_DIGEST, Record, digest, position
 
 DEAD_HEADERS: Final = frozenset(
@@ -20,6 +22,7 @@ DEAD_HEADERS: Final = frozenset(
 )
 REPLAYED: Final = "replayed"
 REPLAYED_FROM: Final = "replayed-from"
+ANSWER_S: Final = 10.0
 REMEMBERED: Final = 100_000
 """Letters that an audit looks for: beyond them the oldest count as missing, and the controller's memory is bounded."""
 
@@ -163,6 +166,12 @@ class DeadPlaces:
     def close(self) -> None:
         """Let go of the connection."""
         self._follower.close()
+
+
+def dead_places(settings: KafkaSettings) -> dict[str, set[int]]:
+    """The sequences of each source that lie in the dead letters now. Raises Overloaded."""
+    with closing(DeadPlaces(Follower(settings, DEAD_LETTERS))) as places:
+        return places.by_source(ANSWER_S)
 
 
 def _number(text: str) -> int:

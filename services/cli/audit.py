@@ -1,13 +1,12 @@
 """`audit`: whether anything that was answered is lost or stands there twice; `audit write-off`: what is, for good."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final
 
 import typer
 
-from services.audit import Audit, asking, take
-from services.audit.letters import DeadPlaces
+from services.audit import Audit, asking, letters, take
 from services.audit.retained import Retained
 from services.audit.writing_off import WrittenOff, decisions
 from services.cli import writing_off
@@ -17,11 +16,22 @@ from services.clickhouse import ClickHouse
 from services.errors import Overloaded
 from services.kafka import Follower, everything
 from services.screen import clear_errors, console, errors, progress
-from services.topics import DEAD_LETTERS, EXCHANGES
+from services.topics import EXCHANGES
 
 app = typer.Typer()
 app.command("write-off")(writing_off.write_off_)
 KAFKA_S: Final = 10.0
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that one `audit` has seen; `kafka` is empty where topic `exchanges` was not read."""
+
+    audit: Audit
+    duplicates: int
+    vanished: dict[str, int]
+    decisions: list[WrittenOff]
+    kafka: dict[str, Any]
 
 
 @app.callback(invoke_without_command=True)
@@ -48,33 +58,29 @@ def audit_(
     found = settings(state)
     with clear_errors():
         clickhouse = ClickHouse(found)
-        vanished = asking.vanished(clickhouse)
-        duplicates = asking.duplicates(clickhouse, days)  # First: without ClickHouse nobody need wait for Kafka.
+        vanished = asking.vanished(clickhouse)  # First: without ClickHouse nobody need wait for Kafka.
+        duplicates = asking.duplicates(clickhouse, days)
         result = take(clickhouse, dead_places(found), within_s)
         gone = decisions(clickhouse)
         clickhouse.close()
-        kafka = _read_kafka(found) if read_kafka else {}
+        looked = Findings(result, duplicates, vanished, gone, _read_kafka(found) if read_kafka else {})
     if as_json:
-        data = _data(result, duplicates, gone, kafka) | {"vanished": vanished, "silent": result.silent}
-        typer.echo(json.dumps(data, default=str))
+        typer.echo(json.dumps(_data(looked), default=str))
     else:
-        _show(result, (duplicates, vanished), gone, kafka, all_)
+        _show(looked, all_)
     if result.total.missing or duplicates or vanished:
         raise typer.Exit(1)
 
 
 def dead_places(found: CliSettings) -> dict[str, set[int]]:
     """What lies in the dead letters; nothing, and a warning, where Kafka can't be asked."""
-    places = DeadPlaces(Follower(found, DEAD_LETTERS))
     try:
-        return places.by_source(KAFKA_S)
+        return letters.dead_places(found)
     except Overloaded as why:
         errors.print(
             f"[yellow]the dead letters are not looked through, and count as missing[/]: {why}", highlight=False
         )
         return {}
-    finally:
-        places.close()
 
 
 def _read_kafka(found: CliSettings) -> dict[str, Any]:
@@ -96,23 +102,30 @@ def _read_kafka(found: CliSettings) -> dict[str, Any]:
     }
 
 
-def _data(result: Audit, duplicates: int, gone: list[WrittenOff], kafka: dict[str, Any]) -> dict[str, Any]:
-    data: dict[str, Any] = {"total": asdict(result.total), "duplicates": duplicates}
-    data["sources"] = [asdict(one) for one in result.sources]
-    data["decisions"] = [asdict(one) for one in gone]
-    del data["total"]["course"], data["total"]["missing_at"], data["total"]["written_off_at"]
-    return {**data, "kafka": kafka} if kafka else data
+def _data(found: Findings) -> dict[str, Any]:
+    total = asdict(found.audit.total)
+    del total["course"], total["missing_at"], total["written_off_at"]
+    data = {
+        "total": total,
+        "duplicates": found.duplicates,
+        "sources": [asdict(one) for one in found.audit.sources],
+        "decisions": [asdict(one) for one in found.decisions],
+        "vanished": found.vanished,
+        "silent": found.audit.silent,
+    }
+    return {**data, "kafka": found.kafka} if found.kafka else data
 
 
-def _show(
-    result: Audit, found: tuple[int, dict[str, int]], gone: list[WrittenOff], kafka: dict[str, Any], all_: bool
-) -> None:
-    duplicates, vanished = found
-    lines = [*table(result, kafka.get("distinct", {}), bool(kafka), all_), *explained(result, gone, vanished)]
+def _show(found: Findings, all_: bool) -> None:
+    kafka = found.kafka
+    lines = [
+        *table(found.audit, kafka.get("distinct", {}), bool(kafka), all_),
+        *explained(found.audit, found.decisions, found.vanished),
+    ]
     if kafka:
         lines.append(
             f"topic exchanges: {kafka['records']:,} records read, {kafka['without_place']:,} without source and "
             f"sequence; retention has deleted {kafka['deleted']:,} before them"
         )
-    for line in (*lines, verdict(result, duplicates, sum(vanished.values()))):
+    for line in (*lines, verdict(found.audit, found.duplicates, sum(found.vanished.values()))):
         console.print(line, highlight=False)

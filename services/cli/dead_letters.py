@@ -1,7 +1,6 @@
 """`dead-letters list`, `show`, `replay`: what could not be decoded or stored, and its way back once that is mended."""
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from services.cli.ends import kind
 from services.cli.sending_back import KAFKA_S, record_at, send_back, with_bytes
 from services.cli.settings import STATE, CliSettings, StateOption, settings
 from services.kafka import Follower, everything
-from services.screen import TIGHT, clear_errors, console, fail
+from services.screen import TIGHT, ask, clear_errors, console, fail
 from services.topics import DEAD_LETTERS, TOPICS
 
 app = typer.Typer(help="What could not be decoded or stored: look at it, and send it back.", no_args_is_help=True)
@@ -167,8 +166,4 @@ def _time(at_ms: int) -> str:
 def _ask(chosen: Sequence[Grave], yes: bool) -> None:
     counts = Counter(grave.letter.topic for grave in chosen)
     what = ", ".join(f"{count} to {topic}" for topic, count in counts.most_common())
-    if yes:
-        return
-    if not sys.stdin.isatty():
-        raise fail(f"{what}: nobody is there to ask; --yes sends them")
-    typer.confirm(f"Send {what}?", abort=True)
+    ask(f"Send {what}?", yes, f"{what}: nobody is there to ask; --yes sends them")

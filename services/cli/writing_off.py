@@ -1,24 +1,19 @@
 """`audit write-off`: a person's word that exchanges are lost for good, so that the next loss is seen."""
 
 import getpass
-import sys
 from datetime import UTC, datetime
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
 from services.audit import Account, take
 from services.audit.arithmetic import Course, Range, count, within
-from services.audit.letters import DeadPlaces
+from services.audit.letters import dead_places
 from services.audit.writing_off import WrittenOff, write_off
 from services.cli.audit_text import ranges_text
 from services.cli.settings import STATE, CliSettings, StateOption, settings
 from services.clickhouse import ClickHouse
-from services.kafka import Follower
-from services.screen import clear_errors, console, fail
-from services.topics import DEAD_LETTERS
-
-KAFKA_S: Final = 10.0
+from services.screen import ask, clear_errors, console, fail
 
 
 def write_off_(
@@ -63,11 +58,7 @@ def range_of(text: str) -> Range:
 
 def _account(found: CliSettings, clickhouse: ClickHouse, source: str, within_s: float) -> Account:
     """The source's. Raises Overloaded also where the dead letters can't be read: what lies there is not lost."""
-    places = DeadPlaces(Follower(found, DEAD_LETTERS))
-    try:
-        accounts = take(clickhouse, places.by_source(KAFKA_S), within_s).sources
-    finally:
-        places.close()
+    accounts = take(clickhouse, dead_places(found), within_s).sources
     if (account := next((one for one in accounts if one.source == source), None)) is None:
         raise fail(f"the ledger has no source {source}; `tutelage audit --all` names them")
     return account
@@ -87,10 +78,6 @@ def _say(account: Account, asked: Range, lost: list[Range]) -> None:
 
 
 def _ask(account: Account, yes: bool) -> None:
-    if yes:
-        return
-    if account.course is Course.SILENT:
+    if account.course is Course.SILENT and not yes:
         console.print("it fell silent: a gateway on its spool, or its import run again, would bring what is there")
-    if not sys.stdin.isatty():
-        raise fail("nobody is there to ask; --yes writes them off")
-    typer.confirm("Are they lost for good?", abort=True)
+    ask("Are they lost for good?", yes, "nobody is there to ask; --yes writes them off")

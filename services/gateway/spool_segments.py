@@ -181,9 +181,9 @@ class Segments:
 
     def seal_settled(self) -> bool:
         """The same, if Kafka has all of it; False if it has not."""
-        if self._settled():
+        if settled := self._settled():
             self.seal()
-        return self._settled()
+        return settled
 
     def _settled(self) -> bool:
         return self._last.acked == self._last.written

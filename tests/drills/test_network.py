@@ -1,7 +1,7 @@
 """A network that is cut, slow, resets connections or leaves them half-open, on each way that an exchange takes."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -80,34 +80,33 @@ def test_a_bad_way_from_the_sink_to_clickhouse(fresh: World, proxy: Toxiproxy, h
 def test_a_gateway_that_drops_what_finds_no_room_loses_answers_in_each(
     shared: World, proxy: Toxiproxy, fails: Fails
 ) -> None:
-    link, lost = gateway_to_kafka(shared, proxy, "tests.drills.broken.gateway DropsWhenFull"), 0
-    for fault in FAULTS:
-        suffer(shared, link, fault, 2)
-        lost = len(fails(shared, more_than=lost).lost)
+    each_costs_more(shared, gateway_to_kafka(shared, proxy, "tests.drills.broken.gateway DropsWhenFull"), fails)
 
 
 def test_a_sink_that_passes_over_what_comes_late_loses_rows_in_each(
     shared: World, proxy: Toxiproxy, fails: Fails
 ) -> None:
-    link, lost = kafka_to_sink(shared, proxy, "tests.drills.broken.sink Late"), 0
-    for fault in FAULTS:
-        suffer(shared, link, fault, 2)
-        lost = len(fails(shared, more_than=lost).lost)
+    each_costs_more(shared, kafka_to_sink(shared, proxy, "tests.drills.broken.sink Late"), fails)
 
 
 def test_a_sink_that_does_not_wait_loses_rows_in_each_that_ends_its_inserts(
     shared: World, proxy: Toxiproxy, fails: Fails
 ) -> None:
-    link, lost = sink_to_clickhouse(shared, proxy, "tests.drills.broken.sink Dropping", timeout_s=1), 0
-    for fault in ("cut", "reset", "half-open"):
-        suffer(shared, link, fault, 2)
-        lost = len(fails(shared, more_than=lost).lost)
+    link = sink_to_clickhouse(shared, proxy, "tests.drills.broken.sink Dropping", timeout_s=1)
+    each_costs_more(shared, link, fails, ("cut", "reset", "half-open"))
 
 
 def test_one_that_repeats_a_slow_insert_without_a_token_doubles(shared: World, proxy: Toxiproxy, fails: Fails) -> None:
     link = sink_to_clickhouse(shared, proxy, "tests.drills.broken.sink Doubling", timeout_s=1)
     suffer(shared, link, "slow", 4)
     fails(shared, twice=True)
+
+
+def each_costs_more(world: World, link: Link, fails: Fails, faults: Iterable[str] = FAULTS) -> None:
+    lost = 0
+    for fault in faults:
+        suffer(world, link, fault, 2)
+        lost = len(fails(world, more_than=lost).lost)
 
 
 def suffer(world: World, link: Link, fault: str, lasts_s: float = LASTS_S) -> None:

@@ -77,7 +77,7 @@ def test_nothing_is_written_off_while_the_dead_letters_cannot_be_read(
     stack.put(ended("one", 3))
     with stack.sink():
         stack.until("SELECT count() AS n FROM sources", 1)
-    monkeypatch.setattr("services.cli.writing_off.KAFKA_S", 0.5)
+    monkeypatch.setattr("services.audit.letters.ANSWER_S", 0.5)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", away := f"{HOST}:{free_ports(1)[0]}")
     result = run("audit", "write-off", "one", "1-3", "--reason", "why", "--within", "0", "--yes")
     assert result.exit_code == NOT_ASKED
@@ -93,8 +93,8 @@ def test_without_a_stack_one_line_says_who_did_not_answer_and_what_to_change(
     ports = dict(zip(("CLICKHOUSE_URL", "KAFKA_BOOTSTRAP_SERVERS", "CONTROL_ADDRESS"), free_ports(3), strict=True))
     for name, port in ports.items():
         monkeypatch.setenv(name, f"{'http://' if name == 'CLICKHOUSE_URL' else ''}{HOST}:{port}")
-    for module in ("dead_letters", "audit"):
-        monkeypatch.setattr(f"services.cli.{module}.KAFKA_S", 0.5)
+    for waits in ("cli.dead_letters.KAFKA_S", "cli.audit.KAFKA_S", "audit.letters.ANSWER_S"):
+        monkeypatch.setattr(f"services.{waits}", 0.5)
     result = CliRunner().invoke(app, [*command.split(), "--state", str(tmp_path)])
     assert result.exit_code == NOT_ASKED
     [line] = result.output.strip().splitlines()
