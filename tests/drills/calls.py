@@ -28,11 +28,8 @@ class Calls:
     stopping: bool = False
     begun: list[str] = field(default_factory=list)
     ended: dict[str, str] = field(default_factory=dict)
+    answered: set[str] = field(default_factory=set)
     reasons: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def answered(self) -> set[str]:
-        return {name for name, status in self.ended.items() if status == ANSWERED}
 
     async def run(self) -> None:
         """Call at the rate, whatever becomes of the calls, until `stopping`; return when every call has ended."""
@@ -50,6 +47,7 @@ class Calls:
         try:
             await stub.Complete(request, timeout=TIMEOUT_S)
             self.ended[request.request_id] = ANSWERED
+            self.answered.add(request.request_id)
         except grpc.aio.AioRpcError as error:
             self.ended[request.request_id] = error.code().name
             self.reasons[error.code().name] = str(error.details())

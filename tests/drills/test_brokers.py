@@ -38,6 +38,7 @@ def killed(world: World, brokers: Sequence[Broker], away_s: float, build: str = 
         world.answers_again()
 
 
+@pytest.mark.quick_drill
 def test_a_lone_broker_killed_and_restarted_costs_no_call(fresh: World, holds: Holds) -> None:
     killed(fresh, fresh.kafka.brokers, away_s=2)
     holds(fresh, all_answered=True)

@@ -67,6 +67,7 @@ def suffer(world: World, front: ClickHouseFaults, fault: Fault, lasts_s: float) 
     return paused
 
 
+@pytest.mark.quick_drill
 def test_a_killed_clickhouse_is_waited_for(fresh: World, holds: Holds) -> None:
     killed(fresh, 3)
     holds(fresh, all_answered=True)

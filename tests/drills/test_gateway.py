@@ -13,13 +13,7 @@ EARLY: Final = "tests.drills.broken.gateway Early"
 # Records wait so long for company before they leave for Kafka: each kill meets some that are on disk alone.
 LINGERS: Final = {"KAFKA_OPTIONS": '{"linger.ms": "200"}'}
 
-often = pytest.mark.parametrize(
-    "times",
-    [
-        pytest.param(3, marks=pytest.mark.quick_drill),
-        pytest.param(50, marks=[pytest.mark.drill, pytest.mark.timeout(1_200)]),
-    ],
-)
+TIMES: Final = 3
 
 
 def killed(world: World, dice: random.Random, times: int, build: str = "") -> None:
@@ -27,11 +21,16 @@ def killed(world: World, dice: random.Random, times: int, build: str = "") -> No
     world.start("sink")
     with world.load():
         for _ in range(times):
-            world.answers_again()
-            time.sleep(dice.uniform(0.0, 1.5))
+            wait_for_a_moment(world, dice)
             world.kill("gateway")
             world.restart("gateway")
         world.answers_again()
+
+
+def wait_for_a_moment(world: World, dice: random.Random, within_s: float = 1.5) -> None:
+    """Any moment after it has answered."""
+    world.answers_again()
+    time.sleep(dice.uniform(0.0, within_s))
 
 
 def killed_without_kafka(world: World, build: str = "") -> None:
@@ -48,13 +47,11 @@ def killed_without_kafka(world: World, build: str = "") -> None:
         world.answers_again()
 
 
-@often
-def test_a_gateway_killed_at_random_moments_loses_no_answer(
-    fresh: World, dice: random.Random, holds: Holds, times: int
-) -> None:
-    killed(fresh, dice, times)
+@pytest.mark.quick_drill
+def test_a_gateway_killed_at_random_moments_loses_no_answer(fresh: World, dice: random.Random, holds: Holds) -> None:
+    killed(fresh, dice, TIMES)
     found = holds(fresh)
-    assert found.kafka.sources == times + 1
+    assert found.kafka.sources == TIMES + 1
 
 
 @pytest.mark.quick_drill

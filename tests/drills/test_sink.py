@@ -13,14 +13,7 @@ from tests.drills.world import SESSION, World
 
 HASTY: Final = "tests.drills.broken.sink Hasty"
 INSERT_TAKES_S: Final = 0.1
-
-often = pytest.mark.parametrize(
-    "times",
-    [
-        pytest.param(3, marks=pytest.mark.quick_drill),
-        pytest.param(100, marks=[pytest.mark.drill, pytest.mark.timeout(1_200)]),
-    ],
-)
+TIMES: Final = 3
 
 
 def killed(
@@ -37,11 +30,11 @@ def killed(
             world.restart("sink")
 
 
-@often
+@pytest.mark.quick_drill
 def test_a_sink_killed_at_random_moments_misses_and_doubles_nothing(
-    fresh: World, dice: random.Random, holds: Holds, times: int
+    fresh: World, dice: random.Random, holds: Holds
 ) -> None:
-    killed(fresh, dice, times)
+    killed(fresh, dice, TIMES)
     holds(fresh, all_answered=True)
 
 
