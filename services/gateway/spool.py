@@ -7,6 +7,7 @@ is asked.
 
 import asyncio
 import os
+import time
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +30,8 @@ RESERVE_BYTES: Final = 32 * 1024 * 1024
 RESERVE_SHARE: Final = 8  # An eighth of the limit is kept for calls that were admitted before it was reached.
 SYNC_EVERY_S: Final = 0.2
 CLOSE_WITHIN_S: Final = 10.0
+SAY_EVERY_S: Final = 60.0
+"""How often the log tells at most whether calls are refused: at the limit that changes with every call."""
 
 
 class SpoolFull(Exception):  # noqa: N818 - it names a state
@@ -57,7 +60,7 @@ class Spool:
         self._fsync = fsync
         self._sequence = self._written_sequence = 0
         self._turn: list[bytes] = []
-        self._refuses = False
+        self._said_refusing, self._said_s = False, -SAY_EVERY_S
         self._waiting: list[asyncio.Future[None]] = []
         self._unsynced: list[asyncio.Future[None]] = []
         self._syncing: asyncio.Task[None] | None = None
@@ -90,13 +93,19 @@ class Spool:
     def admit(self) -> None:
         """Raise SpoolFull unless there is room for another call. Ask before a backend is asked."""
         refusal = self._refusal()
-        if bool(refusal) is not self._refuses:
-            self._refuses = bool(refusal)
-            telemetry.log.warning(
-                "calls are refused" if refusal else "calls are taken again", reason=refusal or "there is room"
-            )
+        if bool(refusal) is not self._said_refusing:
+            self._say(refusal)
         if refusal:
             raise SpoolFull(refusal)
+
+    def _say(self, refusal: str) -> None:
+        """Log what has changed, or leave it to a later call: what stays so is told in the end."""
+        if (now_s := time.monotonic()) - self._said_s < SAY_EVERY_S:
+            return
+        self._said_refusing, self._said_s = bool(refusal), now_s
+        telemetry.log.warning(
+            "calls are refused" if refusal else "calls are taken again", reason=refusal or "there is room"
+        )
 
     def _refusal(self) -> str:
         if self.waiting_bytes >= self._limit_bytes:

@@ -7,11 +7,14 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from prometheus_client import Gauge
+from structlog.testing import capture_logs
 
 from protos import events_pb2 as events
 from services import telemetry
@@ -182,6 +185,20 @@ async def test_a_spool_above_its_limit_admits_nobody_but_takes_what_was_admitted
         spool.admit()
         assert gauge(telemetry.SPOOL_FAILED) == 0
     assert decode(broker.records("exchanges")[-1]).id == "admitted earlier"
+
+
+async def test_at_the_limit_the_log_tells_once_a_minute_and_in_the_end_what_stayed(
+    tmp_path: Path, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = SimpleNamespace(at_s=0.0, refusal="")
+    monkeypatch.setattr(spool_module, "time", SimpleNamespace(monotonic=lambda: now.at_s))
+    async with opened(tmp_path, broker) as spool:
+        monkeypatch.setattr(spool, "_refusal", lambda: now.refusal)
+        with capture_logs() as told:
+            for now.at_s, now.refusal in product(range(100), ("full", "")):
+                with suppress(SpoolFull):
+                    spool.admit()
+    assert [one["event"] for one in told] == ["calls are refused", "calls are taken again"]
 
 
 async def test_it_tells_how_long_kafka_has_acknowledged_nothing(tmp_path: Path, broker: FakeBroker) -> None:
@@ -359,6 +376,7 @@ async def test_a_gateway_that_writes_all_the_time_makes_a_file_now_and_then_and_
 APPEND_FOR_EVER = """
 import asyncio, sys
 from pathlib import Path
+from types import SimpleNamespace
 from protos import events_pb2 as events
 from services.gateway.spool import Fsync, Spool
 from tests.fakes.kafka import FakeBroker, FakeProducer
