@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 
 from protos import control_pb2 as pb
-from services import client
+from services.cli.controller import controller
 from services.cli.settings import STATE, StateOption, settings
 from services.screen import clear_errors, console
 
@@ -33,7 +33,7 @@ def erase(
     was nothing (`nothing_found` in the receipt); 1: it was not done.
     """
     request = pb.EraseRequest(group_key=group_key, task=task, decided_by=getpass.getuser(), dry_run=True)
-    with clear_errors(), client.control(settings(state).control_address) as stub:
+    with clear_errors(), controller(settings(state)) as stub:
         if dry_run or not yes:
             _show(stub.Erase(request))
         if dry_run:

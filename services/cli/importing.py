@@ -18,7 +18,8 @@ import typer
 
 from protos import control_pb2 as pb
 from protos import events_pb2 as events
-from services import client, topics
+from services import topics
+from services.cli.controller import controller
 from services.cli.logs import File, Lines, TaskName, send
 from services.cli.settings import STATE, StateOption, settings
 from services.intake import openai_log
@@ -40,7 +41,7 @@ def import_(task: TaskName, file: File, state: StateOption = STATE) -> None:
     with clear_errors():
         lines = Lines(file, lambda data: openai_log.parse_log(data, task))
         found = settings(state)
-        with client.control(found.control_address) as stub:
+        with controller(found) as stub:
             stub.Status(pb.StatusRequest(task=task), timeout=10)  # NOT_FOUND names the tasks that there are.
         source = Source(Producer(found), source_of(task, file))
         with progress() as bar:

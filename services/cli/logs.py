@@ -14,6 +14,7 @@ from rich.markup import escape
 from protos import control_pb2 as pb
 from protos import inference_pb2 as inference
 from services import client, topics
+from services.cli.controller import controller
 from services.cli.ends import Ends
 from services.cli.settings import STATE, StateOption, settings
 from services.errors import BadEvent, Overloaded
@@ -73,7 +74,7 @@ def golden(
         lines = Lines(file, _golden_example)
         numbered, found = list(lines.numbered()), settings(state)
         parcels = [numbered[start : start + GOLDEN_PER_CALL] for start in range(0, len(numbered), GOLDEN_PER_CALL)]
-        with client.control(found.control_address) as stub:
+        with controller(found) as stub:
             added = sum(add_golden(stub.AddGolden, task, parcel, lines.bad) for parcel in parcels)
         console.print(f"{added} golden examples added to {task}", highlight=False)
         asked = [golden_request(task, example) for parcel in parcels for _, example in parcel]

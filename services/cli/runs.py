@@ -9,7 +9,7 @@ import typer
 
 from protos import control_pb2 as pb
 from protos import events_pb2 as events
-from services import client
+from services.cli.controller import controller
 from services.cli.logs import TaskName
 from services.cli.settings import STATE, StateOption, settings
 from services.screen import clear_errors, console, fail, kind_table, policy_text, score_table
@@ -31,7 +31,7 @@ def start(
     state: StateOption = STATE,
 ) -> None:
     """Take a snapshot of the candidates and train a student on it, now."""
-    with clear_errors(), client.control(settings(state).control_address) as stub:
+    with clear_errors(), controller(settings(state)) as stub:
         if wrong := [pair for pair in set_ if "=" not in pair]:
             raise fail(f"--set {wrong[0]}: must be KEY=VALUE")
         run = stub.StartRun(pb.StartRunRequest(task=task, overrides=dict(pair.split("=", 1) for pair in set_)))
@@ -41,7 +41,7 @@ def start(
 @run_app.command("show")
 def show(task: TaskName, state: StateOption = STATE) -> None:
     """The task's latest run: how far it is, or what was decided."""
-    with clear_errors(), client.control(settings(state).control_address) as stub:
+    with clear_errors(), controller(settings(state)) as stub:
         _show_run(stub.GetRun(pb.GetRunRequest(task=task)))
 
 
@@ -52,7 +52,7 @@ def report(
     state: StateOption = STATE,
 ) -> None:
     """What the latest run measured: teacher, student and cascade side by side."""
-    with clear_errors(), client.control(settings(state).control_address) as stub:
+    with clear_errors(), controller(settings(state)) as stub:
         run = stub.GetRun(pb.GetRunRequest(task=task))
     if not run.report:
         raise fail(f"run {run.id} has no report: it is {state_name(run)}{': ' + run.reason if run.reason else ''}")
@@ -85,7 +85,7 @@ def promote(
     request = pb.PromoteRequest(
         task=task, student_version=version, policy=wanted, decided_by=getpass.getuser(), override_reason=override
     )
-    with clear_errors(), client.control(settings(state).control_address) as stub:
+    with clear_errors(), controller(settings(state)) as stub:
         _show_promotion(stub.Promote(request))
 
 
@@ -96,7 +96,7 @@ def rollback(
     state: StateOption = STATE,
 ) -> None:
     """Go back to what served before, or to the teacher alone."""
-    with clear_errors(), client.control(settings(state).control_address) as stub:
+    with clear_errors(), controller(settings(state)) as stub:
         _show_promotion(stub.Rollback(pb.RollbackRequest(task=task, reason=reason, decided_by=getpass.getuser())))
 
 

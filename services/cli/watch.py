@@ -9,8 +9,9 @@ from rich.table import Column, Table
 from protos import control_pb2 as pb
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services import client, tasks, topics
+from services import tasks, topics
 from services.audit import take
+from services.cli.controller import controller
 from services.cli.runs import state_name
 from services.cli.settings import STATE, StateOption, settings
 from services.clickhouse import ClickHouse
@@ -26,7 +27,7 @@ def status(task: Annotated[str, typer.Argument(help="Only this task.")] = "", st
     """Every task: what serves it, what waits to be trained on, its latest run; and whether anything was lost."""
     found = settings(state)
     with clear_errors():
-        with client.control(found.control_address) as stub:
+        with controller(found) as stub:
             reply = stub.Status(pb.StatusRequest(task=task), timeout=10)
         console.print(_table(reply))
         for one in reply.tasks:
