@@ -72,16 +72,19 @@ def test_what_cannot_be_written_off_says_so(stack: Stack, run: Run) -> None:
 
 @pytest.mark.contract
 def test_nothing_is_written_off_while_the_dead_letters_cannot_be_read(
-    stack: Stack, run: Run, monkeypatch: pytest.MonkeyPatch
+    stack: Stack, run: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     stack.put(ended("one", 3))
     with stack.sink():
         stack.until("SELECT count() AS n FROM sources", 1)
     monkeypatch.setattr("services.audit.letters.ANSWER_S", 0.5)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", away := f"{HOST}:{free_ports(1)[0]}")
+    caplog.clear()
     result = run("audit", "write-off", "one", "1-3", "--reason", "why", "--within", "0", "--yes")
     assert result.exit_code == NOT_ASKED
-    assert f"Kafka at {away} (KAFKA_BOOTSTRAP_SERVERS) does not answer" in result.stderr
+    [line] = result.output.strip().splitlines()
+    assert f"Kafka at {away} (KAFKA_BOOTSTRAP_SERVERS) does not answer" in line
+    assert [one for one in caplog.records if one.name.startswith("services.kafka")] == []  # It would stand beside it.
     assert stack.rows("SELECT count() AS n FROM written_off") == [{"n": 0}]
 
 
