@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -30,6 +30,7 @@ ReasonOption = Annotated[str, typer.Option(help="Only letters whose reason conta
 def list_(
     topic: TopicOption = "",
     reason: ReasonOption = "",
+    open_: Annotated[bool, typer.Option("--open", help="Only those that were not sent back yet.")] = False,
     limit: Annotated[int, typer.Option(min=0, help="Show this many, the latest.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a record, all of them.")] = False,
     state: StateOption = STATE,
@@ -39,15 +40,17 @@ def list_(
     A record is one line, however many services have buried it, each with a letter of its own.
     """
     with clear_errors():
-        chosen = [grave for grave in _graves(settings(state)) if matches(grave, topic, reason)]
+        chosen = [
+            grave
+            for grave in _graves(settings(state))
+            if matches(grave, topic, reason) and not (open_ and grave.sent_back)
+        ]
     if as_json:
         for grave in chosen:
             typer.echo(json.dumps(_data(grave)))
         return
     console.print(table(chosen[-limit:] if limit else []))
-    for (origin, why), count in Counter(
-        (grave.letter.topic, kind(grave.letter.reason)) for grave in chosen
-    ).most_common():
+    for (origin, why), count in by_reason(chosen).most_common():
         console.print(f"{count:>8}  {origin}: {masked(why)}", markup=False, highlight=False)
     if left := sum(grave.letter.left for grave in chosen):
         console.print(
@@ -136,10 +139,23 @@ def _graves(found: CliSettings) -> list[Grave]:
     return graves(sorted(letters, key=lambda letter: letter.at_ms), sent_back)
 
 
+def by_reason(chosen: Iterable[Grave]) -> Counter[tuple[str, str]]:
+    """How many records of each topic are here for each kind of reason: one counts under every reason that it has."""
+    return Counter(found for grave in chosen for found in {(one.topic, kind(one.reason)) for one in grave.letters})
+
+
 def _data(grave: Grave) -> dict[str, Any]:
     """As the letter that stands for it, and what is said of each."""
-    each = [{"spot": one.spot, "by": one.by, "reason": one.reason, "at_ms": one.at_ms} for one in grave.letters]
-    return {**asdict(grave.letter), "replayed": grave.sent_back, "letters": each}
+    each = [
+        {"letter": str(one.spot), "spot": one.spot, "by": one.by, "reason": one.reason, "at_ms": one.at_ms}
+        for one in grave.letters
+    ]
+    return {
+        "letter": str(grave.letter.spot),  # As `show` and `replay` take it.
+        **asdict(grave.letter),
+        "replayed": grave.sent_back,
+        "letters": each,
+    }
 
 
 def table(chosen: Sequence[Grave]) -> Table:

@@ -75,7 +75,8 @@ def test_after_the_cause_is_mended_a_replay_closes_the_audit(stack: Stack, run: 
         listed = run("dead-letters", "list").stdout
         assert "2 records in 2 letters, 2 of them not sent back" in listed
         [costly] = [one for one in found if "cost_usd" in str(one["reason"])]
-        place = "{}:{}".format(*costly["spot"])  # type: ignore[misc]
+        place = str(costly["letter"])
+        assert place == "{}:{}".format(*costly["spot"])  # type: ignore[misc]
         shown = run("dead-letters", "show", place).stdout
         assert "source one, sequence 51" in shown
         assert '"cost_usd": "99999999999999"' in shown
@@ -88,6 +89,8 @@ def test_after_the_cause_is_mended_a_replay_closes_the_audit(stack: Stack, run: 
         assert run("dead-letters", "replay", place, "--yes").exit_code == 0
         until_letters(run, 3)
         assert [one["replayed"] for one in letters(run, "--reason", "cost_usd")] == [True, False]
+        assert [one["replayed"] for one in letters(run, "--open")] == [False, False]
+        assert "2 records in 2 letters, 2 of them not sent back" in run("dead-letters", "list", "--open").stdout
 
         # Mended: the column takes more. Now it goes through, and the audit counts one less.
         mend(stack)
@@ -169,7 +172,9 @@ def test_a_record_that_two_services_buried_is_one_and_goes_back_once(stack: Stac
         assert "1 records in 2 letters, 1 of them not sent back" in listed
         assert "for the column cost_usd" in " ".join(listed.split())
         assert f"sampler: {said}" in listed
-        spots = ["{}:{}".format(*one["spot"]) for one in found["letters"]]  # type: ignore[attr-defined]
+        counted = [line for line in listed.splitlines() if line.startswith("       1  exchanges: ")]
+        assert ["cost_usd" in line for line in counted] in ([True, False], [False, True])
+        spots = [one["letter"] for one in found["letters"]]  # type: ignore[attr-defined]
         shown = run("dead-letters", "show", spots[1]).stdout
         assert f"reason: {said}" in shown
         assert "by the sampler" in shown
