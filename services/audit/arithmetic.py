@@ -3,8 +3,8 @@
 Of every source: answered = stored + in flight + dead letters + missing + written off. A sequence is missing if it had
 been on Kafka, for all that its gateway said, at an earlier look, and is still not stored: so a look at a running system
 needs another before it, as long ago as the sink may take. What is not yet acknowledged by Kafka is in flight, in its
-gateway's spool, for as long as that gateway is heard of. What a person wrote off as lost and never came is counted by
-itself, for ever; what of it turns up is stored, or a dead letter, as any other.
+gateway's spool, for as long as that gateway is heard of. What a person wrote off and is not stored is counted by
+itself, for ever, lie it in the dead letters or nowhere; what of it turns up, or is replayed, counts as stored.
 """
 
 from bisect import bisect_left, bisect_right
@@ -58,12 +58,13 @@ class Account:
     stored: int = 0
     in_flight: int = 0
     dead: int = 0
-    """In the dead letters, and not stored."""
+    """In the dead letters, and neither stored nor written off."""
     missing: int = 0
     put_aside: int = 0
     """Refused by Kafka for good, in the gateway's spool; they are missing, too."""
     oldest_s: float = 0.0
     course: Course = Course.OPEN
+    dead_at: Sequence[Range] = ()
     missing_at: Sequence[Range] = ()
     written_off: int = 0
     written_off_at: Sequence[Range] = ()
@@ -154,9 +155,10 @@ def _pieces(one: Range, cuts: Iterable[Range]) -> Iterator[Range]:
 
 
 def _account(look: Look, bound: int, dead: Set[int]) -> Account:
-    nowhere = without(look.holes, ranges_of(sorted(dead)))
-    written_off_at = within(nowhere, look.written_off)
-    lacking = without(nowhere, written_off_at)
+    written_off_at = within(look.holes, look.written_off)
+    wanted = without(look.holes, written_off_at)
+    dead_at = within(wanted, ranges_of(sorted(dead)))
+    lacking = without(wanted, dead_at)
     missing_at = up_to(lacking, bound)
     stored = look.answered - count(look.holes)
     return Account(
@@ -165,11 +167,12 @@ def _account(look: Look, bound: int, dead: Set[int]) -> Account:
         acknowledged=max(look.acknowledged, stored),  # What a gateway tells, once a second, is behind what it does.
         stored=stored,
         in_flight=count(lacking) - count(missing_at),
-        dead=count(look.holes) - count(nowhere),
+        dead=count(dead_at),
         missing=count(missing_at),
         put_aside=look.put_aside,
         oldest_s=look.oldest_s,
         course=look.course,
+        dead_at=dead_at,
         missing_at=missing_at,
         written_off=count(written_off_at),
         written_off_at=written_off_at,

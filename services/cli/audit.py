@@ -104,7 +104,7 @@ def _read_kafka(found: CliSettings) -> dict[str, Any]:
 
 def _data(found: Findings) -> dict[str, Any]:
     total = asdict(found.audit.total)
-    del total["course"], total["missing_at"], total["written_off_at"]
+    del total["course"], total["dead_at"], total["missing_at"], total["written_off_at"]
     data = {
         "total": total,
         "duplicates": found.duplicates,

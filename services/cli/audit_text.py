@@ -19,7 +19,10 @@ BRING_BACK: Final = (
     "`tutelage audit write-off SOURCE FIRST-LAST --reason TEXT`"
 )
 TWICE: Final = "an id under two tasks is never folded: look at the producer or the import that sent it"
-LETTERS: Final = "`tutelage dead-letters list` says why they are there; mend that, then `tutelage dead-letters replay`"
+LETTERS: Final = (
+    "`tutelage dead-letters list` says why they are there; mend that, then `tutelage dead-letters replay`. What nobody "
+    "will mend: `tutelage audit write-off SOURCE FIRST-LAST --dead-letters --reason TEXT`"
+)
 MISSING: Final = -2
 """Where it stands among the figures."""
 
@@ -68,6 +71,8 @@ def explained(result: Audit, decisions: Iterable[WrittenOff], vanished: Mapping[
     for one in result.sources:
         if one.missing:
             yield f"[red]{escape(one.source)} lacks[/] {ranges_text(one.missing_at)}"
+        if one.dead:
+            yield f"{escape(one.source)} has in the dead letters {ranges_text(one.dead_at)}"
         if one.course is Course.SILENT:
             yield f"{escape(one.source)} fell silent: a gateway on its spool, or its import run again, brings the rest"
         if one.put_aside:

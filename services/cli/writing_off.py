@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from services.audit import Account, take
-from services.audit.arithmetic import Course, Range, count, within
+from services.audit.arithmetic import Course, Range, count, joined, within
 from services.audit.letters import dead_places
 from services.audit.writing_off import WrittenOff, write_off
 from services.cli.audit_text import ranges_text
@@ -20,6 +20,9 @@ def write_off_(
     source: Annotated[str, typer.Argument(help="As `tutelage audit` names it.")],
     sequences: Annotated[str, typer.Argument(metavar="FIRST-LAST", help="Of these, those that are missing now.")],
     reason: Annotated[str, typer.Option(help="What became of them; kept, and shown by every audit.")],
+    dead_letters: Annotated[
+        bool, typer.Option("--dead-letters", help="Also those that lie in the dead letters, and nobody will mend.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     within_s: Annotated[
         float, typer.Option("--within", min=0, help="Seconds that the sink may take before an exchange is missing.")
@@ -28,7 +31,8 @@ def write_off_(
 ) -> None:
     """Write off what is lost for good: it is counted by itself from then on, and no longer as missing.
 
-    Only what is missing now is taken. It cannot be undone, and need not be: what turns up after all counts as stored.
+    Only what is missing now is taken, or lies in the dead letters now. It cannot be undone, and need not be: what turns
+    up after all, or is replayed, counts as stored.
     """
     found = settings(state)
     with clear_errors():
@@ -37,13 +41,14 @@ def write_off_(
             raise fail("--reason: say what became of them")
         clickhouse = ClickHouse(found)
         account = _account(found, clickhouse, source, within_s)
-        lost = within(account.missing_at, [asked])
+        lost = within(joined([*account.missing_at, *(account.dead_at if dead_letters else ())]), [asked])
         _say(account, asked, lost)
         if lost:
             _ask(account, yes)
             said = WrittenOff(source, count(lost), reason.strip(), getpass.getuser(), datetime.now(UTC))
             write_off(clickhouse, said, lost)
-            console.print(f"written off: {count(lost):,}; still missing of {source}: {account.missing - count(lost):,}")
+            missing = account.missing - count(within(lost, account.missing_at))
+            console.print(f"written off: {count(lost):,}; still missing of {source}: {missing:,}")
         clickhouse.close()
 
 
@@ -67,8 +72,10 @@ def _account(found: CliSettings, clickhouse: ClickHouse, source: str, within_s: 
 def _say(account: Account, asked: Range, lost: list[Range]) -> None:
     """What of the sequences asked for would be written off, and what not."""
     before = count(within(account.written_off_at, [asked]))
-    left = count([asked]) - count(lost) - before
+    letters = count(within(account.dead_at, [asked])) - count(within(account.dead_at, lost))
+    left = count([asked]) - count(lost) - before - letters
     already = f"{before:,} are written off already, {left:,} are not missing"
+    already += f", {letters:,} lie in the dead letters: --dead-letters takes them, too" if letters else ""
     if lost:
         console.print(
             f"{account.source} lacks {count(lost):,} of {ranges_text([asked])}: {ranges_text(lost)}; {already}"

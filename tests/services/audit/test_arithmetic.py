@@ -106,10 +106,19 @@ def test_what_turns_up_after_it_was_written_off_is_stored_and_no_longer_written_
     assert (account.stored, account.written_off, account.missing) == (4, 2, 0)
 
 
-def test_what_turns_up_as_a_dead_letter_is_one() -> None:
-    look = a_look(6, 6, {1, 2, 3, 4}, written_off=[(3, 6)])
-    [account] = audit([look], settled([look]), {"s": {6}}).sources
-    assert (account.dead, account.written_off, account.missing) == (1, 1, 0)
+def test_a_dead_letter_that_was_written_off_is_none_until_it_is_replayed_and_stored() -> None:
+    for stored, written_off in (({1, 2, 3, 4}, 2), ({1, 2, 3, 4, 6}, 1)):
+        look = a_look(6, 6, stored, written_off=[(3, 6)])
+        [account] = audit([look], settled([look]), {"s": {6}}).sources
+        assert (account.stored, account.dead, account.missing) == (len(stored), 0, 0)
+        assert account.written_off == written_off
+
+
+def test_the_other_dead_letters_of_a_source_stay_what_they_are() -> None:
+    look = a_look(9, 9, {1, 2, 3, 4}, written_off=[(6, 6)])
+    [account] = audit([look], settled([look]), {"s": {5, 6, 7}}).sources
+    assert (account.dead, account.dead_at) == (2, [(5, 5), (7, 7)])
+    assert (account.written_off_at, account.missing_at) == ([(6, 6)], [(8, 9)])
 
 
 def test_another_loss_of_a_source_that_was_written_off_is_missing() -> None:
@@ -132,8 +141,9 @@ def test_every_answered_exchange_is_counted_in_one_place(
     assert account.answered == sum(places)
     holes = set(range(1, answered + 1)) - stored
     assert account.stored == len(stored)
-    assert account.dead == len(holes & dead)
-    assert numbers(list(account.written_off_at)) == (holes - dead) & numbers(written_off)
+    assert account.dead == len((holes & dead) - numbers(written_off))
+    assert numbers(list(account.dead_at)) == (holes & dead) - numbers(written_off)
+    assert numbers(list(account.written_off_at)) == holes & numbers(written_off)
     assert account.written_off == count(account.written_off_at)
     lacking = holes - dead - numbers(written_off)
     assert numbers(list(account.missing_at)) == {one for one in lacking if one <= bound}

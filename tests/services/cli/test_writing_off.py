@@ -12,7 +12,9 @@ from services.cli import app
 from services.cli.audit_text import verdict
 from services.cli.writing_off import range_of
 from services.screen import NOT_ASKED
-from tests.services.cli.test_dead_letters import Run, audited, ended, run, until_audit
+from services.topics import EXCHANGES, encode
+from tests.services.cli.test_dead_letters import Run, audited, ended, mend, run, until_audit
+from tests.services.sink.messages import exchange
 from tests.services.sink.test_sink import Stack, exchanges, stack
 
 __all__ = ["run", "stack"]
@@ -53,6 +55,33 @@ def test_a_loss_is_written_off_once_and_what_turns_up_after_all_is_stored(stack:
 
         stack.put(records[8])
         until_audit(run, answered=10, stored=7, missing=0, written_off=3)
+
+
+@pytest.mark.contract
+def test_a_dead_letter_that_nobody_will_mend_is_written_off_when_asked_and_is_stored_when_replayed(
+    stack: Stack, run: Run
+) -> None:
+    poison = exchange(2, "one")
+    poison.reply.cost_usd = "99999999999999"
+    stack.put(encode(EXCHANGES, exchange(1, "one")), encode(EXCHANGES, poison), ended("one", 3))
+    with stack.sink():
+        stack.until("SELECT count() AS n FROM ledger", 1)
+        stack.until("SELECT count() AS n FROM sources", 1)
+        until_audit(run, answered=3, stored=1, dead=1, missing=1)
+        assert "one has in the dead letters 2" in run("audit", "--within", "0").stdout
+        write_off = ("audit", "write-off", "one", "1-3", "--reason", "nobody can read it", "--within", "0", "--yes")
+        done = run(*write_off)
+        assert "one lacks 1 of 1-3: 3; 0 are written off already, 1 are not missing, 1 lie in the dead" in done.stdout
+        assert "written off: 1; still missing of one: 0" in done.stdout
+        done = run(*write_off, "--dead-letters")
+        assert "one lacks 1 of 1-3: 2; 1 are written off already, 1 are not missing\n" in done.stdout
+        until_audit(run, answered=3, stored=1, dead=0, missing=0, written_off=2)
+        assert stack.rows("SELECT missing, written_off FROM audit") == [{"missing": 0, "written_off": 2}]
+
+        mend(stack)
+        assert run("dead-letters", "replay", "--yes").exit_code == 0
+        until_audit(run, answered=3, stored=2, dead=0, missing=0, written_off=1, duplicates=0)
+        assert stack.rows("SELECT missing, written_off FROM audit") == [{"missing": 0, "written_off": 1}]
 
 
 @pytest.mark.contract
