@@ -3,40 +3,50 @@
 Only sequences are written, in ranges; whether one of them has turned up since is known from what is stored.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
 import uuid_utils
 
-from services.audit.arithmetic import Range
+from services.audit.arithmetic import Account, Range, count, joined, within
 from services.audit.asking import BLOCK
 from services.clickhouse import ClickHouse
 
 TABLE: Final = "written_off"
 COLUMNS: Final = ("source", "first", "last", "reason", "decided_by", "at")
 DECISIONS: Final = """
-SELECT source, reason, decided_by, at, sum(last - first + 1) AS exchanges
+SELECT source, reason, decided_by, at, arraySort(groupArray((first, last))) AS ranges
 FROM written_off FINAL GROUP BY source, reason, decided_by, at ORDER BY at, source
 """
 
 
 @dataclass(frozen=True)
 class WrittenOff:
-    """One decision: so many exchanges of a source are lost, said somebody, and why. `at` is UTC."""
+    """One decision: these exchanges of a source are lost, said somebody, and why. `at` is UTC."""
 
     source: str
-    exchanges: int
+    ranges: Sequence[Range]
+    """Ascending."""
     reason: str
     decided_by: str
     at: datetime
 
+    @property
+    def exchanges(self) -> int:
+        """How many were written off."""
+        return count(self.ranges)
 
-def write_off(clickhouse: ClickHouse, decision: WrittenOff, ranges: Iterable[Range]) -> None:
-    """Say of the sequences in these ranges that they are lost. Raises Overloaded: say it again."""
+    def stored_since(self, account: Account) -> int:
+        """How many of them are stored after all, as the account of their source says."""
+        return self.exchanges - count(within(self.ranges, account.written_off_at))
+
+
+def write_off(clickhouse: ClickHouse, decision: WrittenOff) -> None:
+    """Say that they are lost. Raises Overloaded: say it again."""
     said = decision.reason, decision.decided_by, decision.at
-    rows = [(decision.source, *piece, *said) for one in ranges for piece in in_blocks(one)]
+    rows = [(decision.source, *piece, *said) for one in decision.ranges for piece in in_blocks(one)]
     clickhouse.insert(TABLE, COLUMNS, rows, token=str(uuid_utils.uuid7()))
 
 
@@ -44,7 +54,7 @@ def decisions(clickhouse: ClickHouse) -> list[WrittenOff]:
     """What was written off when, by whom and why, the oldest first. Raises Overloaded."""
     return [
         WrittenOff(
-            row["source"], int(row["exchanges"]), row["reason"], row["decided_by"], row["at"].replace(tzinfo=UTC)
+            row["source"], joined(row["ranges"]), row["reason"], row["decided_by"], row["at"].replace(tzinfo=UTC)
         )
         for row in clickhouse.query(DECISIONS)
     ]

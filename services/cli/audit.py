@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from services.audit import Audit, asking, letters, take
+from services.audit import Account, Audit, asking, letters, take
 from services.audit.retained import Retained
 from services.audit.writing_off import WrittenOff, decisions
 from services.cli import writing_off
@@ -105,15 +105,21 @@ def _read_kafka(found: CliSettings) -> dict[str, Any]:
 def _data(found: Findings) -> dict[str, Any]:
     total = asdict(found.audit.total)
     del total["course"], total["dead_at"], total["missing_at"], total["written_off_at"]
+    accounts = {one.source: one for one in found.audit.sources}
     data = {
         "total": total,
         "duplicates": found.duplicates,
         "sources": [asdict(one) for one in found.audit.sources],
-        "decisions": [asdict(one) for one in found.decisions],
+        "decisions": [_decision(one, accounts.get(one.source)) for one in found.decisions],
         "vanished": found.vanished,
         "silent": found.audit.silent,
     }
     return {**data, "kafka": found.kafka} if found.kafka else data
+
+
+def _decision(said: WrittenOff, account: Account | None) -> dict[str, Any]:
+    stored_since = said.stored_since(account) if account else 0
+    return {**asdict(said), "exchanges": said.exchanges, "stored_since": stored_since}
 
 
 def _show(found: Findings, all_: bool) -> None:

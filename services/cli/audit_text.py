@@ -79,9 +79,17 @@ def explained(result: Audit, decisions: Iterable[WrittenOff], vanished: Mapping[
             yield f"  {one.put_aside} of it Kafka has refused for good; a gateway keeps them in refused/ of its spool"
     for source, count in vanished.items():
         yield f"[red]{escape(source)}: {count:,} that were inserted in the last day are gone from table exchanges[/]"
+    accounts = {one.source: one for one in result.sources}
     for said in decisions:
         what = f"{said.exchanges:,} written off {said.at:%Y-%m-%d %H:%M} by {said.decided_by}"
-        yield escape(f"{said.source}: {what}: {said.reason}")
+        yield escape(f"{said.source}: {what}{_since(said, accounts.get(said.source))}: {said.reason}")
+
+
+def _since(said: WrittenOff, account: Account | None) -> str:
+    """What became of it after all."""
+    if account is None or not (stored := said.stored_since(account)):
+        return ""
+    return f", {'all' if stored == said.exchanges else f'{stored:,} of them'} stored since"
 
 
 def ranges_text(ranges: Sequence[Range]) -> str:

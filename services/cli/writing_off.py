@@ -45,8 +45,8 @@ def write_off_(
         _say(account, asked, lost)
         if lost:
             _ask(account, yes)
-            said = WrittenOff(source, count(lost), reason.strip(), getpass.getuser(), datetime.now(UTC))
-            write_off(clickhouse, said, lost)
+            said = WrittenOff(source, lost, reason.strip(), getpass.getuser(), datetime.now(UTC))
+            write_off(clickhouse, said)
             missing = account.missing - count(within(lost, account.missing_at))
             console.print(f"written off: {count(lost):,}; still missing of {source}: {missing:,}")
         clickhouse.close()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from services.audit import asking, take
-from services.audit.arithmetic import Account, Range, audit, count, settled
+from services.audit.arithmetic import Account, Range, audit, settled
 from services.audit.writing_off import COLUMNS, TABLE, WrittenOff, decisions, in_blocks, write_off
 from services.clickhouse import ClickHouse
 from services.controller.auditing import show
@@ -29,7 +29,7 @@ def test_a_range_is_cut_where_the_blocks_end(first: int, more: int) -> None:
 
 
 def say_lost(ledger: ClickHouse, source: str, *ranges: Range, reason: str = "its disk burnt") -> None:
-    write_off(ledger, WrittenOff(source, count(ranges), reason, "ann", AT), ranges)
+    write_off(ledger, WrittenOff(source, ranges, reason, "ann", AT))
 
 
 def by_command(ledger: ClickHouse, source: str) -> Account:
@@ -62,7 +62,7 @@ def test_what_is_written_off_is_not_missing_any_more_and_the_next_loss_is(ledger
     tell(ledger, "open", 5, 5, LONG_AGO_S)
     assert agreed(ledger) == (3, 6)
     assert by_command(ledger, "open").missing_at == [(3, 5)]
-    assert decisions(ledger) == [WrittenOff("gone", 6, "its disk burnt", "ann", AT)]
+    assert decisions(ledger) == [WrittenOff("gone", [(4, 7), (9, 10)], "its disk burnt", "ann", AT)]
 
 
 @pytest.mark.contract
@@ -70,11 +70,13 @@ def test_what_turns_up_is_stored_and_never_counted_twice(ledger: ClickHouse) -> 
     put(ledger, "gone", 1, 2)
     tell(ledger, "gone", 6, 6, LONG_AGO_S)
     say_lost(ledger, "gone", (3, 6))
+    [said] = decisions(ledger)
     for arrived, left in ((4, 3), (4, 3), (6, 2), (3, 1), (5, 0)):
         put(ledger, "gone", arrived)
         account = by_command(ledger, "gone")
         assert (account.written_off, account.missing) == (left, 0)
         assert account.answered == account.stored + account.written_off
+        assert said.stored_since(account) == 4 - left
         assert agreed(ledger) == (0, left)
 
 
@@ -94,8 +96,10 @@ def test_millions_over_the_ends_of_blocks_are_counted_too(ledger: ClickHouse) ->
     put(ledger, "gone", 1, asking.BLOCK, asking.BLOCK + 1, last)
     tell(ledger, "gone", last + 5, last + 5, LONG_AGO_S)
     assert agreed(ledger) == (last + 1, 0)
-    say_lost(ledger, "gone", (2, asking.BLOCK - 1), (asking.BLOCK + 2, last + 5))
+    lost = [(2, asking.BLOCK - 1), (asking.BLOCK + 2, last + 5)]
+    say_lost(ledger, "gone", *lost)
     assert agreed(ledger) == (0, last + 1)
+    assert [(one.ranges, one.exchanges) for one in decisions(ledger)] == [(lost, last + 2)]
     assert by_command(ledger, "gone").written_off_at == [
         (2, asking.BLOCK - 1),
         (asking.BLOCK + 2, last - 1),

@@ -1,5 +1,6 @@
 """A loss that really happened, written off on the real engines; and an audit that cannot ask."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -53,8 +54,13 @@ def test_a_loss_is_written_off_once_and_what_turns_up_after_all_is_stored(stack:
         figures = "nothing missing: 10 answered, 6 stored, missing 0, duplicates 0, written off 4"
         assert shown.stdout.splitlines()[-1] == figures
 
-        stack.put(records[8])
-        until_audit(run, answered=10, stored=7, missing=0, written_off=3)
+        for back, stored, since in ((records[8:9], 7, "1 of them"), ([*records[4:6], records[9]], 10, "all")):
+            stack.put(*back)
+            until_audit(run, answered=10, stored=stored, missing=0, written_off=10 - stored)
+            told = run("audit", "--within", "0").stdout
+            assert f", {since} stored since: the disk of host-1 burnt" in told
+        [said] = json.loads(run("audit", "--json", "--within", "0").stdout)["decisions"]
+        assert (said["exchanges"], said["stored_since"], said["ranges"]) == (4, 4, [[5, 6], [9, 10]])
 
 
 @pytest.mark.contract
