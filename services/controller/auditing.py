@@ -1,16 +1,18 @@
 """The audit as metrics, every minute, in a thread beside the controller's work.
 
 It never harms that work: whatever it meets is logged, and the next look comes in a minute. Two looks make an audit, so
-the first figures of what is missing come with the second minute; in them the sink has had a minute's time.
+the first figures come with the second minute; in them the sink has had a minute's time. Before that nobody could tell
+what is missing from what is in flight, and nothing is shown.
 """
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
 
 from services import telemetry
-from services.audit import Audit, asking, audit, look, settled
+from services.audit import Audit, Look, asking, audit, look, settled
 from services.audit.letters import DeadPlaces
 from services.clickhouse import ClickHouse
 from services.errors import Overloaded
@@ -28,7 +30,7 @@ class Auditor:
     def __init__(self, clickhouse: ClickHouse, dead: DeadPlaces) -> None:
         self._clickhouse = clickhouse
         self._dead = dead
-        self._bounds: dict[str, int] = {}
+        self._bounds: dict[str, int] | None = None
 
     async def go_on(self, every_s: float) -> None:
         """Look every so often, until cancelled."""
@@ -40,13 +42,17 @@ class Auditor:
             await asyncio.sleep(every_s)
 
     def look(self) -> None:
-        """One look, into the metrics. Raises Overloaded while ClickHouse or Kafka can't be used."""
+        """One look; from the second on, into the metrics. Raises Overloaded while ClickHouse or Kafka can't be used."""
         looks = look(self._clickhouse)
+        if self._bounds is not None:
+            self._audit(looks, self._bounds)
+        self._bounds = settled(looks)
+
+    def _audit(self, looks: Sequence[Look], bounds: Mapping[str, int]) -> None:
         lacking = any(one.holes for one in looks)
-        found = audit(looks, self._bounds, self._dead.by_source(KAFKA_S) if lacking else {})
+        found = audit(looks, bounds, self._dead.by_source(KAFKA_S) if lacking else {})
         vanished = sum(asking.vanished(self._clickhouse).values())
         show(found, asking.duplicates(self._clickhouse, DUPLICATES_DAYS), vanished)
-        self._bounds = settled(looks)
 
 
 def show(found: Audit, duplicates: int, vanished: int) -> None:

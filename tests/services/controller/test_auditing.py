@@ -8,7 +8,7 @@ from prometheus_client import REGISTRY
 
 from services import telemetry
 from services.audit import audit
-from services.audit.arithmetic import Look
+from services.audit.arithmetic import Course, Look
 from services.audit.letters import DeadPlaces
 from services.controller import auditing
 from services.controller.auditing import Auditor, show
@@ -48,11 +48,24 @@ def auditor(monkeypatch: pytest.MonkeyPatch) -> Auditor:
 def test_what_was_on_kafka_a_minute_ago_and_is_not_stored_is_missing_at_the_second_look(
     auditor: Auditor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auditing, "look", lambda _clickhouse: [Look("a", 10, 10, [(3, 3)])])
+    looks = [Look("a", 10, 10, [(3, 3)], course=Course.ENDED)]
+    monkeypatch.setattr(auditing, "look", lambda _clickhouse: looks)
+    show(audit([], {}, {}), duplicates=0, vanished=0)
+    auditor.look()  # Nothing is told: what an ended source lacks would be called in flight.
+    assert (shown("answered"), shown("missing"), shown("in_flight")) == (0, 0, 0)
     auditor.look()
-    assert (shown("missing"), shown("in_flight")) == (0, 1)
+    assert (shown("answered"), shown("missing"), shown("in_flight")) == (10, 1, 0)
+
+
+def test_a_ledger_without_sources_is_audited_at_the_second_look_too(
+    auditor: Auditor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    telemetry.AUDIT_AT.set(0)
+    monkeypatch.setattr(auditing, "look", lambda _clickhouse: [])
     auditor.look()
-    assert (shown("missing"), shown("in_flight")) == (1, 0)
+    assert REGISTRY.get_sample_value("tutelage_audit_time_seconds") == 0
+    auditor.look()
+    assert REGISTRY.get_sample_value("tutelage_audit_time_seconds") != 0
 
 
 async def test_whatever_a_look_meets_the_next_one_comes(auditor: Auditor, monkeypatch: pytest.MonkeyPatch) -> None:
