@@ -38,7 +38,14 @@ AUDIT_SILENT = Gauge(
     "tutelage_audit_silent_sources",
     "Sources that have not ended nor been heard of: their last second may be in a spool.",
 )
-AUDIT_WORST = Gauge("tutelage_audit_worst_source_missing", "What the source that lacks most lacks.", ("source",))
+AUDIT_SOURCE = Gauge(
+    "tutelage_audit_source_exchanges",
+    "The same of single sources: those that go on or lack something, at most 50.",
+    ("source", "state"),
+)
+AUDIT_SOURCE_OLDEST = Gauge(
+    "tutelage_audit_source_oldest_unacknowledged_seconds", "Age of the oldest that Kafka has not.", ("source",)
+)
 AUDIT_AT = Gauge("tutelage_audit_time_seconds", "When the last audit was made, in seconds since 1970.")
 
 

@@ -6,13 +6,15 @@ what is missing from what is in flight, and nothing is shown.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import structlog
+from prometheus_client import Gauge
 
 from services import telemetry
-from services.audit import Audit, Look, asking, audit, look, settled
+from services.audit import Account, Audit, Look, asking, audit, look, settled
+from services.audit.arithmetic import Course
 from services.audit.letters import DeadPlaces
 from services.clickhouse import ClickHouse
 from services.errors import Overloaded
@@ -22,6 +24,8 @@ log = structlog.stdlib.get_logger("tutelage")
 KAFKA_S: Final = 10.0
 DUPLICATES_DAYS: Final = 1
 """Today and yesterday: older rows have been looked at on their day."""
+SHOWN: Final = 50
+"""Sources with metrics of their own: each start of a gateway is one, and their number would grow for ever."""
 
 
 class Auditor:
@@ -56,25 +60,45 @@ class Auditor:
 
 
 def show(found: Audit, duplicates: int, vanished: int) -> None:
-    """Set the metrics: the sums, and of the sources the worst alone, or their number would grow for ever."""
-    total = found.total
-    for state, count in (
-        ("answered", total.answered),
-        ("acknowledged", total.acknowledged),
-        ("stored", total.stored),
-        ("in_flight", total.in_flight),
-        ("dead_letters", total.dead),
-        ("missing", total.missing),
-        ("written_off", total.written_off),
-        ("put_aside", total.put_aside),
-        ("duplicates", duplicates),
-        ("vanished", vanished),
-    ):
+    """Set the metrics: the sums, and the sources that somebody may have to look at."""
+    for state, count in (*_figures(found.total), ("duplicates", duplicates), ("vanished", vanished)):
         telemetry.AUDIT.labels(state).set(count)
-    telemetry.AUDIT_OLDEST.set(total.oldest_s)
+    telemetry.AUDIT_OLDEST.set(found.total.oldest_s)
     telemetry.AUDIT_SOURCES.set(len(found.sources))
     telemetry.AUDIT_SILENT.set(found.silent)
-    telemetry.AUDIT_WORST.clear()
-    if total.missing:
-        telemetry.AUDIT_WORST.labels(found.sources[0].source).set(found.sources[0].missing)
+    shown = watched(found.sources)
+    _only(telemetry.AUDIT_SOURCE, {(one.source, state): count for one in shown for state, count in _figures(one)})
+    _only(telemetry.AUDIT_SOURCE_OLDEST, {(one.source,): one.oldest_s for one in shown})
     telemetry.AUDIT_AT.set_to_current_time()
+
+
+def watched(sources: Iterable[Account]) -> list[Account]:
+    """Those that go on or lack something, at most SHOWN: the worst, then those that go on, then the latest."""
+    latest = sorted(filter(_unsettled, sources), key=lambda one: one.source, reverse=True)  # UUIDv7 tell their time.
+    return sorted(latest, key=lambda one: (-one.missing, -one.dead, one.course is not Course.OPEN))[:SHOWN]
+
+
+def _unsettled(one: Account) -> bool:
+    return one.course in {Course.OPEN, Course.SILENT} or one.stored + one.written_off < one.answered
+
+
+def _figures(one: Account) -> tuple[tuple[str, int], ...]:
+    return (
+        ("answered", one.answered),
+        ("acknowledged", one.acknowledged),
+        ("stored", one.stored),
+        ("in_flight", one.in_flight),
+        ("dead_letters", one.dead),
+        ("missing", one.missing),
+        ("written_off", one.written_off),
+        ("put_aside", one.put_aside),
+    )
+
+
+def _only(gauge: Gauge, wanted: Mapping[tuple[str, ...], float]) -> None:
+    """Set these labels' values, and take away what there was of others; none is away in between."""
+    [metric] = gauge.collect()
+    for labels in {tuple(sample.labels.values()) for sample in metric.samples} - wanted.keys():
+        gauge.remove(*labels)
+    for labels, value in wanted.items():
+        gauge.labels(*labels).set(value)

@@ -1,4 +1,4 @@
-"""The audit's metrics: sums and the worst source, and no harm to the controller."""
+"""The audit's metrics: sums, the sources that are worth a look, and no harm to the controller."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,11 +7,11 @@ import pytest
 from prometheus_client import REGISTRY
 
 from services import telemetry
-from services.audit import audit
+from services.audit import audit, settled
 from services.audit.arithmetic import Course, Look
 from services.audit.letters import DeadPlaces
 from services.controller import auditing
-from services.controller.auditing import Auditor, show
+from services.controller.auditing import SHOWN, Auditor, show, watched
 from services.errors import Overloaded
 from tests.fakes.clickhouse import FakeClickHouse, FakeServer
 from tests.fakes.kafka import FakeBroker, FakeFollower
@@ -21,19 +21,49 @@ def shown(state: str) -> float | None:
     return REGISTRY.get_sample_value("tutelage_audit_exchanges", {"state": state})
 
 
-def worst() -> dict[str, float]:
-    [metric] = telemetry.AUDIT_WORST.collect()
-    return {sample.labels["source"]: sample.value for sample in metric.samples}
+def by_source(state: str) -> dict[str, float]:
+    [metric] = telemetry.AUDIT_SOURCE.collect()
+    return {one.labels["source"]: one.value for one in metric.samples if one.labels["state"] == state}
 
 
-def test_the_sums_are_shown_and_of_the_sources_the_worst_alone() -> None:
-    looks = [Look("a", 10, 10, [(1, 2)]), Look("b", 20, 20, [(1, 5)], oldest_s=3.0), Look("c", 5, 5)]
+def oldest() -> dict[str, float]:
+    [metric] = telemetry.AUDIT_SOURCE_OLDEST.collect()
+    return {one.labels["source"]: one.value for one in metric.samples}
+
+
+def test_the_sums_are_shown_and_the_sources_that_go_on_or_lack_something() -> None:
+    looks = [
+        Look("a", 10, 10, [(1, 2)]),
+        Look("b", 20, 20, [(1, 5)], oldest_s=3.0),
+        Look("c", 5, 5, course=Course.ENDED),
+    ]
     show(audit(looks, {"a": 10, "b": 20, "c": 5}, {"a": {2}}), duplicates=4, vanished=3)
     names = ("answered", "stored", "dead_letters", "missing", "duplicates", "vanished")
     assert [shown(state) for state in names] == [35, 28, 1, 6, 4, 3]
-    assert worst() == {"b": 5}
-    show(audit(looks[2:], {"c": 5}, {}), duplicates=0, vanished=0)
-    assert (worst(), shown("missing")) == ({}, 0)
+    assert by_source("missing") == {"a": 1, "b": 5}
+    assert by_source("answered") == {"a": 10, "b": 20}
+    assert by_source("dead_letters") == {"a": 1, "b": 0}
+    assert oldest() == {"a": 0, "b": 3}
+    show(audit([Look("a", 11, 11), *looks[2:]], {"c": 5}, {}), duplicates=0, vanished=0)
+    assert (by_source("missing"), by_source("stored"), oldest()) == ({"a": 0}, {"a": 11}, {"a": 0})
+    assert shown("missing") == 0
+
+
+def test_of_too_many_sources_those_that_lack_something_stay_then_those_that_go_on_the_latest_first() -> None:
+    ended = [Look(f"{number:03}", 5, 5, [(1, 1)], course=Course.ENDED) for number in range(3)]
+    silent = [Look(f"{number:03}", 5, 5, course=Course.SILENT) for number in range(3, 100)]
+    going_on = [Look(f"{number:03}", 5, 5) for number in range(100, 140)]
+    looks = [*silent, *going_on, *ended]
+    chosen = [one.source for one in watched(audit(looks, settled(looks), {}).sources)]
+    expected = [*range(2, -1, -1), *range(139, 99, -1), *range(99, 92, -1)]
+    assert chosen == [f"{number:03}" for number in expected]
+    assert len(chosen) == SHOWN
+
+
+def test_what_ended_and_is_stored_or_written_off_needs_no_look() -> None:
+    lost = Look("a", 5, 5, [(2, 3)], course=Course.ENDED, written_off=[(2, 3)])
+    looks = [lost, Look("b", 5, 5, course=Course.ENDED), Look("c", 5, 5, course=Course.UNTOLD)]
+    assert watched(audit(looks, settled(looks), {}).sources) == []
 
 
 @pytest.fixture
