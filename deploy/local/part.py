@@ -46,7 +46,7 @@ class Running:
         with log.open("ab") as out:
             self._child = subprocess.Popen(
                 part.argv,
-                env={**_inherited(), "PYTHONUNBUFFERED": "1", **part.environment},
+                env={**inherited(), "PYTHONUNBUFFERED": "1", **part.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -72,7 +72,7 @@ class Running:
         self._child.wait()
 
 
-def _inherited() -> dict[str, str]:
+def inherited() -> dict[str, str]:
     """The stack's own environment without the teacher's key: who needs it is given it."""
     return {name: value for name, value in os.environ.items() if name != "TEACHER_API_KEY"}
 

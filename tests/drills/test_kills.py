@@ -12,6 +12,7 @@ import pytest
 from tests.drills import test_controller, test_gateway, test_intake, test_sampler, test_sink
 from tests.drills.clickhouse_faults import clickhouse_faults
 from tests.drills.conftest import Holds, Say
+from tests.drills.forked import Forked
 from tests.drills.world import SESSION, World
 
 TIMES: Final = 100
@@ -25,7 +26,7 @@ Moments = Mapping[str, Callable[[], object]]
 @pytest.mark.timeout(1_800)
 def test_a_hundred_kills_of_each_service_at_once(fresh: World, dice: random.Random, holds: Holds, say: Say) -> None:
     asked: set[str] = set()
-    fresh.teacher.delay_s = TEACHER_S
+    fresh.runs, fresh.teacher.delay_s = Forked, TEACHER_S
     front = fresh.loop.keep(clickhouse_faults(fresh.clickhouse_url))
     front.delay_s = test_sink.INSERT_TAKES_S
     fresh.start("gateway", **test_gateway.LINGERS)

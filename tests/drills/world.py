@@ -44,6 +44,8 @@ class World:
         self.teacher = loop.keep(openai_like.serving())
         self.calls = Calls(self.gateway)
         self.sink_group = "sink"
+        self.runs: type[Running] = Running
+        """How services are started."""
         self._parts: dict[str, Part] = {}
         self._running: dict[str, Running] = {}
         write_task(folder / "tasks")
@@ -95,7 +97,7 @@ class World:
 
     def launch(self, part: Part) -> None:
         self._parts[part.name] = part
-        self._running[part.name] = Running(part, self.log(part.name))
+        self._running[part.name] = self.runs(part, self.log(part.name))
 
     def wait(self, name: str) -> None:
         """Return when it is ready. Fails with its last words if it ends or does not come up."""
