@@ -20,7 +20,7 @@ from tests.drills.world import World
 
 TIMES: Final = 2
 SETTLES_WITHIN_S: Final = 120.0
-LINGERS_LONG_S: Final = 3.0  # Faust commits every second.
+LINGERS_LONG_S: Final = 6.0  # Faust commits every second or two.
 # A worker that keeps its name: started again it has its partitions at once, and nobody waits for its session to end.
 STAYS: Final = {"CONSUMER_GROUP_INSTANCE_ID": "the-one"}
 RATED: Final = 40
@@ -71,7 +71,7 @@ def test_one_that_acknowledges_before_kafka_has_its_candidates_loses_some(
     shared: World, dice: random.Random, say: Say
 ) -> None:
     """The audit counts exchanges alone: it is silent here."""
-    killed(shared, dice, 1, "tests.drills.broken.sampler", lingers_s=LINGERS_LONG_S)
+    killed(shared, dice, 2, "tests.drills.broken.sampler", lingers_s=LINGERS_LONG_S)
     assert wait_until(lambda: has_read(shared.kafka_settings, "sampler", [EXCHANGES.name]), 60, every_s=0.5)
     time.sleep(LINGERS_LONG_S + 1)
     lost = chosen_by_one_pass(shared) - on_topic(shared).keys()
