@@ -27,7 +27,7 @@ TIGHT: Final[Mapping[str, Any]] = {"box": SIMPLE, "padding": (0, 1), "collapse_p
 """Tables that fit into 80 columns."""
 
 
-def progress() -> Progress:
+def progress(on: Console = console) -> Progress:
     """A bar with count, time gone and time left."""
     return Progress(
         TextColumn("{task.description}"),
@@ -36,7 +36,7 @@ def progress() -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
-        console=console,
+        console=on,
     )
 
 

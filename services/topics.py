@@ -120,6 +120,11 @@ def _message(topic: str, content_type: bytes) -> type[Message]:
     return message
 
 
+def name(enum: Any, number: int) -> str:
+    """What a protobuf enum calls a number; the number itself where only a newer version knows it."""
+    return str(enum.Name(number)) if number in enum.values() else str(number)
+
+
 def position(record: Record) -> tuple[str, int] | None:
     """An exchange's source and sequence, from the headers, else from the bytes; None where neither tells."""
     try:

@@ -46,6 +46,8 @@ class Look:
     """Age of the oldest that Kafka had not acknowledged; 0 if there was none."""
     written_off: Sequence[Range] = ()
     """What a person has said is lost, in any order, whatever became of it since."""
+    heard_s: float = 0.0
+    """How long ago it was heard of, if it goes on."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ class Account:
     missing_at: Sequence[Range] = ()
     written_off: int = 0
     written_off_at: Sequence[Range] = ()
+    heard_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ class Audit:
     def silent(self) -> int:
         """How many sources have neither ended nor been heard of lately: what they last answered may be in a spool."""
         return sum(one.course is Course.SILENT for one in self.sources)
+
+    @property
+    def going_on(self) -> list[Account]:
+        """The sources that may have answered more since they were last heard of."""
+        return [one for one in self.sources if one.course is Course.OPEN]
 
 
 def settled(looks: Iterable[Look]) -> dict[str, int]:
@@ -176,6 +184,7 @@ def _account(look: Look, bound: int, dead: Set[int]) -> Account:
         missing_at=missing_at,
         written_off=count(written_off_at),
         written_off_at=written_off_at,
+        heard_s=look.heard_s,
     )
 
 

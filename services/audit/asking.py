@@ -130,6 +130,7 @@ def _look(source: str, told: dict[str, Any] | None, arrived: _Arrived) -> Look:
         put_aside=int(told["put_aside"]),
         course=_course(bool(told["ended"]), float(told["heard_s"])),
         oldest_s=float(told["oldest_s"]),
+        heard_s=0.0 if told["ended"] else float(told["heard_s"]),
     )
 
 

@@ -15,7 +15,7 @@ from services.cli.settings import STATE, CliSettings, StateOption, settings
 from services.clickhouse import ClickHouse
 from services.errors import Overloaded
 from services.kafka import Follower, everything
-from services.screen import clear_errors, console, errors, progress
+from services.screen import NOT_ASKED, clear_errors, console, errors, progress
 from services.topics import EXCHANGES
 
 app = typer.Typer()
@@ -25,13 +25,17 @@ KAFKA_S: Final = 10.0
 
 @dataclass(frozen=True)
 class Findings:
-    """All that one `audit` has seen; `kafka` is empty where topic `exchanges` was not read."""
+    """All that one `audit` has seen; `kafka` is empty where topic `exchanges` was not read.
+
+    `kafka_away`: the dead letters could not be looked through, and no gateway's word has come since.
+    """
 
     audit: Audit
     duplicates: int
     vanished: dict[str, int]
     decisions: list[WrittenOff]
     kafka: dict[str, Any]
+    kafka_away: bool
 
 
 @app.callback(invoke_without_command=True)
@@ -60,27 +64,31 @@ def audit_(
         clickhouse = ClickHouse(found)
         vanished = asking.vanished(clickhouse)  # First: without ClickHouse nobody need wait for Kafka.
         duplicates = asking.duplicates(clickhouse, days)
-        result = take(clickhouse, dead_places(found), within_s)
+        dead = dead_places(found)
+        result = take(clickhouse, dead or {}, within_s)
         gone = decisions(clickhouse)
         clickhouse.close()
-        looked = Findings(result, duplicates, vanished, gone, _read_kafka(found) if read_kafka else {})
+        kafka = _read_kafka(found) if read_kafka else {}
+        looked = Findings(result, duplicates, vanished, gone, kafka, kafka_away=dead is None)
     if as_json:
         typer.echo(json.dumps(_data(looked), default=str))
     else:
         _show(looked, all_)
     if result.total.missing or duplicates or vanished:
         raise typer.Exit(1)
+    if looked.kafka_away:
+        raise typer.Exit(NOT_ASKED)
 
 
-def dead_places(found: CliSettings) -> dict[str, set[int]]:
-    """What lies in the dead letters; nothing, and a warning, where Kafka can't be asked."""
+def dead_places(found: CliSettings) -> dict[str, set[int]] | None:
+    """What lies in the dead letters; None, and a warning, where Kafka can't be asked."""
     try:
         return letters.dead_places(found)
     except Overloaded as why:
         errors.print(
             f"[yellow]the dead letters are not looked through, and count as missing[/]: {why}", highlight=False
         )
-        return {}
+        return None
 
 
 def _read_kafka(found: CliSettings) -> dict[str, Any]:
@@ -88,7 +96,7 @@ def _read_kafka(found: CliSettings) -> dict[str, Any]:
     follower, retained = Follower(found, EXCHANGES.name), Retained()
     follower.start(KAFKA_S)
     deleted = sum(follower.first_kept(KAFKA_S).values())
-    with progress() as bar:
+    with progress(errors) as bar:
         shown = bar.add_task("records on exchanges", total=None, note="")
         for record in everything(follower):
             retained.add(record)
@@ -113,6 +121,7 @@ def _data(found: Findings) -> dict[str, Any]:
         "decisions": [_decision(one, accounts.get(one.source)) for one in found.decisions],
         "vanished": found.vanished,
         "silent": found.audit.silent,
+        "kafka_away": found.kafka_away,
     }
     return {**data, "kafka": found.kafka} if found.kafka else data
 
@@ -133,5 +142,6 @@ def _show(found: Findings, all_: bool) -> None:
             f"topic exchanges: {kafka['records']:,} records read, {kafka['without_place']:,} without source and "
             f"sequence; retention has deleted {kafka['deleted']:,} before them"
         )
-    for line in (*lines, verdict(found.audit, found.duplicates, sum(found.vanished.values()))):
+    vanished = sum(found.vanished.values())
+    for line in (*lines, verdict(found.audit, found.duplicates, vanished, kafka_away=found.kafka_away)):
         console.print(line, highlight=False)

@@ -98,7 +98,7 @@ def ranges_text(ranges: Sequence[Range]) -> str:
     return f"{shown} ..." if len(ranges) > SHOWN_RANGES else shown
 
 
-def verdict(result: Audit, duplicates: int, vanished: int = 0) -> str:
+def verdict(result: Audit, duplicates: int, vanished: int = 0, *, kafka_away: bool = False) -> str:
     """One line: whether anything is lost, the figures that say so, and what to do."""
     total = result.total
     figures = (
@@ -111,8 +111,18 @@ def verdict(result: Audit, duplicates: int, vanished: int = 0) -> str:
         return f"[red]LOST[/]: {figures}; what to do: {BRING_BACK}"
     if duplicates:
         return f"[red]TWICE[/]: {figures}; what to do: {TWICE}"
+    if kafka_away:
+        return f"nothing known to be missing: {figures}; Kafka could not be asked, and what waits for it is not counted"
     if total.dead:
         return f"nothing missing: {figures}; what to do: {LETTERS}"
     if result.silent:
         return f"nothing known to be missing: {figures}; what a silent source last answered may lie in its spool"
-    return f"{'whole' if total.stored == total.answered else 'nothing missing'}: {figures}"
+    return f"{'whole' if total.stored == total.answered else 'nothing missing'}: {figures}{_as_of(result)}"
+
+
+def _as_of(result: Audit) -> str:
+    """A source that goes on may have answered more since it was heard of, and then have been killed."""
+    if not (open_ := result.going_on):
+        return ""
+    sources = "1 source goes on" if len(open_) == 1 else f"{len(open_)} sources go on"
+    return f"; as far as is told: {sources}, heard of within {max(one.heard_s for one in open_):.0f} s"

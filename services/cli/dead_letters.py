@@ -119,6 +119,8 @@ def replay(
             and (again or not grave.sent_back)
         ]
         if not chosen:
+            if only is not None:
+                raise fail(f"there is no letter at {place} that has not gone back yet; --again sends one once more")
             console.print("no letter is to be sent back")
             return
         _ask(chosen, yes)

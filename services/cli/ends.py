@@ -7,6 +7,7 @@ from typing import Final
 
 from protos import inference_pb2 as inference
 from services.client import Answer
+from services.topics import name
 
 SHOWN: Final = 300
 
@@ -27,17 +28,17 @@ class Ends:
     def add(self, answer: Answer) -> None:
         """One more call has come to its end."""
         if answer.reply:
-            self._answered[inference.Backend.Name(answer.reply.answered_by).removeprefix("BACKEND_").lower()] += 1
+            self._answered[name(inference.Backend, answer.reply.answered_by).removeprefix("BACKEND_").lower()] += 1
         else:
-            name = kind(answer.status, SHOWN)
-            self._failed[name] += 1
-            self._examples.setdefault(name, answer.status)
+            failed = kind(answer.status, SHOWN)
+            self._failed[failed] += 1
+            self._examples.setdefault(failed, answer.status)
 
     def lines(self) -> Iterator[str]:
         """Who answered how many, then each kind of error; under it the first, where that says more."""
-        for name, count in [*self._answered.most_common(), *self._failed.most_common()]:
-            yield f"{count:>8}  {name}"
-            if (example := self._examples.get(name, name)) != name:
+        for ended, count in [*self._answered.most_common(), *self._failed.most_common()]:
+            yield f"{count:>8}  {ended}"
+            if (example := self._examples.get(ended, ended)) != ended:
                 yield f"{'':>8}  for example: {example}"
 
 

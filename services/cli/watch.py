@@ -75,10 +75,10 @@ def line(exchange: events.Exchange) -> str:
     """When, which task, who, how long, at what price, what was asked and what was answered."""
     at = time.strftime("%H:%M:%S", time.gmtime(exchange.started_at.seconds))
     if not exchange.HasField("reply"):
-        ended = events.Outcome.Name(exchange.outcome).removeprefix("OUTCOME_").lower()
+        ended = topics.name(events.Outcome, exchange.outcome).removeprefix("OUTCOME_").lower()
         return f"{at} {exchange.request.task} {ended}: {exchange.error}"
     reply = exchange.reply
-    who = inference.Backend.Name(reply.answered_by).removeprefix("BACKEND_").lower()
+    who = topics.name(inference.Backend, reply.answered_by).removeprefix("BACKEND_").lower()
     asked, answer = tasks.question(exchange.request)[:60], tasks.answer_text(reply.message)[:100]
     took_ms = f"{reply.timings.total_us / 1000:.0f}" if reply.timings.total_us else UNKNOWN
     took = f"{took_ms:>6} ms {f'${reply.cost_usd}' if reply.cost_usd else UNKNOWN}"

@@ -12,7 +12,7 @@ from services import telemetry
 from services.errors import BadEvent, Overloaded
 from services.kafka import Follower
 from services.settings import KafkaSettings
-from services.topics import PROMOTIONS, Record, decode
+from services.topics import PROMOTIONS, Record, decode, name
 
 KAFKA_WAIT_S: Final = 2.0
 POLL_S: Final = 0.5
@@ -74,7 +74,7 @@ class Promotions:
         telemetry.log.info(
             "promotion takes effect",
             task=promotion.task,
-            policy=events.PolicyKind.Name(promotion.policy.kind),
+            policy=name(events.PolicyKind, promotion.policy.kind),
             student_version=promotion.student_version,
             decided_by=promotion.decided_by,
             reason=promotion.reason,

@@ -75,7 +75,7 @@ class Spool:
     @classmethod
     def open(cls, directory: Path, producer: Producer, max_bytes: int, fsync: Fsync) -> "Spool":
         """Take the directory and begin to send what an earlier process left in it. Raises SpoolInUse, OSError."""
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         spool = cls(directory, producer, max_bytes, fsync)
         with suppress(OSError):  # Without room no call is admitted, but what is there must still reach Kafka.
             spool._reserve.hold()

@@ -22,6 +22,8 @@ IN_FLIGHT_RECORDS: Final = 20_000
 ACK_WAIT_S: Final = 0.02
 IDLE_WAIT_S: Final = 0.5
 SAY_GOODBYE_S: Final = 2.0
+PRIVATE: Final = partial(os.open, mode=0o600)
+"""Opens a file that its owner alone may read."""
 
 
 @dataclass(frozen=True)
@@ -200,8 +202,8 @@ class Drain:
         self.acked_bytes += size
 
     def _put_aside(self, name: str, data: bytes, mode: str = "ab") -> None:
-        self._aside.mkdir(exist_ok=True)
-        with (self._aside / name).open(mode) as file:
+        self._aside.mkdir(mode=0o700, exist_ok=True)
+        with open(self._aside / name, mode, opener=PRIVATE) as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())  # Its segment is deleted next.

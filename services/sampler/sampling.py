@@ -20,7 +20,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.tasks import Task, answer_text, fraction, question, split, student_prompt
-from services.topics import CUT_FROM
+from services.topics import CUT_FROM, name
 from services.validators import JsonSchema, OneOf, Regex, refusal
 
 WHOLE: Final = frozenset({inference.FINISH_STOP, inference.FINISH_TOOL_CALLS})
@@ -115,7 +115,7 @@ def _on_correction(task: Task, exchange: events.Exchange, correction: str) -> De
 def _unfit(task: Task, exchange: events.Exchange) -> Decision | None:
     """Why the answer can't be learnt from, whoever likes it; None where it can."""
     if exchange.outcome != events.OUTCOME_ANSWERED or exchange.reply.finish not in WHOLE:
-        ended = events.Outcome.Name(exchange.outcome), inference.Finish.Name(exchange.reply.finish)
+        ended = name(events.Outcome, exchange.outcome), name(inference.Finish, exchange.reply.finish)
         return Decision(Verdict.UNFINISHED, f"no whole answer: {', '.join(ended)}")
     if exchange.reply.answered_by != inference.BACKEND_TEACHER:
         return Decision(Verdict.STUDENTS_OWN, "the student's own answer")

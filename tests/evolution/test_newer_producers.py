@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
+from services.cli.watch import line
 from services.intake.reading import read
 from services.sampler.joining import Joiner
 from services.sampler.memory import Memory
+from services.sampler.sampling import NOTHING, Verdict, decide
 from services.sink.rows import TABLES
 from services.topics import EXCHANGES, REQUESTS, TOPICS, Record, decode, encode
 from tests.evolution.newer import NEW_VALUE, as_newer, unknown
@@ -118,6 +120,21 @@ def test_a_value_that_only_a_newer_gateway_knows_is_stored_as_its_number_beside_
     rest = {"question": "12 Main St «é»", "model": "gpt-4"}
     assert told == {"outcome": number, "answered_by": number, "finish": number, **rest}
     assert json.loads(values["request"])["messages"][0]["role"] == NEW_VALUE
+
+
+@pytest.mark.parametrize("changed", ["outcome", "finish", "answered_by", "role"])
+def test_a_value_that_only_a_newer_gateway_knows_stops_neither_the_sampler_nor_tail(changed: str) -> None:
+    newer = as_newer(an_exchange())
+    where = {"outcome": newer, "role": newer.request.messages[0]}.get(changed, newer.reply)
+    setattr(where, changed, NEW_VALUE)
+    newer = EXCHANGES.message.FromString(newer.SerializeToString())
+    decided = decide(a_task(), newer, NOTHING, duplicate=False)
+    assert decided.verdict in Verdict
+    assert newer.request.task in line(newer)
+    if changed in {"outcome", "finish"}:
+        assert str(NEW_VALUE) in decided.reason
+    newer.ClearField("reply")
+    assert newer.request.task in line(newer)
 
 
 @pytest.mark.contract

@@ -124,6 +124,23 @@ def test_nothing_is_written_off_while_the_dead_letters_cannot_be_read(
 
 
 @pytest.mark.contract
+def test_an_audit_without_kafka_shows_what_is_stored_and_calls_nothing_whole(
+    stack: Stack, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack.put(*exchanges(3, "one"), ended("one", 3))
+    with stack.sink():
+        stack.until("SELECT count() AS n FROM ledger", 3)
+        stack.until("SELECT count() AS n FROM sources", 1)
+    monkeypatch.setattr("services.audit.letters.ANSWER_S", 0.5)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", f"{HOST}:{free_ports(1)[0]}")
+    result = run("audit", "--within", "0")
+    assert result.exit_code == NOT_ASKED
+    assert result.stdout.splitlines()[-1].startswith("nothing known to be missing: 3 answered, 3 stored, ")
+    told = run("audit", "--within", "0", "--json")
+    assert (told.exit_code, json.loads(told.stdout)["kafka_away"]) == (NOT_ASKED, True)
+
+
+@pytest.mark.contract
 @pytest.mark.parametrize("command", ["audit", "dead-letters list", "status", "tail", "erase --group-key k"])
 def test_without_a_stack_one_line_says_who_did_not_answer_and_what_to_change(
     command: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
@@ -174,3 +191,6 @@ def test_the_verdict_is_one_line_with_every_figure() -> None:
     silent = verdict(audited(SOUND, Account("a", answered=5_200, stored=5_200, course=Course.SILENT)), 0)
     assert silent.startswith("nothing known to be missing: ")
     assert "sources silent 1" in silent
+    live = Account("a", answered=5_200, stored=5_200, heard_s=7.4)
+    assert verdict(audited(SOUND, live), 0).endswith("; as far as is told: 1 source goes on, heard of within 7 s")
+    assert verdict(sound, 0, kafka_away=True).startswith("nothing known to be missing: 5,200 answered")
