@@ -19,7 +19,7 @@ from typing import Any, Final
 import psutil
 
 from benchmarks import engines
-from benchmarks.result import at_least, at_most, median, tell
+from benchmarks.result import Help, at_least, at_most, median, tell
 from deploy.local import ready
 from deploy.local.addresses import HOST, free_ports
 from deploy.local.part import Part
@@ -69,7 +69,7 @@ def measure(calls_at_once: int, seconds: float, repeats: int) -> dict[str, Any]:
 
 def main() -> None:
     """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     parser.add_argument("--calls-at-once", type=int, default=64, help="calls open at a time")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long each mode is under load, each time")
     parser.add_argument("--repeats", type=int, default=3, help="turns that each mode has")

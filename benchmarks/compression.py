@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from benchmarks import engines
 from benchmarks.messages import produce, records_of
-from benchmarks.result import median, tell
+from benchmarks.result import Help, median, tell
 from deploy.demo.addresses import addresses
 from services import tasks
 from services.kafka import Producer
@@ -79,7 +79,7 @@ def _medians(turns: Sequence[tuple[float, float]]) -> dict[str, float]:
 
 def main() -> None:
     """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     parser.add_argument("--repeats", type=int, default=3, help="turns of each codec at each rate")
     parser.add_argument("--cache-dir", type=Path, default=Path.home() / ".cache" / "tutelage", help="for the archive")
     given = parser.parse_args()

@@ -20,7 +20,7 @@ import uvloop
 
 from benchmarks import engines
 from benchmarks.messages import exchange
-from benchmarks.result import at_most, percentile, tell
+from benchmarks.result import Help, at_most, percentile, tell
 from services.clickhouse import ClickHouse
 from services.gateway.spool import Fsync, Spool
 from services.kafka import Producer
@@ -124,7 +124,7 @@ async def measure(seconds: float) -> Mapping[int, dict[str, Any]]:
 
 def main() -> None:
     """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     parser.add_argument("--seconds", type=float, default=30.0, help="how long each rate is kept up")
     given = parser.parse_args()
     found = uvloop.run(measure(given.seconds))

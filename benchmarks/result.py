@@ -1,5 +1,6 @@
-"""How a benchmark tells what it found."""
+"""How a benchmark tells what it found, and what its options are."""
 
+import argparse
 import json
 import platform
 import statistics
@@ -10,6 +11,10 @@ from typing import Any
 import psutil
 
 Goal = dict[str, Any]
+
+
+class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """The text as it stands, and the default of each option."""
 
 
 def at_least(goal: float, measured: float) -> Goal:

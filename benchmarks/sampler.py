@@ -17,7 +17,7 @@ from typing import Any, Final
 import uuid_utils
 
 from benchmarks import engines, messages
-from benchmarks.result import at_least, median, tell
+from benchmarks.result import Help, at_least, median, tell
 from benchmarks.sampler_traffic import TASKS, kinds
 from services import tasks
 from services.kafka import Producer
@@ -96,7 +96,7 @@ def measure(traffic: Mapping[str, Sequence[Record]], repeats: int) -> dict[str, 
 
 def main() -> None:
     """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     parser.add_argument("--events", type=int, default=40_000, help="exchanges on each topic, the demo's 15,000 at most")
     parser.add_argument("--repeats", type=int, default=3, help="turns")
     parser.add_argument("--cache-dir", type=Path, default=Path.home() / ".cache" / "tutelage", help="for the archive")

@@ -18,7 +18,7 @@ import clickhouse_connect
 import uuid_utils
 
 from benchmarks import engines, messages
-from benchmarks.result import at_least, at_most, median, tell
+from benchmarks.result import Help, at_least, at_most, median, tell
 from services.clickhouse import ClickHouse
 from services.kafka import Producer
 from services.settings import ClickHouseSettings, KafkaSettings
@@ -134,7 +134,7 @@ def _tell(rows: int, size: int, bare: Sequence[float], ours: Sequence[dict[str, 
 
 def main() -> None:
     """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     parser.add_argument("--rows", type=int, default=200_000, help="exchanges on the topic; 10000000 show the memory")
     parser.add_argument("--repeats", type=int, default=3, help="turns that each of the two has")
     given = parser.parse_args()

@@ -18,7 +18,7 @@ import uuid_utils
 
 from benchmarks import engines
 from benchmarks.messages import records_of
-from benchmarks.result import at_most, tell
+from benchmarks.result import Help, at_most, tell
 from deploy.demo.addresses import Address, addresses
 from services import tasks
 from services.clickhouse import ClickHouse
@@ -120,7 +120,7 @@ def measure(count: int, cache_dir: Path) -> dict[str, Any]:
 
 def main() -> None:
     """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     parser.add_argument("--exchanges", type=int, default=15_000, help="how many, at most 15500")
     parser.add_argument("--cache-dir", type=Path, default=Path.home() / ".cache" / "tutelage", help="for the archive")
     given = parser.parse_args()
