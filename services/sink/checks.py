@@ -26,6 +26,12 @@ TIMES: Final[Mapping[str, Sequence[str]]] = {
     ]
     for topic in TOPICS.values()
 }
+PLACES: Final[Mapping[str, Sequence[str]]] = {
+    "exchanges": ("sequence",),
+    "sources": ("last_sequence", "acknowledged", "put_aside"),
+}
+# A gateway that answers 30,000 a second for a year. One place beyond what can be spoils the audit's sums.
+LAST_SEQUENCE: Final = 2**40
 LATEST_S: Final = 4_000_000_000_000  # The difference of two, in microseconds, has 64 bits and no more.
 DOLLARS_BELOW: Final = 10**28  # Decimal(38, 8) has two digits more, for the sum of many.
 ALL_DIGITS: Final = Context(prec=60)  # Python's own 28 are not enough.
@@ -38,6 +44,9 @@ def check(topic: str, message: Any) -> None:
     for name in UUIDS.get(topic, ()):
         if not _UUID.fullmatch(text := getattr(message, name)):
             setattr(message, name, _uuid(name, text))
+    for name in PLACES.get(topic, ()):
+        if (number := getattr(message, name)) > LAST_SEQUENCE:
+            raise BadEvent(f"{name} is {number}: no source comes further than {LAST_SEQUENCE}")
     for name in TIMES[topic]:
         if not -LATEST_S < (seconds := getattr(message, name).seconds) < LATEST_S:
             raise BadEvent(f"{name} is {seconds} seconds from 1970")

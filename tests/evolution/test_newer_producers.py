@@ -18,7 +18,7 @@ from services.sampler.sampling import NOTHING, Verdict, decide
 from services.sink.rows import TABLES
 from services.topics import EXCHANGES, REQUESTS, TOPICS, Record, decode, encode
 from tests.evolution.newer import NEW_VALUE, as_newer, unknown
-from tests.evolution.published import filled
+from tests.evolution.published import PLACED, filled
 from tests.fixtures.tables import Tables
 from tests.services.sampler.makers import a_task, an_exchange, feedback
 from tests.services.sink.messages import exchange
@@ -141,6 +141,7 @@ def test_a_value_that_only_a_newer_gateway_knows_stops_neither_the_sampler_nor_t
 @pytest.mark.parametrize("topic", sorted(TABLES))
 def test_a_newer_message_has_the_row_that_it_had(tables: Tables, topic: str) -> None:
     today = filled(TOPICS[topic].message.DESCRIPTOR)
+    today.MergeFromString(PLACED.get(topic, b""))
     newer = as_newer(today)
     newer.tomorrows = "new"
     record = Record(topic, b"", newer.SerializeToString())

@@ -11,7 +11,7 @@ from google.protobuf.message_factory import GetMessageClass
 from services.sink.rows import TABLES
 from services.topics import TOPICS, Record, decode, encode
 from tests.evolution.compare import breaks
-from tests.evolution.published import VERSIONS, message_types, present
+from tests.evolution.published import PLACED, VERSIONS, message_types, present
 from tests.fixtures.tables import Tables
 
 TYPES = {kind.name: kind for kind in message_types()}
@@ -58,7 +58,8 @@ def test_the_sink_takes_what_a_producer_of_any_version_sends(tables: Tables, ver
     if not path.exists():  # The topic is younger than the version.
         assert path.stem not in {message.name for file in schema(version).file for message in file.message_type}
         return
-    record = Record(topic, b"", path.read_bytes(), encode(TOPICS[topic], TOPICS[topic].message()).headers, 0, 1)
+    value = path.read_bytes() + PLACED.get(topic, b"")
+    record = Record(topic, b"", value, encode(TOPICS[topic], TOPICS[topic].message()).headers, 0, 1)
     values = tables.row(record)
     name = "id" if "id" in values else "source"
     assert str(values[name]) == getattr(decode(record), name) != ""

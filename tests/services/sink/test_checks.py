@@ -1,5 +1,6 @@
 """What a producer gets wrong in a text or a number is refused with a reason, or spelt as ClickHouse reads it."""
 
+from contextlib import nullcontext
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.errors import BadEvent
-from services.sink.checks import DOLLARS_BELOW, LATEST_S, check
+from services.sink.checks import DOLLARS_BELOW, LAST_SEQUENCE, LATEST_S, check
 from services.sink.wire import row
 from services.topics import TOPICS, Record
 from tests.fixtures.tables import Tables
@@ -77,6 +78,28 @@ def test_a_time_too_far_away_is_refused(seconds: int) -> None:
     made.started_at.seconds = seconds
     with pytest.raises(BadEvent, match=r"started_at is .* seconds from 1970"):
         check("exchanges", made)
+
+
+@given(st.integers(0, LAST_SEQUENCE))
+def test_every_place_that_a_source_can_come_to_stays_as_it_is_and_so_does_none(sequence: int) -> None:
+    made = exchange()
+    made.sequence = sequence
+    check("exchanges", made)
+    assert made.sequence == sequence
+
+
+@given(st.integers(LAST_SEQUENCE + 1, 2**64 - 1))
+def test_a_place_that_no_source_can_come_to_is_refused_and_named(sequence: int) -> None:
+    with pytest.raises(BadEvent, match=f"sequence is {sequence}: no source comes further than {LAST_SEQUENCE}"):
+        checked(sequence=sequence)
+
+
+@pytest.mark.parametrize("name", ["last_sequence", "acknowledged", "put_aside"])
+@given(number=st.integers(0, 2**64 - 1))
+def test_what_is_told_of_a_source_is_refused_from_the_same_number_on(name: str, number: int) -> None:
+    told = events.SourceState(source="s", **{name: number})  # type: ignore[arg-type]
+    with pytest.raises(BadEvent, match=f"{name} is {number}: ") if number > LAST_SEQUENCE else nullcontext():
+        check("sources", told)
 
 
 @pytest.mark.parametrize("topic", sorted(set(TOPICS) - {"requests"}))

@@ -23,7 +23,8 @@ from services.clickhouse import ClickHouse
 from services.errors import Overloaded
 from services.kafka import Follower, Producer, create_topics
 from services.settings import ClickHouseSettings, KafkaSettings
-from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, PROMOTIONS, RUNS, Record, encode
+from services.sink.checks import LAST_SEQUENCE
+from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, PROMOTIONS, RUNS, SOURCES, Record, encode
 from tests.fixtures.engines import accepting, started
 from tests.services.sink.messages import exchange, uuid7
 
@@ -221,6 +222,23 @@ def test_absurd_times_go_in_or_to_the_dead_letters_and_never_stop_the_sink(stack
     assert stack.rows(
         "SELECT min(started_at) < '1900-01-02' AS early, max(started_at) > '2299-01-01' AS late FROM exchanges"
     ) == [{"early": 1, "late": 1}]
+
+
+def test_places_that_cannot_be_go_to_the_dead_letters_and_the_audit_still_tells_what_is_missing(stack: Stack) -> None:
+    far = [exchange(sequence, "far") for sequence in (2**64 - 1, LAST_SEQUENCE + 1)]
+    first, _lost, third = exchanges(3, "one")
+    refused = [encode(SOURCES, events.SourceState(source="far", last_sequence=2**64 - 1))]
+    refused += [encode(EXCHANGES, one) for one in far]
+    with stack.sink():
+        stack.put(first, *refused, third, encode(EXCHANGES, exchange(0, "older", id=uuid7())))
+        stack.until("SELECT count() AS n FROM exchanges", 3)
+        while len(letters := stack.dead_letters()) < len(refused):
+            time.sleep(0.2)
+    assert sorted(letter.value for letter in letters) == sorted(record.value for record in refused)
+    assert all(b"sequence is 1" in letter.headers["dead-reason"] for letter in letters)
+    assert stack.rows("SELECT source, answered, stored, missing FROM audit") == [
+        {"source": "one", "answered": 3, "stored": 2, "missing": 1}
+    ]
 
 
 def test_a_sink_killed_by_signal_9_loses_nothing(stack: Stack) -> None:
