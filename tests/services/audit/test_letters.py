@@ -1,5 +1,6 @@
 """Dead letters: known, marked, sent back as they were."""
 
+import tracemalloc
 from dataclasses import replace
 
 import pytest
@@ -132,7 +133,10 @@ def test_a_broker_that_goes_away_while_it_is_read_is_overloaded() -> None:
         list(everything(follower, patience_s=0.02))
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(1, 3000))))
+PLACES = st.tuples(st.sampled_from(["a", "b"]), st.integers(1, 3000) | st.integers(2**16 - 9, 2**16 + 9))
+
+
+@given(st.lists(PLACES | st.tuples(st.just("a"), st.integers(1, 2**64 - 1)), max_size=50))
 def test_what_kafka_holds_is_counted_once_however_often_it_is_there(places: list[tuple[str, int]]) -> None:
     retained = Retained()
     for source, sequence in places:
@@ -140,3 +144,16 @@ def test_what_kafka_holds_is_counted_once_however_often_it_is_there(places: list
     retained.add(Record("exchanges", b"", b"\xff"))
     assert retained.distinct() == {source: len({n for s, n in places if s == source}) for source, _ in places}
     assert (retained.records, retained.without_place) == (len(places) + 1, 1)
+
+
+def test_what_kafka_holds_takes_memory_by_its_records_however_far_their_sequences_are() -> None:
+    retained = Retained()
+    tracemalloc.start()
+    try:
+        for sequence in (1, 2**40, 2**64 - 1):
+            retained.add(Record("exchanges", b"", b"", {"source": b"a", "sequence": b"%d" % sequence}))
+        _, most_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert retained.distinct() == {"a": 3}
+    assert most_bytes < 3 * 20_000
