@@ -6,6 +6,7 @@ others for minutes. So whatever a producer may get wrong in a text or a number i
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import ROUND_DOWN, Context, Decimal, InvalidOperation
 from typing import Any, Final
 from uuid import UUID
@@ -32,7 +33,8 @@ PLACES: Final[Mapping[str, Sequence[str]]] = {
 }
 # A gateway that answers 30,000 a second for a year. One place beyond what can be spoils the audit's sums.
 LAST_SEQUENCE: Final = 2**40
-LATEST_S: Final = 4_000_000_000_000  # The difference of two, in microseconds, has 64 bits and no more.
+# A DateTime64 is good for the years up to 2299; before 1970 `exchanges.version`, which has no sign, would be huge.
+END_S: Final = int(datetime(2300, 1, 1, tzinfo=UTC).timestamp())
 DOLLARS_BELOW: Final = 10**28  # Decimal(38, 8) has two digits more, for the sum of many.
 ALL_DIGITS: Final = Context(prec=60)  # Python's own 28 are not enough.
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
@@ -48,12 +50,18 @@ def check(topic: str, message: Any) -> None:
         if (number := getattr(message, name)) > LAST_SEQUENCE:
             raise BadEvent(f"{name} is {number}: no source comes further than {LAST_SEQUENCE}")
     for name in TIMES[topic]:
-        if not -LATEST_S < (seconds := getattr(message, name).seconds) < LATEST_S:
-            raise BadEvent(f"{name} is {seconds} seconds from 1970")
+        _check_time(name, getattr(message, name))
     if topic == "exchanges":
         reply = message.reply
         if not _DOLLARS.fullmatch(text := reply.cost_usd):
             _respell_costs((reply,) if text else message.attempts)
+
+
+def _check_time(name: str, at: Any) -> None:
+    if not 0 <= at.seconds < END_S:
+        raise BadEvent(f"{name} is {at.seconds} seconds from 1970: it must be of the years 1970 to 2299")
+    if not 0 <= at.nanos < 10**9:
+        raise BadEvent(f"{name} has {at.nanos} nanoseconds: they must be part of a second")
 
 
 def _respell_costs(holders: Iterable[Any]) -> None:

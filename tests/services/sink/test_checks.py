@@ -1,6 +1,7 @@
 """What a producer gets wrong in a text or a number is refused with a reason, or spelt as ClickHouse reads it."""
 
 from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.errors import BadEvent
-from services.sink.checks import DOLLARS_BELOW, LAST_SEQUENCE, LATEST_S, check
+from services.sink.checks import DOLLARS_BELOW, END_S, LAST_SEQUENCE, TIMES, UUIDS, check
 from services.sink.wire import row
-from services.topics import TOPICS, Record
+from services.topics import PROMOTIONS, TOPICS, Record, encode
 from tests.fixtures.tables import Tables
 from tests.services.sink.messages import consumed, exchange, uuid7
 
@@ -72,12 +73,38 @@ def test_every_number_of_dollars_is_told_to_the_hundred_millionth(dollars: Decim
     assert abs(told) <= abs(dollars)
 
 
-@pytest.mark.parametrize("seconds", [LATEST_S, -LATEST_S, 2**63 - 1, -(2**63)])
-def test_a_time_too_far_away_is_refused(seconds: int) -> None:
-    made = exchange()
-    made.started_at.seconds = seconds
-    with pytest.raises(BadEvent, match=r"started_at is .* seconds from 1970"):
-        check("exchanges", made)
+TIMED = [(topic, name) for topic in sorted(set(TOPICS) - {"requests"}) for name in TIMES[topic]]
+
+
+def at(topic: str, name: str, seconds: int, nanos: int = 0) -> Any:
+    """A message of a topic with one time, and the ids that it must have."""
+    ids = dict.fromkeys(UUIDS.get(topic, ()), uuid7())
+    made: Any = TOPICS[topic].message(**ids)
+    getattr(made, name).seconds, getattr(made, name).nanos = seconds, nanos
+    return made
+
+
+@given(st.sampled_from(TIMED), st.integers(-(2**63), -1) | st.integers(END_S, 2**63 - 1))
+def test_a_time_before_1970_or_after_2299_is_refused_and_named(field: tuple[str, str], seconds: int) -> None:
+    with pytest.raises(BadEvent, match=f"{field[1]} is {seconds} seconds from 1970: it must be"):
+        check(field[0], at(*field, seconds))
+
+
+@given(st.sampled_from(TIMED), st.integers(-(2**31), -1) | st.integers(10**9, 2**31 - 1))
+def test_nanoseconds_that_are_no_part_of_a_second_are_refused(field: tuple[str, str], nanos: int) -> None:
+    with pytest.raises(BadEvent, match=f"{field[1]} has {nanos} nanoseconds"):
+        check(field[0], at(*field, 1_700_000_000, nanos))
+
+
+SECONDS = st.integers(0, END_S - 1)
+NANOS = st.integers(0, 10**9 - 1)
+
+
+@given(st.sampled_from(TIMED), SECONDS, NANOS)
+def test_every_time_between_stays_as_it_is(field: tuple[str, str], seconds: int, nanos: int) -> None:
+    made = at(*field, seconds, nanos)
+    check(field[0], made)
+    assert (getattr(made, field[1]).seconds, getattr(made, field[1]).nanos) == (seconds, nanos)
 
 
 @given(st.integers(0, LAST_SEQUENCE))
@@ -115,6 +142,17 @@ def test_clickhouse_reads_the_same_number_of_dollars(tables: Tables, made: list[
     checked_ = [checked(reply=inference.Reply(cost_usd=str(dollars))) for dollars in made]
     stored = [values["cost_usd"] for values in tables.rows(*map(consumed, checked_))]
     assert stored == [Decimal(one.reply.cost_usd) for one in checked_]
+
+
+@pytest.mark.contract
+@settings(max_examples=10, deadline=None)
+@given(times=st.lists(st.tuples(SECONDS, NANOS), max_size=50))
+def test_clickhouse_keeps_every_time_that_is_let_through(tables: Tables, times: list[tuple[int, int]]) -> None:
+    times = [(1, 0), (END_S - 1, 10**9 - 1), *times]
+    records = [encode(PROMOTIONS, at("promotions", "decided_at", *time)) for time in times]
+    epoch = datetime(1970, 1, 1, tzinfo=UTC)
+    stored = [values["decided_at"].replace(tzinfo=UTC) for values in tables.rows(*records)]
+    assert stored == [epoch + timedelta(seconds=seconds, microseconds=nanos // 1000) for seconds, nanos in times]
 
 
 @pytest.mark.contract
