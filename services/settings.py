@@ -1,15 +1,35 @@
 """Settings that several services share; each service's `__main__` reads the environment into its own."""
 
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+
+class WrongSettings(SystemExit):
+    """Ends the process with a line that names the variables. Their values may be secrets, so they are not in it."""
 
 
 class Frozen(BaseSettings):
-    """Settings read once, from environment variables named as the fields in upper case."""
+    """Settings read once, from environment variables named as the fields in upper case. Raises WrongSettings."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            raise WrongSettings("; ".join(f"{_variable(one['loc'])}: {one['msg']}" for one in found)) from None
+        except SettingsError as error:
+            raise WrongSettings(f"{error}: it is not JSON") from None
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """SPOOL_FSYNC, or REQUEST_LIMITS.tools within a JSON object."""
+    name, *inner = map(str, place)
+    return ".".join([name.upper(), *inner])
 
 
 class KafkaSettings(Frozen):
@@ -37,4 +57,4 @@ class ServiceSettings(Frozen):
     tasks_dir: Path = Path("deploy/tasks")
     metrics_listen: str = "127.0.0.1:0"
     """Where Prometheus reads the metrics; port 0 takes a free one, empty serves none."""
-    log_level: str = "INFO"
+    log_level: str = Field("INFO", pattern="(?i)^(debug|info|warning|error|critical)$")
