@@ -1,5 +1,6 @@
 """Settings that several services share; each service's `__main__` reads the environment into its own."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,21 @@ class Frozen(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False, include_input=False)
-            raise WrongSettings("; ".join(f"{_variable(one['loc'])}: {one['msg']}" for one in found)) from None
+            raise WrongSettings(problems(error, _variable)) from None
         except SettingsError as error:
             raise WrongSettings(f"{error}: it is not JSON") from None
 
 
-def _variable(place: tuple[int | str, ...]) -> str:
+def problems(error: ValidationError, spelt: Callable[[str], str] = str) -> str:
+    """Each key that is wrong, as `spelt` writes it, and why, in a line; without what it was, which may be a secret."""
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{spelt('.'.join(map(str, one['loc'])))}: {one['msg']}".removeprefix(": ") for one in found)
+
+
+def _variable(key: str) -> str:
     """SPOOL_FSYNC, or REQUEST_LIMITS.tools within a JSON object."""
-    name, *inner = map(str, place)
-    return ".".join([name.upper(), *inner])
+    name, dot, inner = key.partition(".")
+    return f"{name.upper()}{dot}{inner}"
 
 
 class KafkaSettings(Frozen):

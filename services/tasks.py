@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
+from services.settings import problems
 from services.validators import Validator
 
 ROLE_NAMES: Final = {
@@ -152,18 +153,12 @@ def _load_one(path: Path) -> Task:
     try:
         task = Task.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except ValidationError as error:
-        raise ValueError(f"{path}: {_problems(error)}") from error
+        raise ValueError(f"{path}: {problems(error)}") from error
     except (UnicodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: {error}") from error
     if task.name != path.stem:
         raise ValueError(f"{path}: name is {task.name!r}; it must be the file's, {path.stem!r}")
     return task
-
-
-def _problems(error: ValidationError) -> str:
-    """Each key that is wrong, and why, in a line."""
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}".removeprefix(": ") for one in found)
 
 
 def question(request: inference.Request) -> str:
