@@ -84,9 +84,23 @@ def score_table(report: dict[str, Any], trained_on: str = "") -> Table:
     table = Table(title=title, **TIGHT)
     for head in heads:
         table.add_column(head, no_wrap=True, justify="left" if head == "who" else "right")
-    for who in WHO:
-        table.add_row(who, *_cells(report[who]))
+    for who, score in _rows(report):
+        table.add_row(who, *_cells(score))
     return table
+
+
+def _rows(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Who answered, with the scores: each candidate alone and in its cascade, where there were several."""
+    several = report.get("candidates", [])
+    if not several:
+        yield from ((who, report[who]) for who in WHO)
+        return
+    yield "teacher", report["teacher"]
+    kinds = [one["kind"] for one in several]
+    for one in several:
+        name = one["kind"] if kinds.count(one["kind"]) == 1 else one["name"]
+        yield f"{name}{' *' if one['name'] == report['chosen'] else ''}", one["student"]
+        yield "  in cascade", one["cascade"]
 
 
 def kind_table(report: dict[str, Any]) -> Table:

@@ -70,7 +70,8 @@ class Student(_Part):
     """How long the gateway waits for it before it asks the teacher."""
     prices: Prices
     training: str = "smollm2-135m-cpu"
-    """A training config: a name in training/configs or a path."""
+    """A training config: a name in training/configs or a path. `auto` fits several kinds of student, and one is chosen;
+    a file of yours with a list `candidates` does, too."""
     overrides: dict[str, Any] = {}
     """Keys of that config to change."""
 

@@ -1,6 +1,7 @@
 """The student's answers from the engine that will serve it, with a confidence for each.
 
-Prompts go in as token ids, as they do in serving, and the engine draws greedily. OpenVINO answers as it will serve.
+Prompts go in as texts, become token ids as they do in serving, and the engine draws greedily. OpenVINO answers as it
+will serve, and so does an encoder.
 A student for TensorRT-LLM is answered for by transformers with the same weights: its answers are what will be served,
 its latency is not.
 """
@@ -17,7 +18,8 @@ import openvino_genai
 import torch
 from tokenizers import Tokenizer
 
-from training import base
+from services.encoder import TOGETHER, Encoder
+from training import base, data
 
 MAX_RUNNING = 64  # beyond it two cores gain nothing
 CACHE_GB = 1
@@ -46,9 +48,9 @@ Done = Callable[[int], None]
 
 
 class Engine(Protocol):
-    """Answers prompts of token ids, in their order."""
+    """Answers prompts, in their order."""
 
-    def answers(self, prompts: Sequence[Sequence[int]], done: Done) -> list[Answer]: ...
+    def answers(self, prompts: Sequence[str], done: Done) -> list[Answer]: ...
 
 
 class OpenVino:
@@ -69,16 +71,17 @@ class OpenVino:
         self._generation.stop_token_ids = set(limits.end_tokens)
         self._tokenizer, self._limits = tokenizer, limits
 
-    def answers(self, prompts: Sequence[Sequence[int]], done: Done) -> list[Answer]:
+    def answers(self, prompts: Sequence[str], done: Done) -> list[Answer]:
+        encoded = data.encode(prompts, self._tokenizer)
         handles = [
             self._pipeline.add_request(index, openvino.Tensor(np.array([ids], dtype=np.int64)), self._generation)
-            for index, ids in enumerate(prompts)
+            for index, ids in enumerate(encoded)
         ]
         going_on = openvino_genai.GenerationStatus.RUNNING
         while self._pipeline.has_non_finished_requests():
             self._pipeline.step()
             done(sum(handle.get_status() != going_on for handle in handles))
-        return [self._read(ids, handle) for ids, handle in zip(prompts, handles, strict=True)]
+        return [self._read(ids, handle) for ids, handle in zip(encoded, handles, strict=True)]
 
     def _read(self, prompt: Sequence[int], handle: Any) -> Answer:
         tokens: list[int] = []
@@ -99,9 +102,9 @@ class Transformers:
         self._tokenizer, self._limits = tokenizer, limits
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
-    def answers(self, prompts: Sequence[Sequence[int]], done: Done) -> list[Answer]:
+    def answers(self, prompts: Sequence[str], done: Done) -> list[Answer]:
         made = []
-        for prompt in prompts:
+        for prompt in data.encode(prompts, self._tokenizer):
             made.append(self._answer(prompt))
             done(len(made))
         return made
@@ -124,8 +127,33 @@ class Transformers:
         return answer(prompt, tokens.tolist(), chosen.tolist(), self._tokenizer, self._limits)
 
 
-def engine(name: str, directory: Path, tokenizer: Tokenizer, limits: Limits) -> Engine:
-    """The engine for the student in `directory`, as student.json names it."""
+class Reading:
+    """A tagger or a classifier, a micro-batch after the other."""
+
+    def __init__(self, encoder: Encoder, tokenizer: Tokenizer, max_tokens: int) -> None:
+        self._encoder, self._tokenizer, self._max_tokens = encoder, tokenizer, max_tokens
+
+    def answers(self, prompts: Sequence[str], done: Done) -> list[Answer]:
+        lengths = [len(ids) for ids in data.encode(prompts, self._tokenizer)]
+        order = sorted(range(len(prompts)), key=lengths.__getitem__)  # like lengths together: little padding
+        made: dict[int, Answer] = {}
+        for start in range(0, len(order), TOGETHER):
+            some = order[start : start + TOGETHER]
+            read = self._encoder.read([prompts[index] for index in some], [self._max_tokens] * len(some))
+            for index, said in zip(some, read, strict=True):
+                confidence = min(said.logprobs, default=float("-inf"))
+                made[index] = Answer(said.text, confidence, lengths[index], len(said.logprobs))
+            done(len(made))
+        return [made[index] for index in range(len(prompts))]
+
+
+def engine(name: str, output: Path, max_tokens: int) -> Engine:
+    """The engine for the student in `<output>/triton`, as student.json names it."""
+    directory = output / "triton"
+    tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    if name == "encoder":
+        return Reading(Encoder(directory), tokenizer, max_tokens)
+    limits = Limits(base.end_tokens(output / "model"), max_tokens)
     return OpenVino(directory, tokenizer, limits) if name == "openvino" else Transformers(directory, tokenizer, limits)
 
 
@@ -138,7 +166,7 @@ def answer(
     return Answer(tokenizer.decode(text, skip_special_tokens=True), confidence, len(prompt), len(tokens))
 
 
-def timed(engine: Engine, prompts: Sequence[Sequence[int]], done: Done) -> list[float]:
+def timed(engine: Engine, prompts: Sequence[str], done: Done) -> list[float]:
     """Milliseconds for each prompt, asked one at a time, after two that warm the engine."""
     engine.answers([prompts[0], prompts[0]], lambda _: None)
     times_ms = []

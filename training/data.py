@@ -31,6 +31,11 @@ class Example:
     def __len__(self) -> int:
         return len(self.prompt) + len(self.completion)
 
+    @property
+    def learnt(self) -> int:
+        """How many places the loss is taken at."""
+        return len(self.completion)
+
 
 @dataclass(frozen=True)
 class Batch:

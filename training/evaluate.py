@@ -4,22 +4,24 @@ The threshold comes from the eval split alone; the golden set only judges. Laten
 prompts asked one at a time on this machine.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from services.validators import refusal
-from training import answers, base, data, progress, scoring, threshold, ways
+from training import answers, data, progress, scoring, threshold, ways
 from training.answers import Answer, Done
 from training.config import Config
 from training.contract import Difference, Job, Mistake, Paired, Score, ThresholdRow
 from training.data import Row
 from training.scoring import Flags
 
+JUDGED = "eval.json"
 MISTAKES = 30
+LEAST = -1000.0  # a confidence in a report: JSON knows no infinity
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,9 @@ def evaluate(job: Job, config: Config) -> Measured:
     """Ask the student in `<output>/triton` everything, and score it beside the teacher."""
     judged, golden = data.rows(job.dataset, "eval"), data.rows(job.dataset, "golden")
     said, latency_ms = _asked(job, config, judged, golden)
-    limit, curve = threshold.choose(_judged(job, judged, said[: len(judged)]))
+    on_eval = _judged(job, judged, said[: len(judged)])
+    (job.output / JUDGED).write_text(json.dumps([asdict(row) for row in on_eval]))
+    limit, curve = threshold.choose(on_eval)
     student_said = said[len(judged) :]
     kept = np.array(
         [
@@ -65,12 +69,15 @@ def evaluate(job: Job, config: Config) -> Measured:
     )
 
 
+def judged(output: Path) -> list[threshold.Judged]:
+    """The student's answers to the eval split, as an evaluation left them."""
+    return [threshold.Judged(**row) for row in json.loads((output / JUDGED).read_text())]
+
+
 def _asked(job: Job, config: Config, judged: Sequence[Row], golden: Sequence[Row]) -> tuple[list[Answer], list[float]]:
     """The answers to both splits, and the milliseconds of some golden ones, asked first, while no cache knows them."""
-    tokenizer = Tokenizer.from_file(str(job.output / "triton" / "tokenizer.json"))
-    limits = answers.Limits(base.end_tokens(job.output / "model"), job.max_tokens)
-    engine = answers.engine(config.engine, job.output / "triton", tokenizer, limits)
-    prompts = data.encode([row["prompt"] for row in [*judged, *golden]], tokenizer)
+    engine = answers.engine(config.engine, job.output, job.max_tokens)
+    prompts = [row["prompt"] for row in [*judged, *golden]]
     asked = prompts[len(judged) :]
     some = asked[:: max(1, len(asked) // (config.timed_answers + 1))]
     latency_ms = answers.timed(engine, some, _told(job.output, "one at a time", len(some) - 1))
@@ -123,7 +130,7 @@ def _mistakes(golden: Sequence[Row], said: Sequence[Answer], wrong: Flags, kept:
             question=golden[index]["question"],
             truth=golden[index]["truth"],
             answer=said[index].text,
-            confidence=said[index].confidence,
+            confidence=max(LEAST, said[index].confidence),
             kind=golden[index]["kind"],
             kept=bool(kept[index]),
         )

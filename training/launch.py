@@ -22,8 +22,8 @@ from ray.train import RunConfig, ScalingConfig
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from training import checkpoint, evaluate, export, progress, recipe, report
-from training.config import Config, resolve
+from training import checkpoint, contest, data, evaluate, export, kinds, progress, recipe, report
+from training.config import Config, candidates, resolve
 from training.contract import CurvePoint, Job, Report, Stage
 
 LOCAL_CPUS = 2
@@ -51,18 +51,25 @@ def launch(job: Job, ray_address: str) -> None:
     with _locked(job.output / ".lock"):
         if not (job.output / "report.json").is_file():
             _check_same(job)
-            _run(job, resolve(job.config), ray_address)
+            if several := candidates(job.config):
+                contest.run(job, several, lambda one: launch(one, ray_address))
+            else:
+                _run(job, resolve(job.config), ray_address)
 
 
 def _run(job: Job, config: Config, ray_address: str) -> None:
     seconds: dict[str, float] = {}
+    table = data.rows(job.dataset, "train")
+    student = kinds.kind(config, table)
+    if why := student.objection(job.answer_kind, table):
+        raise ValueError(f"a {config.kind} can't do this task: {why}")
     with _stage(job, "train", seconds):
         _train(job, config, ray_address)
     state, tensors = _finished(job.output)
     with _stage(job, "merge", seconds):
-        model = export.merge(config, tensors["adapter"], job.output)
+        model = export.merge(config, student, tensors["weights"], job.output)
     with _stage(job, "export", seconds):
-        export.triton_version(config, model, job.max_tokens, job.output)
+        export.triton_version(config, student, model, job.max_tokens, job.output)
     with _stage(job, "evaluate", seconds):
         measured = evaluate.evaluate(job, config)
     with _stage(job, "report", seconds):
@@ -87,6 +94,8 @@ def _report(
         base_model=config.base_model,
         error_ceiling=job.error_ceiling,
         truth=job.truth,
+        kind=config.kind,
+        left_out=state.left_out,
         **vars(measured),
     )
 

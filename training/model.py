@@ -44,16 +44,16 @@ def adapted(language_model: torch.nn.Module, config: Config) -> peft.PeftModel:
     return peft.get_peft_model(language_model, settings)
 
 
-def student(source: Path | str, config: Config, bf16: bool) -> tuple[Student, peft.PeftModel]:
-    """The student and its adapters. With `bf16` the frozen weights are kept in it, which saves casting them each step;
+def student(source: Path | str, config: Config, bf16: bool) -> Student:
+    """The student with its adapters. With `bf16` the frozen weights are kept in it, which saves casting them each step;
     the adapters stay in fp32, for the small steps of the optimiser would be lost otherwise.
     """
     language_model = base.model(source, attn_implementation=config.attention)
-    adapter = adapted(language_model, config)
+    adapted(language_model, config)
     if bf16:
         for weight in language_model.parameters():
             weight.data = weight.data if weight.requires_grad else weight.data.bfloat16()
-    return Student(language_model, config.label_smoothing), adapter
+    return Student(language_model, config.label_smoothing)
 
 
 def multiplies_bf16(device: torch.device) -> bool:

@@ -2,24 +2,24 @@
 
 Runs in every worker of a process group, or alone. All workers see the same plan of batches; each takes its part of
 every batch, and the gradients that come together are those of the whole batch, however many workers there are.
-Only the completion is learnt, and the vocabulary's logits are computed at its positions alone.
+What is learnt, and how a batch's loss is taken, is the kind's: see `kind`.
 """
 
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-import peft
 import torch
 import torch.distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
-from training import base, checkpoint, data, model, progress, schedule
+from training import checkpoint, data, kinds, model, progress, schedule, weights
 from training.checkpoint import State
 from training.config import Config
-from training.data import Example
+from training.kind import Example
 
 CURVE_POINTS = 60
 
@@ -33,11 +33,10 @@ class Place:
     device: torch.device
     bf16: bool
 
-    def part(self, examples: Sequence[Example], batch: Sequence[int]) -> list[Example]:
+    def part(self, examples: Sequence[Any], batch: Sequence[int]) -> list[Any]:
         """This worker's examples. One without any repeats the first at no weight, so that all stay in step."""
         mine = [examples[index] for index in batch[self.rank :: self.size]]
-        first = examples[batch[0]]
-        return mine or [Example(first.prompt, first.completion, 0.0)]
+        return mine or [replace(examples[batch[0]], weight=0.0)]
 
 
 def place(config: Config, device: torch.device) -> Place:
@@ -53,19 +52,20 @@ class Run:
     def __init__(self, config: Config, dataset: Path, output: Path, here: Place) -> None:
         self.config, self.output, self.here = config, output, here
         torch.manual_seed(config.seed)
-        source = base.fetch(config)
-        tokenizer, self.pad = base.tokenizer(source), base.end_tokens(source)[0]
-        self.examples = data.examples(data.rows(dataset, "train"), tokenizer, self.pad, config.longest)
-        self.held_out = data.examples(data.rows(dataset, "eval"), tokenizer, self.pad, config.longest)
+        table = data.rows(dataset, "train")
+        self.kind = kinds.kind(config, table)
+        made = self.kind.examples(table)
+        self.examples = made.kept
+        self.held_out = self.kind.examples(data.rows(dataset, "eval")).kept
         lengths = [len(example) for example in self.examples]
         self.batches = data.schedule(lengths, config.batch_size, config.epochs, config.seed, config.min_steps)
-        self._build(source)
+        self._build()
         self.state = self._resumed()
+        self.state.left_out = dict(made.left_out)
         self.started = time.monotonic() - self.state.elapsed_s
 
-    def _build(self, source: Path | str) -> None:
-        student, self.adapter = model.student(source, self.config, self.here.bf16)
-        student.to(self.here.device)
+    def _build(self) -> None:
+        student = self.unwrapped = self.kind.learner(bf16=self.here.bf16).to(self.here.device)
         if self.config.compile:
             student.compile(dynamic=True)
         self.student = DistributedDataParallel(student) if self.here.size > 1 else student
@@ -79,8 +79,9 @@ class Run:
         if saved is None:
             return State()
         state, tensors = saved
-        peft.set_peft_model_state_dict(self.adapter, tensors["adapter"])
-        self.optimiser.load_state_dict(tensors["optimiser"])
+        weights.restore(self.unwrapped, tensors["weights"])
+        if not state.finished:
+            self.optimiser.load_state_dict(tensors["optimiser"])
         torch.set_rng_state(tensors["rng"])
         return state
 
@@ -88,8 +89,8 @@ class Run:
         """Write the checkpoint, if this is the worker that does."""
         if self.here.rank == 0:
             tensors = {
-                "adapter": peft.get_peft_model_state_dict(self.adapter),
-                "optimiser": self.optimiser.state_dict(),
+                "weights": weights.weights(self.unwrapped),
+                "optimiser": {} if self.state.finished else self.optimiser.state_dict(),  # twice the weights' size
                 "rng": torch.get_rng_state(),
             }
             checkpoint.save(self.output, self.state, tensors)
@@ -109,6 +110,7 @@ class Run:
         batch = self.batches[self.state.step]
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.learning_rate * schedule.rate_factor(share, self.config.warmup)
+        self.student.train()
         loss = self._mean_loss(self.examples, batch)
         (loss * self.here.size).backward()  # the group averages gradients, and the batch's loss is a sum of parts
         torch.nn.utils.clip_grad_norm_(self.learnt, self.config.clip_norm)
@@ -122,6 +124,7 @@ class Run:
     @torch.no_grad()  # type: ignore[untyped-decorator]
     def eval_loss(self) -> float:
         """The mean loss in nats per token over the first eval examples."""
+        self.student.eval()
         some = sorted(self.held_out[: self.config.eval_examples], key=len)
         batches = data.plan([len(example) for example in some], self.config.batch_size, seed=0)
         sums = [(self._summed(self._mean_loss(some, batch)), _weight(some, batch)) for batch in batches]
@@ -130,7 +133,7 @@ class Run:
     def _mean_loss(self, examples: Sequence[Example], batch: Sequence[int]) -> torch.Tensor:
         """This worker's part of the batch's weighted mean loss: the parts of all workers add up to it."""
         device = self.here.device
-        part = data.collate(self.here.part(examples, batch), self.pad).to(device)
+        part = self.kind.collate(self.here.part(examples, batch)).to(device)
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.here.bf16):
             return torch.as_tensor(self.student(part)) / _weight(examples, batch)
 
@@ -142,7 +145,7 @@ class Run:
 
 
 def train(config: Config, dataset: Path, output: Path, device: torch.device) -> None:
-    """Fine-tune; leaves `checkpoints/last.pt` with the adapter and the learning curve. Goes on where it was."""
+    """Fine-tune; leaves `checkpoints/last.pt` with what was learnt and the learning curve. Goes on where it was."""
     torch.set_num_threads(config.threads or max(1, len(os.sched_getaffinity(0)) // config.workers))
     output.mkdir(parents=True, exist_ok=True)
     run = Run(config, dataset, output, place(config, device))
@@ -180,4 +183,4 @@ def _speed(state: State) -> float:
 
 
 def _weight(examples: Sequence[Example], batch: Sequence[int]) -> float:
-    return sum(examples[index].weight * len(examples[index].completion) for index in batch)
+    return sum(examples[index].weight * examples[index].learnt for index in batch)

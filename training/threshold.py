@@ -83,6 +83,17 @@ def choose(rows: Sequence[Judged]) -> tuple[float, list[ThresholdRow]]:
     return float(curve.threshold[chosen]), curve.rows()
 
 
+def at(rows: Sequence[Judged], limit: float, e: float) -> ThresholdRow:
+    """What a cascade of that threshold would do, if the teacher errs on a share `e` of its answers."""
+    kept = (row for row in rows if keeps(limit, row.confidence, "refused" * row.refused))
+    passed = sorted(kept, key=lambda row: -row.confidence)
+    if not passed:
+        return ThresholdRow(threshold=limit, kept=0, error=e, error_se=0)
+    curve = _Curve.of(passed, e, total=sum(row.weight for row in rows))
+    spread = float(np.sqrt(curve.variance[-1]))
+    return ThresholdRow(threshold=limit, kept=float(curve.kept[-1]), error=float(curve.error[-1]), error_se=spread)
+
+
 @dataclass(frozen=True)
 class _Curve:
     """Index k: the group of answers above the k-th of the distinct confidences; 0 keeps nothing."""

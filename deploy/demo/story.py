@@ -165,6 +165,8 @@ class Story:
         """The table, the verdict, the ledger, and demo.json."""
         report = json.loads(run.report)
         console.print(score_table(report, trained_on(report["train"], self._examples(run), self.minutes_over)))
+        if report["why"]:
+            say(f"* {report['why']}")
         console.print(kind_table(report))
         read, written = report["teacher"]["prompt_tokens"], report["student"]["prompt_tokens"]
         say(f"prompt tokens per request: teacher {read:,.0f}, student {written:,.0f}: {1 - written / read:.0%} saved")
@@ -173,6 +175,10 @@ class Story:
         say(f"report: {run.report_path}")
         path = Path(run.report_path).parent / "demo.json"
         summary = {"seconds": self.seconds, "ledger": counts, "golden": report["golden"], **_scores(report)}
+        summary["candidates"] = {
+            one["name"]: {"seconds": round(one["seconds"], 1), **_scores(one)} for one in report["candidates"]
+        }
+        summary["chosen"] = report["chosen"]
         ended = {"promoted": run.promoted, "reason": run.reason, "answered_by_student_after": answered_by_student}
         path.write_text(json.dumps(summary | ended, indent=2) + "\n", encoding="utf-8")
         return path
@@ -220,4 +226,4 @@ def say(text: str) -> None:
 
 def _scores(report: dict[str, Any]) -> dict[str, dict[str, float]]:
     names = ("error", "error_low", "error_high", "p50_ms", "p99_ms", "usd_per_million", "teacher_share")
-    return {who: {name: report[who][name] for name in names} for who in WHO}
+    return {who: {name: report[who][name] for name in names} for who in WHO if who in report}

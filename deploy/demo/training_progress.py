@@ -11,13 +11,13 @@ TELL_EVERY_S: Final = 20.0
 
 
 class TrainingProgress:
-    """Shows what a run writes to its train.jsonl, wherever below `runs_dir` that is."""
+    """Shows what a run, and each of its candidates, writes to its train.jsonl, wherever below `runs_dir` that is."""
 
     def __init__(self, runs_dir: Path, run_id: str, bar: Progress) -> None:
         self._files = (runs_dir, f"**/{run_id}/**/train.jsonl")
         self._bar = bar
         self._shown: dict[str, TaskID] = {}
-        self._read = 0
+        self._read: dict[Path, int] = {}
         self._told = ("", 0.0)
         self.cut: tuple[int, int] | None = None
         """The steps done and those planned, of a training that the clock has ended."""
@@ -25,21 +25,24 @@ class TrainingProgress:
     def look(self) -> None:
         """Show what was written since the last look."""
         for line in self._fresh():
-            if line["stage"] == "done":
+            if line["stage"].endswith("done"):
                 continue
             self._show(line)
             if not self._bar.console.is_terminal:
                 self._tell(line)
 
     def _fresh(self) -> list[dict[str, Any]]:
-        path = next(iter(self._files[0].glob(self._files[1])), None)
-        if path is None:
-            return []
+        lines = [line for path in self._files[0].glob(self._files[1]) for line in self._fresh_of(path)]
+        return sorted(lines, key=lambda line: float(line["at"]))
+
+    def _fresh_of(self, path: Path) -> list[dict[str, Any]]:
+        read = self._read.get(path, 0)
         with path.open("rb") as file:
-            file.seek(self._read)
+            file.seek(read)
             whole, _, _torn = file.read().rpartition(b"\n")
-        self._read += len(whole) + 1 if whole else 0
-        return [json.loads(line) for line in whole.splitlines()]
+        self._read[path] = read + (len(whole) + 1 if whole else 0)
+        name = f"{path.parent.name}: " if path.parent.parent.name == "candidates" else ""
+        return [line | {"stage": name + line["stage"]} for line in map(json.loads, whole.splitlines())]
 
     def _end(self, stage: str, shown: TaskID) -> None:
         """Another stage has begun: this one's bar is whole, but for a training that the clock has ended."""

@@ -59,8 +59,11 @@ def report(
     if as_json:
         typer.echo(run.report)
         return
-    console.print(score_table(json.loads(run.report)))
-    console.print(kind_table(json.loads(run.report)))
+    made = json.loads(run.report)
+    console.print(score_table(made))
+    if made.get("why"):
+        console.print(f"* {made['why']}", highlight=False, markup=False)
+    console.print(kind_table(made))
     _show_run(run)
 
 

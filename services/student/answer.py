@@ -32,11 +32,14 @@ class Answer:
         """A piece if there is something to send: text of a stream, or the end. Nothing may be fed after the end."""
         self._logprobs.extend(delta.logprobs)
         self._completion_tokens += len(delta.token_ids)
-        self._text += self._stop_texts.feed(self._detokenizer.feed(delta.token_ids))
+        self._text += self._stop_texts.feed(self._read(delta))
         finish = Finish.STOP if self._stop_texts.found else delta.finish
         if finish and not self._stop_texts.found:
             finish = self._flush(finish)
         return self._piece(finish) if finish or (self._stream and self._text) else None
+
+    def _read(self, delta: Delta) -> str:
+        return self._detokenizer.feed(delta.token_ids) if delta.text is None else delta.text
 
     def _flush(self, finish: Finish) -> Finish:
         self._text += self._stop_texts.feed(self._detokenizer.flush()) + self._stop_texts.flush()

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-EngineName = Literal["openvino", "tensorrt_llm"]
+from services.tagging import SPECIAL_TOKENS, UNUSED_POSITIONS
+
+EngineName = Literal["openvino", "tensorrt_llm", "encoder"]
 """A module of this package that has `build(directory, student, settings) -> Engine`."""
 
 
@@ -22,10 +24,16 @@ class Student(BaseModel):
     """What it was tuned from, for people."""
     max_tokens: Annotated[int, Field(ge=1)]
     """Tokens of one answer, at most."""
-    eos_token_ids: Annotated[tuple[int, ...], Field(min_length=1)]
-    """Each ends the answer and is not part of its text."""
+    eos_token_ids: tuple[int, ...] = ()
+    """Each ends the answer and is not part of its text. An encoder has none."""
     stop_texts: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Each ends every answer and is not part of it."""
+
+    @model_validator(mode="after")
+    def _answers_end(self) -> "Student":
+        if self.engine != "encoder" and not self.eos_token_ids:
+            raise ValueError("eos_token_ids: without one no answer could ever end")
+        return self
 
 
 class Settings(BaseModel):
@@ -70,4 +78,7 @@ def load_settings(model_config: str) -> Settings:
 def load_limits(directory: Path, student: Student, settings: Settings) -> Limits:
     """The narrower of what the settings and the model's own config.json (its longest context) allow."""
     context_tokens = int(json.loads((directory / "config.json").read_bytes())["max_position_embeddings"])
+    if student.engine == "encoder":  # its answer takes no place of the prompt's
+        readable = min(settings.max_prompt_tokens, context_tokens - UNUSED_POSITIONS - SPECIAL_TOKENS)
+        return Limits(student.max_tokens, readable, readable + student.max_tokens)
     return Limits(student.max_tokens, min(settings.max_prompt_tokens, context_tokens - 1), context_tokens)

@@ -1,4 +1,7 @@
-"""The seam between Triton and whatever generates tokens. Above it there is text, below it there are token ids."""
+"""The seam between Triton and whatever answers. Above it there is text, below it there are token ids.
+
+An encoder does not write tokens, it reads the prompt's text and has an answer: its deltas carry the text itself.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +30,7 @@ class Prompt:
     temperature: float = 0.0  # 0 is greedy
     top_p: float = 1.0
     seed: int = 0
+    text: str = ""  # what the token ids were made from
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,7 @@ class Delta:
     logprobs: tuple[float, ...] = ()  # one per token, 0 or less
     finish: Finish = Finish.GOING_ON
     error: str = ""
+    text: str | None = None  # of an encoder, whose token ids only count
 
     @property
     def last(self) -> bool:

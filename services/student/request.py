@@ -50,7 +50,7 @@ def read_ask(request_id: int, values: Mapping[str, object], encode: Encode, limi
     token_ids = encode(inputs.text_input)
     _check_prompt(len(token_ids), max_tokens, limits)
     seed = request_id if inputs.seed is None else inputs.seed
-    prompt = Prompt(request_id, token_ids, max_tokens, inputs.temperature, inputs.top_p, seed)
+    prompt = Prompt(request_id, token_ids, max_tokens, inputs.temperature, inputs.top_p, seed, inputs.text_input)
     return Ask(prompt, inputs.stop, inputs.stream)
 
 

@@ -5,13 +5,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.tiny import write_base, write_dataset
+from tests.training.tiny import write_base, write_dataset, write_encoder, write_labelled
 from training.config import Config
 
 
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_base(tmp_path_factory.mktemp("base"))
+
+
+@pytest.fixture(scope="session")
+def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("encoder"))
+
+
+@pytest.fixture(scope="session")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_labelled(tmp_path_factory.mktemp("labelled"))
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +40,12 @@ def config(tiny_base: Path) -> Config:
         learning_rate=1e-2,
         evaluations=2,
     )
+
+
+@pytest.fixture
+def tagging(config: Config, tiny_encoder: Path) -> Config:
+    """The same for a tagger."""
+    return config.model_copy(update={"kind": "tagger", "engine": "encoder", "base_model": str(tiny_encoder)})
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from training import config
-from training.config import CONFIGS, resolve
+from training.config import CONFIGS, candidates, resolve
 
 
 def test_an_unknown_key_is_an_error_that_names_it() -> None:
@@ -45,7 +45,38 @@ def test_a_file_that_holds_no_settings_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.yaml")), ids=lambda file: file.stem)
 def test_every_shipped_config_resolves(file: Path) -> None:
-    assert resolve({"from": file.stem}).base_model
+    settings = {"from": file.stem}
+    for one in candidates(settings).values() or [settings]:
+        assert resolve(one).base_model
+
+
+def test_candidates_are_configs_by_name_with_the_other_keys_laid_over_each() -> None:
+    several = candidates(
+        {"candidates": ["minilm-tagger-cpu", {"from": "label", "epochs": 3, "seed": 1}], "seed": 2, "lora": {"rank": 4}}
+    )
+    assert list(several) == ["minilm-tagger-cpu", "label"]
+    resolved = [resolve(settings) for settings in several.values()]
+    assert [(one.kind, one.epochs, one.seed, one.lora.rank) for one in resolved] == [
+        ("tagger", 6, 2, 4),
+        ("causal", 3, 2, 4),
+    ]
+
+
+def test_candidates_of_the_same_config_need_names() -> None:
+    twice = [{"from": "label", "seed": 1}, {"from": "label", "seed": 2}]
+    with pytest.raises(ValueError, match="label, label"):
+        candidates({"candidates": twice})
+    assert list(candidates({"candidates": [twice[0], {**twice[1], "name": "other"}]})) == ["label", "other"]
+
+
+def test_a_config_of_one_student_has_no_candidates() -> None:
+    assert candidates({"from": "label"}) == {}
+
+
+@pytest.mark.parametrize(("kind", "engine"), [("tagger", "openvino"), ("causal", "encoder")])
+def test_an_engine_that_does_not_serve_the_kind_is_refused(kind: str, engine: str) -> None:
+    with pytest.raises(ValueError, match=f"engine {engine} does not serve students of kind {kind}"):
+        resolve({"from": "label", "kind": kind, "engine": engine})
 
 
 def test_what_was_resolved_resolves_to_itself() -> None:

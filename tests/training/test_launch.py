@@ -91,6 +91,49 @@ def test_a_job_leaves_a_model_that_serves_and_a_report_and_is_done_once(write_jo
     assert len((output / "train.jsonl").read_text().splitlines()) == len(lines)
 
 
+def test_several_candidates_are_fitted_one_is_chosen_and_all_are_shown(
+    write_job: Write, tiny_base: Path, tiny_encoder: Path, tmp_path: Path
+) -> None:
+    tagger = {"kind": "tagger", "engine": "encoder", "base_model": str(tiny_encoder), "epochs": 20}
+    named = {
+        "labels": {**tagger, "kind": "classifier"},
+        "tagger": {**tagger, "learning_rate": 3e-3},
+        "causal": {"base_model": str(tiny_base), "engine": "tensorrt_llm"},
+    }
+    for name, settings in named.items():
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(settings))  # JSON is YAML
+    result = launch(write_several(write_job, tmp_path, list(named)))
+    assert result.returncode == 0, result.stderr[-3000:]
+    output = tmp_path / "out"
+    report = Report.model_validate_json((output / "report.json").read_text())
+    assert [(one.name, one.kind) for one in report.candidates] == [("tagger", "tagger"), ("causal", "causal")]
+    assert "kind json" in report.passed_over["labels"]
+    assert report.chosen == report.why.split(",")[0] == "tagger"  # the other writes gibberish
+    assert report.student == report.candidates[0].student
+    assert report.student.error < 0.5
+    assert set(report.seconds) == {"train", "merge", "export", "evaluate"}
+    served = json.loads((output / "triton" / "student.json").read_text())
+    assert served["engine"] == "encoder"
+    assert "tagger (chosen)" in (output / "report.html").read_text()
+    assert Report.model_validate_json((output / "candidates" / "causal" / "report.json").read_text()).kind == "causal"
+    assert "chosen" not in (output / "candidates" / "causal" / "report.html").read_text()
+
+
+def write_several(write_job: Write, folder: Path, names: list[str]) -> Path:
+    path = write_job()
+    job = json.loads(path.read_text())
+    over = {key: job["config"][key] for key in ("batch_size", "precision", "threads", "timed_answers")}
+    job["config"] = {"candidates": [str(folder / f"{name}.yaml") for name in names], **over}
+    path.write_text(json.dumps(job))
+    return path
+
+
+def test_a_kind_that_cannot_do_the_task_says_why_in_its_last_line(write_job: Write, tiny_encoder: Path) -> None:
+    result = launch(write_job(kind="classifier", engine="encoder", base_model=str(tiny_encoder)))
+    assert result.returncode != 0
+    assert "a classifier can't do this task: it names a label" in last_line(result)
+
+
 def test_two_workers_learn_what_one_learns(write_job: Write, tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
     job = Job.model_validate_json(write_job(workers=2, engine="tensorrt_llm").read_text())
     result = launch(tmp_path / "job.json")

@@ -19,7 +19,7 @@ def loss(student: model.Student, *examples: Example) -> float:
 
 @pytest.fixture
 def student(tiny_base: Path, config: Config) -> model.Student:
-    return model.student(tiny_base, config, bf16=False)[0]
+    return model.student(tiny_base, config, bf16=False)
 
 
 def test_the_loss_is_the_cross_entropy_of_the_completion_alone(student: model.Student, tiny_base: Path) -> None:
@@ -40,13 +40,13 @@ def test_an_example_of_no_weight_adds_no_loss(student: model.Student) -> None:
 
 def test_only_the_adapters_of_the_upper_blocks_learn(tiny_base: Path, config: Config) -> None:
     upper = config.model_copy(update={"lora": Lora(first_block=1)})
-    student, _ = model.student(tiny_base, upper, bf16=False)
+    student = model.student(tiny_base, upper, bf16=False)
     learnt = [name for name, weight in student.named_parameters() if weight.requires_grad]
     assert learnt
     assert all("layers.1." in name and "lora_" in name for name in learnt)
 
 
 def test_frozen_weights_are_kept_in_bf16_and_adapters_in_fp32(tiny_base: Path, config: Config) -> None:
-    student, _ = model.student(tiny_base, config, bf16=True)
+    student = model.student(tiny_base, config, bf16=True)
     formats = {(weight.requires_grad, weight.dtype) for weight in student.parameters()}
     assert formats == {(True, torch.float32), (False, torch.bfloat16)}

@@ -11,6 +11,11 @@ CPU = torch.device("cpu")
 ALONE = Place(rank=0, size=1, device=CPU, bf16=False)
 
 
+@pytest.fixture(params=["causal", "tagger"])
+def config(request: pytest.FixtureRequest, config: Config, tagging: Config) -> Config:
+    return config if request.param == "causal" else tagging
+
+
 class KilledError(Exception):
     pass
 

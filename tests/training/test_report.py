@@ -6,6 +6,7 @@ import pytest
 
 from training import report
 from training.contract import (
+    Candidate,
     CurvePoint,
     Difference,
     FieldScore,
@@ -110,6 +111,44 @@ def test_a_run_without_curves_kinds_or_mistakes_has_a_page_too(full: Report) -> 
     empty = full.model_copy(update={**bare, "learning_curve": [], "threshold_curve": [], "mistakes": []})
     assert Tags(report.html(empty)).names.count("svg") == 2
     assert "None." in report.html(empty)
+
+
+def test_all_candidates_are_shown_with_the_reason_of_the_choice(full: Report) -> None:
+    on_eval = full.threshold_curve[1]
+    one = Candidate(
+        name="small",
+        kind="tagger",
+        base_model="tiny",
+        engine="encoder",
+        train=900,
+        left_out={"not in the text": 100},
+        threshold=-0.2,
+        student=score(0.05, 1, 0.0),
+        cascade=score(0.02, 2_000, 0.1),
+        on_eval=on_eval,
+        seconds=300,
+    )
+    other = one.model_copy(update={"name": "large", "kind": "causal"})
+    chosen = full.model_copy(
+        update={
+            "candidates": [one, other],
+            "chosen": "small",
+            "why": "small, because it is small",
+            "passed_over": {"third": "no labels"},
+            "left_out": {"not in the text": 100},
+        }
+    )
+    page = report.html(chosen)
+    for shown in (
+        "small (chosen)",
+        "cascade of large",
+        "small, because it is small.",
+        "third was passed over: no labels",
+    ):
+        assert shown in page
+    assert "student of small" not in page  # it is the student
+    assert "100 (not in the text)." in page
+    assert Tags(page).names.count("svg") == 5
 
 
 def test_a_student_that_costs_nothing_can_be_drawn(full: Report) -> None:

@@ -10,6 +10,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tests.fixtures.tiny_encoder import make_encoder, make_tokenizer
+
 STREETS = ("Oak St", "Elm Ave", "Main St", "Lake Rd", "Hill Ct")
 
 
@@ -43,6 +45,11 @@ def write_base(directory: Path) -> Path:
         initializer_range=0.3,  # wide, so that the frozen vocabulary tells tokens apart
     )
     LlamaForCausalLM(shape).save_pretrained(directory)
+    return directory
+
+
+def write_encoder(directory: Path) -> Path:
+    make_encoder(directory, make_tokenizer(directory))
     return directory
 
 
@@ -82,6 +89,23 @@ def write_dataset(directory: Path, train: int, held_out: int, golden: int) -> Pa
         "eval": [example(1000 + index) for index in range(held_out)],
         "golden": [golden_example(2000 + index) for index in range(golden)],
     }
+    return write_rows(directory, parts)
+
+
+def write_labelled(directory: Path) -> Path:
+    """The same questions with a label each, by the last word."""
+    labels = {"St": "street", "Ave": "avenue", "Rd": "road", "Ct": "court"}
+    rows = [example(index) for index in range(96)]
+    for row in rows:
+        row["completion"] = row["teacher_answer"] = labels[row["question"].split()[-1]]
+    golden = [
+        {**golden_example(2000 + index), "truth": labels[STREETS[index % 5].split()[-1]], "teacher_answer": "street"}
+        for index in range(16)
+    ]
+    return write_rows(directory, {"train": rows[:64], "eval": rows[64:], "golden": golden})
+
+
+def write_rows(directory: Path, parts: dict[str, list[dict[str, Any]]]) -> Path:
     for name, rows in parts.items():
         pa.parquet.write_table(pa.Table.from_pylist(rows), directory / f"{name}.parquet")
     (directory / "manifest.json").write_text(json.dumps({name: len(rows) for name, rows in parts.items()}))

@@ -40,6 +40,10 @@ class Collector:
         return [logprob for delta in self.deltas for logprob in delta.logprobs]
 
     @property
+    def text(self) -> str:
+        return "".join(delta.text or "" for delta in self.deltas)
+
+    @property
     def finish(self) -> Finish:
         return self.deltas[-1].finish
 

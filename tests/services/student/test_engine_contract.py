@@ -1,4 +1,6 @@
-"""What every engine promises, asked of the fake, of the TensorRT-LLM adapter over its fake, and of real OpenVINO."""
+"""What every engine promises, asked of the fake, of the TensorRT-LLM adapter over its fake, of real OpenVINO, and, of
+what concerns answers that are not generated, of the encoder. `test_encoder` asks it the rest.
+"""
 
 import importlib
 from contextlib import closing
@@ -14,17 +16,28 @@ from tests.fakes import tensorrt_llm
 from tests.fakes.student_engine import FakeEngine
 from tests.services.student.collector import Build, Collector
 
-ENGINES = ["fake", "tensorrt_llm", pytest.param("openvino", marks=pytest.mark.contract)]
+GENERATING = ["fake", "tensorrt_llm", pytest.param("openvino", marks=pytest.mark.contract)]
+ENGINES = [*GENERATING, pytest.param("encoder", marks=pytest.mark.contract)]
+DIRECTORIES = {"openvino": "tiny_student", "encoder": "tiny_tagger"}
 LONG = 250  # tokens; many steps more than any test needs
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=GENERATING)
 def build(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Build:
+    return builder(request, monkeypatch)
+
+
+@pytest.fixture(params=ENGINES)
+def build_any(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Build:
+    return builder(request, monkeypatch)
+
+
+def builder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Build:
     directory = Path("/nowhere")
     if request.param == "tensorrt_llm":
         tensorrt_llm.install(monkeypatch)
-    if request.param == "openvino":
-        directory = request.getfixturevalue("tiny_student")
+    if request.param in DIRECTORIES:
+        directory = request.getfixturevalue(DIRECTORIES[request.param])
 
     def build_one(eos_token_ids: tuple[int, ...] = (2,), **settings: Any) -> closing[Engine]:
         if request.param == "fake":
@@ -38,12 +51,18 @@ def build(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Bu
 
 def ask(engine: Engine, id_: int, max_tokens: int = 8, **sampling: Any) -> Collector:
     collector = Collector()
-    engine.submit(Prompt(id_, (10 + id_, 11, 12), max_tokens, **sampling), collector)
+    text = f"{id_} the house by the river, {id_} miles on"
+    engine.submit(Prompt(id_, (10 + id_, 11, 12), max_tokens, text=text, **sampling), collector)
     return collector
 
 
-def test_an_answer_has_as_many_tokens_as_allowed_and_a_logprob_for_each(build: Build) -> None:
-    with build() as engine:
+def said(answer: Collector) -> tuple[tuple[int, ...], str]:
+    answer.wait()
+    return tuple(answer.token_ids), answer.text
+
+
+def test_an_answer_has_as_many_tokens_as_allowed_and_a_logprob_for_each(build_any: Build) -> None:
+    with build_any() as engine:
         answer = ask(engine, 1, max_tokens=8).wait()
     assert answer.finish is Finish.LENGTH
     assert len(answer.token_ids) == len(answer.logprobs) == 8
@@ -68,12 +87,12 @@ def test_each_end_token_ends_the_answer(build: Build, which: str) -> None:
     assert len(answer.logprobs) == len(answer.token_ids)
 
 
-def test_a_greedy_answer_is_the_same_alone_and_among_others(build: Build) -> None:
-    with build() as engine:
-        alone = [ask(engine, i).wait().token_ids for i in range(32)]
+def test_a_greedy_answer_is_the_same_alone_and_among_others(build_any: Build) -> None:
+    with build_any() as engine:
+        alone = [said(ask(engine, i)) for i in range(32)]
         together = [ask(engine, i) for i in range(32)]
-        assert [answer.wait().token_ids for answer in together] == alone
-    assert len({tuple(tokens) for tokens in alone}) > 1
+        assert [said(answer) for answer in together] == alone
+    assert len(set(alone)) > 1
 
 
 def test_the_seed_decides_the_draw(build: Build) -> None:
@@ -105,8 +124,8 @@ def test_a_request_can_be_cancelled_while_it_waits(build: Build) -> None:
     assert second.token_ids == []
 
 
-def test_cancelling_what_is_not_there_is_no_error(build: Build) -> None:
-    with build() as engine:
+def test_cancelling_what_is_not_there_is_no_error(build_any: Build) -> None:
+    with build_any() as engine:
         engine.cancel(99)
         assert ask(engine, 1).wait().finish is Finish.LENGTH
 

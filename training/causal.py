@@ -1,0 +1,47 @@
+"""The kind of student that writes: a causal language model with low-rank adapters."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from services.tagging import Labels
+from training import base, data, model
+from training.config import Config
+from training.contract import AnswerKind
+from training.data import Batch, Example, Row
+from training.kind import Examples
+from training.weights import Weights, restore
+
+
+class Causal:
+    """Implements `Kind`."""
+
+    labels: Labels | None = None
+    exported_as = "text-generation-with-past"
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self._source = base.fetch(config)
+        self._tokenizer, self._end = base.tokenizer(self._source), base.end_tokens(self._source)[0]
+
+    def objection(self, answer_kind: AnswerKind, table: Sequence[Row]) -> str:  # noqa: ARG002 - any text can be written
+        return ""
+
+    def examples(self, table: Sequence[Row]) -> Examples:
+        kept = data.examples(table, self._tokenizer, self._end, self.config.longest)
+        too_long = len(table) - len(kept)
+        return Examples(kept, {f"longer than {self.config.longest} tokens": too_long} if too_long else {})
+
+    def collate(self, chosen: Sequence[Example]) -> Batch:
+        return data.collate(chosen, self._end)
+
+    def learner(self, *, bf16: bool) -> torch.nn.Module:
+        return model.student(self._source, self.config, bf16)
+
+    def finished(self, learnt: Weights) -> Any:
+        dtype = torch.float32 if self.config.engine == "openvino" else torch.bfloat16
+        language_model = base.model(self._source, dtype=dtype)
+        adapter = model.adapted(language_model, self.config)
+        restore(model.Student(language_model, 0.0), learnt)
+        return adapter.merge_and_unload()

@@ -1,0 +1,63 @@
+"""Which of several students is to be judged on the golden set; pure.
+
+The rule. The eval split alone decides, by what it says of each student's cascade, with one estimate of the teacher's
+error for all of them. Of the students whose cascade errs at most one standard error more than the best's, the one that
+answers the most requests itself is chosen, for the teacher's answers are what costs; a difference below `LIKE` counts
+as none, and then the one that was listed first, the cheapest, is chosen. The golden set then judges only that one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from training import threshold
+from training.contract import ThresholdRow
+from training.threshold import Judged
+
+LIKE = 0.01  # of the requests
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A student's threshold, and its answers to the eval split."""
+
+    threshold: float
+    judged: Sequence[Judged]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The chosen name, why, and what the eval split says of each."""
+
+    name: str
+    why: str
+    on_eval: Mapping[str, ThresholdRow]
+
+
+def choose(standings: Mapping[str, Standing]) -> Choice:
+    """`standings` by name, the cheapest first; at least one."""
+    e = float(np.mean([threshold.teacher_error(standing.judged) for standing in standings.values()]))
+    rows = {name: threshold.at(standing.judged, standing.threshold, e) for name, standing in standings.items()}
+    best = min(rows.values(), key=lambda row: row.error)
+    good = {name: row for name, row in rows.items() if row.error <= best.error + best.error_se}
+    most = max(row.kept for row in good.values())
+    name = next(name for name, row in good.items() if row.kept >= most - LIKE)
+    return Choice(name, _why(name, rows, good), rows)
+
+
+def _why(chosen: str, rows: Mapping[str, ThresholdRow], good: Mapping[str, ThresholdRow]) -> str:
+    figures = "; ".join(f"{name} {_figures(row)}" for name, row in rows.items())
+    if len(rows) == 1:
+        return f"{chosen} is the only one that can do the task: on the eval split {_figures(rows[chosen])}"
+    if len(good) == 1:
+        reason = "the others' cascades err by more than one standard error more"
+    elif all(row.kept <= rows[chosen].kept for row in good.values()):
+        reason = "of those within one standard error of the least error it leaves the fewest requests to the teacher"
+    else:
+        reason = "of those within one standard error of the least error that keep about as much, it is the cheapest"
+    return f"{chosen}, because {reason}. On the eval split: {figures}"
+
+
+def _figures(row: ThresholdRow) -> str:
+    return f"keeps {row.kept:.0%} at {100 * row.error:.1f} % error, give or take {100 * row.error_se:.1f}"

@@ -1,0 +1,92 @@
+"""What an encoder has on top: a tag for each word, or one label for the text."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+from services import tagging as pieces
+from services.encoder import Encoded
+from services.tagging import Labels
+from training import tagging
+from training.config import Config
+from training.contract import AnswerKind
+from training.data import Row
+from training.kind import Examples
+from training.tagging import Unaligned
+
+NOT_LEARNT: Final = -100  # a place where no loss is taken
+UNSEEN: Final = "a label that the training split has not"
+
+
+class Head(Protocol):
+    """What to learn, and the model that learns it."""
+
+    labels: Labels
+    model: Any  # transformers' class
+    exported_as: str  # as `Kind.exported_as`
+
+    def target(self, row: Row, encoded: Encoded) -> list[int]:
+        """The label's number for each token, or one for the text. Raises Unaligned with the reason if there is none."""
+
+    def objection(self, answer_kind: AnswerKind, examples: Examples) -> str:
+        """Why the task can't be done, from some of its examples; '' if it can."""
+
+
+class Tags:
+    """A tag for each word: takes JSON values out of the text."""
+
+    model = AutoModelForTokenClassification
+    exported_as = "token-classification"
+
+    def __init__(self, config: Config, table: Sequence[Row]) -> None:
+        self._least_aligned = config.least_aligned
+        self._fields = {field.name: field for field in tagging.fields(row["completion"] for row in table)}
+        fields = tuple(self._fields.values())
+        self.labels = Labels(names=pieces.tags(fields), fields=fields)
+        self._numbers = {name: number for number, name in enumerate(self.labels.names)}
+
+    def target(self, row: Row, encoded: Encoded) -> list[int]:
+        target = [NOT_LEARNT] * len(encoded.ids)
+        tags = tagging.align(row["prompt"], row["completion"], self._fields)
+        for first, tag in zip(encoded.firsts, tags, strict=True):
+            if first is not None:
+                target[first] = self._numbers[tag]
+        return target
+
+    def objection(self, answer_kind: AnswerKind, examples: Examples) -> str:
+        if answer_kind != "json":
+            return f"it takes JSON values out of the input, and the task's answers are of kind {answer_kind}"
+        total = len(examples.kept) + sum(examples.left_out.values())
+        share = len(examples.kept) / max(1, total)
+        if share < self._least_aligned or not examples.kept:
+            reasons = ", ".join(f"{reason}: {count}" for reason, count in examples.left_out.items())
+            return f"only {share:.0%} of the answers can be taken out of their inputs ({reasons})"
+        return ""
+
+
+class Classes:
+    """One label for the text, of those in the training split."""
+
+    model = AutoModelForSequenceClassification
+    exported_as = "text-classification"
+
+    def __init__(self, config: Config, table: Sequence[Row]) -> None:
+        self._most_labels = config.most_labels
+        counts = Counter(row["completion"].strip() for row in table)
+        self.labels = Labels(names=tuple(sorted(counts)))
+        self._numbers = {name: number for number, name in enumerate(self.labels.names)}
+
+    def target(self, row: Row, encoded: Encoded) -> list[int]:  # noqa: ARG002 - whatever the text's tokens are
+        number = self._numbers.get(row["completion"].strip())
+        if number is None:
+            raise Unaligned(UNSEEN)
+        return [number]
+
+    def objection(self, answer_kind: AnswerKind, examples: Examples) -> str:
+        if answer_kind != "label":
+            return f"it names a label, and the task's answers are of kind {answer_kind}"
+        if (count := len(self.labels.names)) > self._most_labels:
+            return f"{count} different labels are no closed set; at most {self._most_labels} are (most_labels)"
+        return "" if examples.kept else "no training example can be read"
