@@ -52,7 +52,7 @@ def _why(chosen: str, rows: Mapping[str, ThresholdRow], good: Mapping[str, Thres
         return f"{chosen} is the only one that can do the task: on the eval split {_figures(rows[chosen])}"
     if len(good) == 1:
         reason = "the others' cascades err by more than one standard error more"
-    elif all(row.kept <= rows[chosen].kept for row in good.values()):
+    elif all(row.kept < rows[chosen].kept for name, row in good.items() if name != chosen):
         reason = "of those within one standard error of the least error it leaves the fewest requests to the teacher"
     else:
         reason = "of those within one standard error of the least error that keep about as much, it is the cheapest"

@@ -22,6 +22,10 @@ The wire, the same for every engine. The model's name is the task's; its version
 The last response carries the final flag. An error is the request's last response and touches no other request; its
 text starts with the field at fault (`max_tokens: 900 is above the limit 512`), with `overloaded: ` or with `engine: `.
 
+An encoder answers in one response, of a stream, too, and draws nothing: temperature, top_p and seed change nothing. Its
+tokens are the words of its answer, each with the log-probability of its tag, and a last one for all words that are no
+part of it, with the least of theirs; a label is one token. So the least log-probability is its least certain decision.
+
 A client that wants no more cancels its stream; one that has its last response, or an error, reads on until the stream
 ends: Triton 24.10 may keep a request for ever, and with it the model's memory, if it is cancelled just then.
 

@@ -38,3 +38,26 @@ def test_the_caption_can_say_why_no_more_examples_were_seen() -> None:
     scores = dict.fromkeys(("teacher", "student", "cascade"), SCORE)
     assert "trained on 2352" in shown(scores)
     assert "trained on 2,352 of 3,876" in " ".join(shown(scores, trained_on="2,352 of 3,876 examples").split())
+
+
+def first_words(report: dict[str, Any]) -> list[str]:
+    return [row.partition("10.0")[0].strip() for row in shown(report).splitlines() if "10.0" in row]
+
+
+def test_one_student_has_a_row_alone_and_one_with_its_teacher() -> None:
+    assert first_words(dict.fromkeys(("teacher", "student", "cascade"), SCORE)) == ["teacher", "student", "cascade"]
+
+
+def test_every_candidate_has_its_rows_and_the_chosen_one_a_star() -> None:
+    several = [
+        {"name": name, "kind": kind, "student": SCORE, "cascade": SCORE}
+        for name, kind in (("small", "tagger"), ("large", "causal"))
+    ]
+    words = first_words({"teacher": SCORE, "candidates": several, "chosen": "small"})
+    assert words == ["teacher", "tagger *", "in cascade", "causal", "in cascade"]
+
+
+def test_candidates_of_one_kind_are_told_apart_by_their_names() -> None:
+    several = [{"name": name, "kind": "causal", "student": SCORE, "cascade": SCORE} for name in ("small", "large")]
+    words = first_words({"teacher": SCORE, "candidates": several, "chosen": "large"})
+    assert words == ["teacher", "small", "in cascade", "large *", "in cascade"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from training.threshold import KEEP_NOTHING, Judged, choose, keeps, teacher_error
+from training.threshold import KEEP_NOTHING, Judged, at, choose, keeps, teacher_error
 
 TEACHER_ERROR = 0.11
 
@@ -101,3 +101,20 @@ def test_a_student_that_always_agrees_with_its_labels_is_kept_whole() -> None:
     least = min(row.confidence for row in rows)
     assert choose(rows)[0] == pytest.approx(least)
     assert choose([*rows, Judged(-3.0, False, True, False, False)])[0] <= least
+
+
+def test_a_student_without_a_mistake_is_kept_even_where_its_teacher_makes_none() -> None:
+    rows = [
+        Judged(-0.1 * place, refused=False, differs=False, corrected=True, teacher_differs=False) for place in (1, 2)
+    ]
+    threshold, curve = choose(rows)
+    assert keeps(threshold, -0.2, "")
+    assert (curve[-1].kept, curve[-1].error) == (1.0, 0.0)
+
+
+def test_what_a_threshold_would_do_under_another_estimate_of_the_teacher() -> None:
+    right, wrong = (Judged(-0.1, False, differs, True, False) for differs in (False, True))
+    refused = Judged(-0.1, True, False, True, False)
+    row = at([right, right, wrong, refused, Judged(-2.0, False, True, True, False)], -1.0, e=0.5)
+    assert (row.kept, row.error) == (pytest.approx(0.6), pytest.approx(0.2 + 0.5 * 0.4))
+    assert (at([right], 0.0, e=0.5).kept, at([right], 0.0, e=0.5).error) == (0, 0.5)

@@ -1,4 +1,4 @@
-"""A real Triton with the tiny student in it, under the project's own config.pbtxt."""
+"""A real Triton with the tiny students in it, under the project's own config.pbtxt."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from tests.fixtures.students import install
 
 @dataclass(frozen=True)
 class Server:
-    """Where it listens, and its model repository: `tiny`, and `narrow` with one place and one waiting."""
+    """Where it listens, and its model repository: `tiny`, `narrow` with one place and one waiting, and `tagger`."""
 
     grpc: str
     metrics_url: str
@@ -23,11 +23,12 @@ class Server:
 
 
 @pytest.fixture(scope="package")
-def triton_server(tiny_student: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def triton_server(tiny_student: Path, tiny_tagger: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     directory = tmp_path_factory.mktemp("students")
     repository = directory / "models"
     install(tiny_student, repository, "tiny", cancel_check_s="0.01")
     install(tiny_student, repository, "narrow", max_running="1", max_waiting="1")
+    install(tiny_tagger, repository, "tagger")
     grpc, http, metrics = free_ports(3)
     command = triton.command(repository, triton.assemble_backends(directory / "backends"), grpc, http, metrics)
     health = f"http://{HOST}:{http}/v2/health/ready"

@@ -32,6 +32,13 @@ def test_a_stream_sends_each_text_with_its_logprobs_and_the_count_so_far() -> No
     ]
 
 
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_text_of_an_encoder_is_taken_as_it_is(stream: bool) -> None:
+    whole = Delta((0, 1), (-0.5, -0.25), Finish.STOP, text='{"city":"Boise"}')
+    assert feed(Answer(decode, ("}",), stream), [whole]) == [Piece('{"city":"Boise"', (-0.5, -0.25), Finish.STOP, 2)]
+    assert feed(Answer(decode, (), stream), [whole]) == [Piece('{"city":"Boise"}', (-0.5, -0.25), Finish.STOP, 2)]
+
+
 def test_without_a_stream_there_is_one_piece_with_everything() -> None:
     assert feed(Answer(decode, (), stream=False), deltas("abc")) == [Piece("abc", (0.0, -1.0, -2.0), Finish.LENGTH, 3)]
 

@@ -25,6 +25,12 @@ def test_a_wrong_student_json_is_refused_with_its_field(tmp_path: Path, wrong: d
         load_student(tmp_path)
 
 
+def test_an_encoder_needs_no_end_tokens_and_its_answer_no_room_beside_the_prompt(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"max_position_embeddings": 512}))
+    student = Student(engine="encoder", base_model="m", max_tokens=100)
+    assert load_limits(tmp_path, student, Settings()) == Limits(100, 508, 608)
+
+
 def test_parameters_of_the_model_config_are_settings_and_tritons_own_are_left_alone() -> None:
     settings = load_settings(model_config(max_running="3", EXECUTION_ENV_PATH="/x"))
     assert settings == Settings(max_running=3)

@@ -1,6 +1,7 @@
 """The wire contract, over a real Triton: what a client sends and gets."""
 
 import asyncio
+import json
 import urllib.request
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -43,7 +44,7 @@ class Response:
 @pytest_asyncio.fixture
 async def client(triton_server: Server) -> AsyncIterator[triton_grpc.InferenceServerClient]:
     async with triton_grpc.InferenceServerClient(triton_server.grpc) as client:
-        for model in ("tiny", "narrow"):
+        for model in ("tiny", "narrow", "tagger"):
             await client.load_model(model)
         yield client
 
@@ -162,6 +163,30 @@ async def test_one_request_too_many_is_refused_as_overloaded_and_the_others_are_
     assert {reason.split("] ")[-1] for reason in refused} == {"overloaded: 1 requests waiting; limit 1"}
     assert len(refused) + len(answers) == 4
     assert [answer.finish for answer in answers] == [b"length"] * len(answers) != []
+
+
+async def test_a_tagger_answers_by_the_same_wire_in_one_response(client: Any) -> None:
+    text = "the house by the river"
+    (answer,) = await ask(client, text, "tagger")
+    assert sorted(" ".join(json.loads(answer.text).values()).split()) == sorted(text.split())
+    assert (answer.finish, answer.completion_tokens, len(answer.logprobs)) == (b"stop", 6, 6)
+    assert all(logprob <= 0 for logprob in answer.logprobs)
+    (streamed,) = await ask(client, text, "tagger", stream=True, temperature=1.0, seed=7)
+    assert (streamed.text, streamed.finish) == (answer.text, b"stop")
+
+
+async def test_32_at_once_get_from_a_tagger_what_each_would_get_alone(client: Any) -> None:
+    texts = [f"{i} the street " + "of the city " * (i % 5) for i in range(32)]
+    alone = [await ask(client, text, "tagger") for text in texts]
+    together = await asyncio.gather(*(ask(client, text, "tagger") for text in texts))
+    assert [answer[0].text for answer in together] == [answer[0].text for answer in alone]
+
+
+async def test_a_tagger_refuses_a_longer_prompt_than_it_can_read_and_cuts_an_answer_at_the_limit(client: Any) -> None:
+    with pytest.raises(InferenceServerException, match="text_input: 125 tokens are above the limit 124"):
+        await ask(client, "the " * 125, "tagger")
+    (cut,) = await ask(client, "the house by the river", "tagger", max_tokens=2)
+    assert (cut.finish, cut.completion_tokens) == (b"length", 2)
 
 
 async def test_callers_who_leave_free_their_places(client: Any, triton_server: Server) -> None:

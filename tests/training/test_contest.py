@@ -1,0 +1,113 @@
+"""Several candidates for one job, with fitting itself left out: what is fitted, chosen, placed and shown."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.services.controller.world import a_report, a_score
+from training import contest
+from training.contract import Job, Progress, Report
+
+RIGHT = {"confidence": -0.1, "refused": False, "differs": False, "corrected": True, "teacher_differs": False}
+UNSURE = {**RIGHT, "confidence": -9.0, "differs": True}
+
+
+class Fitting:
+    """Leaves what a fitted student leaves; the share of the eval split that each answers well is given."""
+
+    def __init__(self, shares: Mapping[str, float]) -> None:
+        self.shares = shares
+        self.fitted: list[str] = []
+
+    def __call__(self, job: Job) -> None:
+        name = job.output.name
+        for folder in ("model", "triton"):
+            (job.output / folder).mkdir(parents=True)
+            (job.output / folder / "whose").write_text(name)
+        sure = round(100 * self.shares[name])
+        (job.output / "eval.json").write_text(json.dumps([RIGHT] * sure + [UNSURE] * (100 - sure)))
+        made = a_report(
+            task=job.task,
+            threshold=-1.0,
+            student=a_score(1 - self.shares[name], 0, 1),
+            seconds={"train": 10.0, "export": 1.0},
+            left_out={"not there": 3},
+        )
+        (job.output / "report.json").write_text(made.model_dump_json())
+        self.fitted.append(name)
+
+
+@pytest.fixture
+def several(tiny_base: Path, tiny_encoder: Path) -> dict[str, dict[str, Any]]:
+    encoder = {"engine": "encoder", "base_model": str(tiny_encoder)}
+    return {
+        "labels": {"kind": "classifier", **encoder},
+        "tagger": {"kind": "tagger", **encoder},
+        "causal": {"base_model": str(tiny_base)},
+        "absent": {"base_model": "package:no-such-model"},
+    }
+
+
+@pytest.fixture
+def job(dataset: Path, tmp_path: Path) -> Job:
+    return Job(
+        task="addresses",
+        dataset=dataset,
+        output=tmp_path,
+        answer_kind="json",
+        student_input_usd_per_million="0.02",
+        student_output_usd_per_million="0.08",
+        max_tokens=24,
+        error_ceiling=0.11,
+    )
+
+
+def test_those_that_can_do_the_task_are_fitted_in_their_order_and_the_others_are_named(
+    job: Job, several: dict[str, dict[str, Any]]
+) -> None:
+    fitting = Fitting({"tagger": 0.9, "causal": 0.8})
+    contest.run(job, several, fitting)
+    assert fitting.fitted == ["tagger", "causal"]
+    report = read(job)
+    assert set(report.passed_over) == {"labels", "absent"}
+    assert "kind json" in report.passed_over["labels"]
+    assert "not installed" in report.passed_over["absent"]
+
+
+@pytest.mark.parametrize(("tagger", "causal", "chosen"), [(0.9, 0.8, "tagger"), (0.7, 0.9, "causal")])
+def test_the_chosen_ones_files_and_figures_stand_in_the_jobs_output(
+    job: Job, several: dict[str, dict[str, Any]], tagger: float, causal: float, chosen: str
+) -> None:
+    contest.run(job, several, Fitting({"tagger": tagger, "causal": causal}))
+    report = read(job)
+    assert report.chosen == chosen
+    assert report.why.startswith(chosen)
+    assert [one.on_eval.kept for one in report.candidates] == pytest.approx([tagger, causal])
+    assert [one.left_out for one in report.candidates] == [{"not there": 3}] * 2
+    assert report.student.error == pytest.approx(1 - max(tagger, causal))
+    assert report.seconds == {"train": 20.0, "export": 2.0}
+    assert [(job.output / folder / "whose").read_text() for folder in ("model", "triton")] == [chosen] * 2
+    lines = [Progress.model_validate_json(line) for line in (job.output / "train.jsonl").read_text().splitlines()]
+    assert [line.message for line in lines[:2]] == ["tagger, 1 of 2", "causal, 2 of 2"]
+    assert lines[-1].stage == "done"
+
+
+def test_a_contest_that_was_cut_off_ends_as_it_would_have(job: Job, several: dict[str, dict[str, Any]]) -> None:
+    fitting = Fitting({"tagger": 0.9, "causal": 0.8})
+    contest.run(job, several, fitting)
+    first = read(job)
+    (job.output / "report.json").unlink()
+    contest.run(job, several, lambda _: None)  # each is found done
+    assert read(job) == first
+
+
+def test_a_job_that_no_candidate_can_do_fails_with_every_reason(job: Job, several: dict[str, dict[str, Any]]) -> None:
+    with pytest.raises(ValueError, match=r"labels: it names a label.*absent: .*not installed"):
+        contest.run(job, {name: several[name] for name in ("labels", "absent")}, Fitting({}))
+
+
+def read(job: Job) -> Report:
+    return Report.model_validate_json((job.output / "report.json").read_text())
