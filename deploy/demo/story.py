@@ -119,10 +119,10 @@ class Story:
                     run = stub.GetRun(control.GetRunRequest(id=run.id), timeout=60)
         if run.state == events.RUN_STATE_FAILED:
             raise DemoFailed(f"the run failed: {run.reason}")
-        if shown.cut:
-            self.minutes_over = json.loads(run.config)["max_minutes"]
-            say(f"trained {shown.cut[0]} of {shown.cut[1]} steps: its {self.minutes_over:g} minutes were over")
         report = json.loads(run.report)
+        if cut := shown.cut.get(report["chosen"]):
+            self.minutes_over = json.loads(run.config)["max_minutes"]
+            say(f"trained {cut[0]} of {cut[1]} steps: its {self.minutes_over:g} minutes were over")
         self.seconds |= {f"run: {name}": round(float(took), 1) for name, took in report["seconds"].items()}
         return run
 

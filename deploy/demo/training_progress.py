@@ -19,8 +19,8 @@ class TrainingProgress:
         self._shown: dict[str, TaskID] = {}
         self._read: dict[Path, int] = {}
         self._told = ("", 0.0)
-        self.cut: tuple[int, int] | None = None
-        """The steps done and those planned, of a training that the clock has ended."""
+        self.cut: dict[str, tuple[int, int]] = {}
+        """By candidate, '' where there is but one student: the steps done and planned of trainings that ended early."""
 
     def look(self) -> None:
         """Show what was written since the last look."""
@@ -45,10 +45,11 @@ class TrainingProgress:
         return [line | {"stage": name + line["stage"]} for line in map(json.loads, whole.splitlines())]
 
     def _end(self, stage: str, shown: TaskID) -> None:
-        """Another stage has begun: this one's bar is whole, but for a training that the clock has ended."""
+        """Another stage has begun: this one's bar is whole, but for a training that ended early."""
         done, whole = self._bar.tasks[shown].completed, self._bar.tasks[shown].total or 1.0
-        if stage == "train" and 0 < done < whole:
-            self.cut = int(done), int(whole)
+        candidate, _, step = stage.rpartition(": ")
+        if step == "train" and 0 < done < whole:
+            self.cut[candidate] = int(done), int(whole)
             self._bar.stop_task(shown)
             self._bar.update(shown, note=f"{done:.0f} of {whole:.0f} steps: its time was over")
         else:

@@ -30,7 +30,7 @@ def test_the_caption_says_how_many_examples_were_seen_and_why_no_more() -> None:
     assert trained_on(2352, 3876, 12.0) == "2,352 of 3,876 examples, all that its 12 minutes allowed"
 
 
-def progress_of(folder: Path, last_step: int) -> tuple[TrainingProgress, Progress]:
+def progress_of(folder: Path, last_step: int, candidate: str = "") -> tuple[TrainingProgress, Progress]:
     lines = [
         {"stage": "train", "message": "started"},
         {"stage": "train", "step": last_step, "steps": 243, "loss": 0.2},
@@ -38,8 +38,12 @@ def progress_of(folder: Path, last_step: int) -> tuple[TrainingProgress, Progres
         {"stage": "evaluate", "done": 1, "total": 4},
         {"stage": "report", "message": "started"},
     ]
-    (folder / "task" / "a-run").mkdir(parents=True)
-    (folder / "task" / "a-run" / "train.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    output = folder / "task" / "a-run"
+    if candidate:
+        output = output / "candidates" / candidate
+    output.mkdir(parents=True)
+    told = [json.dumps(line | {"at": float(second)}) for second, line in enumerate(lines)]
+    (output / "train.jsonl").write_text("".join(f"{line}\n" for line in told))
     bar = Progress(console=Console(file=io.StringIO()))
     shown = TrainingProgress(folder, "a-run", bar)
     shown.look()
@@ -48,7 +52,7 @@ def progress_of(folder: Path, last_step: int) -> tuple[TrainingProgress, Progres
 
 def test_a_training_that_the_clock_has_ended_is_not_shown_as_whole(tmp_path: Path) -> None:
     shown, bar = progress_of(tmp_path, 147)
-    assert shown.cut == (147, 243)
+    assert shown.cut == {"": (147, 243)}
     done = {task.description: (task.completed, task.total) for task in bar.tasks}
     assert done["train"] == (147, 243)
     assert bar.tasks[0].fields["note"] == "147 of 243 steps: its time was over"
@@ -57,5 +61,11 @@ def test_a_training_that_the_clock_has_ended_is_not_shown_as_whole(tmp_path: Pat
 
 def test_a_training_that_went_to_its_end_is(tmp_path: Path) -> None:
     shown, bar = progress_of(tmp_path, 243)
-    assert shown.cut is None
+    assert shown.cut == {}
     assert (bar.tasks[0].completed, bar.tasks[0].total) == (243, 243)
+
+
+def test_which_of_several_students_the_clock_has_stopped_is_known(tmp_path: Path) -> None:
+    shown, bar = progress_of(tmp_path, 147, "writer")
+    assert shown.cut == {"writer": (147, 243)}
+    assert bar.tasks[0].fields["note"] == "147 of 243 steps: its time was over"
