@@ -1,4 +1,4 @@
-"""The kind of student that writes: a causal language model with low-rank adapters."""
+"""The kind of student that writes: a causal language model with low-rank adapters, or tuned as a whole."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import torch
 
 from services.tagging import Labels
-from training import base, data, model
+from training import base, data, model, packing
 from training.config import Config
 from training.contract import AnswerKind
 from training.data import Batch, Example, Row
 from training.kind import Examples
-from training.weights import Weights, restore
+from training.weights import Weights
 
 
 class Causal:
@@ -34,14 +34,12 @@ class Causal:
         return Examples(kept, {f"longer than {self.config.longest} tokens": too_long} if too_long else {})
 
     def collate(self, chosen: Sequence[Example]) -> Batch:
-        return data.collate(chosen, self._end)
+        width = self.config.pack_tokens
+        return packing.collate(chosen, self._end, width) if width else data.collate(chosen, self._end)
 
     def learner(self, *, bf16: bool) -> torch.nn.Module:
         return model.student(self._source, self.config, bf16)
 
     def finished(self, learnt: Weights) -> Any:
         dtype = torch.float32 if self.config.engine == "openvino" else torch.bfloat16
-        language_model = base.model(self._source, dtype=dtype)
-        adapter = model.adapted(language_model, self.config)
-        restore(model.Student(language_model, 0.0), learnt)
-        return adapter.merge_and_unload()
+        return model.merged(self._source, self.config, learnt, dtype)

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
+from training import growth_chart
 from training.contract import Report, Score
 
 COLOURS = {"teacher": "#b45309", "student": "#2563eb", "cascade": "#047857"}  # apart for the colour-blind, too
@@ -44,6 +45,7 @@ def charts(report: Report) -> dict[str, str]:
         "learning": (_learning, bool(report.learning_curve)),
         "threshold": (_threshold, bool(report.threshold_curve)),
         "kinds": (_kinds, len(report.teacher.kinds) > 1),
+        "growth": (_growth, bool(report.search and report.search.growth and len(report.search.growth.points) > 1)),
     }
     return {name: _svg(name, draw, report) for name, (draw, shown) in draws.items() if shown}
 
@@ -126,6 +128,11 @@ def _learning(axes: Axes, report: Report) -> None:
     axes.set_ylim(bottom=0)
     axes.set(xlabel="step", ylabel="loss, nats a token")
     axes.legend()
+
+
+def _growth(axes: Axes, report: Report) -> None:
+    if report.search and report.search.growth:
+        growth_chart.draw(axes, report.search.growth)
 
 
 def _threshold(axes: Axes, report: Report) -> None:

@@ -1,11 +1,13 @@
 """What an interrupted run needs to go on exactly where it was; written whole or not at all."""
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from training.patience import Patience
 
 Curve = list[tuple[int, float, float | None, float]]
 
@@ -23,15 +25,18 @@ class State:
     recent: list[float] = field(default_factory=list)  # losses since the last point of the curve
     evaluated: int = 0  # evaluations so far
     curve: Curve = field(default_factory=list)  # step, train loss, eval loss, tokens/s
+    patience: Patience = field(default_factory=Patience)
 
 
 def save(output: Path, state: State, tensors: dict[str, Any]) -> None:
-    """Replace the checkpoint. `tensors` holds state dicts: weights, optimiser, rng."""
+    """Replace the checkpoint. `tensors` holds state dicts: weights; until the end also optimiser, and best, the
+    weights of the lowest held-out loss.
+    """
     folder = output / "checkpoints"
     folder.mkdir(parents=True, exist_ok=True)
     part = folder / "last.pt.part"
     with part.open("wb") as file:
-        torch.save({"state": vars(state), **tensors}, file)
+        torch.save({"state": asdict(state), **tensors}, file)
         file.flush()
         os.fsync(file.fileno())
     part.replace(folder / "last.pt")
@@ -43,4 +48,5 @@ def load(output: Path) -> tuple[State, dict[str, Any]] | None:
     if not path.is_file():
         return None
     tensors: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    return State(**tensors.pop("state")), tensors
+    state = tensors.pop("state")
+    return State(**{**state, "patience": Patience(**state["patience"])}), tensors

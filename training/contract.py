@@ -2,10 +2,11 @@
 
 Imports neither torch nor ray, so that the controller, which imports this module alone, carries neither.
 
-A dataset directory holds `manifest.json`, `train.parquet`, `eval.parquet` and `golden.parquet`, with the columns
-named below. An output directory ends with `model/` (merged weights in Hugging Face layout, `training.yaml` beside
-them), `triton/` (the files of one Triton model version), `report.json`, `report.html`, `eval.json` (what the student
-said to the eval split, judged), `checkpoints/` and `train.jsonl` (one `Progress` a line).
+A dataset directory holds `manifest.json`, `train.parquet`, `eval.parquet` and `golden.parquet`, and may hold
+`preferences.parquet`, with the columns named below. An output directory ends with `model/` (merged weights in Hugging
+Face layout, `training.yaml` beside them), `triton/` (the files of one Triton model version), `report.json`,
+`report.html`, `eval.json` (what the student said to the eval split, judged), `checkpoints/` and `train.jsonl` (one
+`Progress` a line).
 
 A config with `candidates` fits several students. Each has a directory like this one, `candidates/<name>/`; the outer
 one ends with the chosen one's `model/` and `triton/`, and a report that shows all of them.
@@ -34,6 +35,17 @@ EXAMPLE_COLUMNS = {
 }
 """Columns of train.parquet and eval.parquet, with their Arrow types."""
 
+PREFERENCE_COLUMNS = {
+    "id": "string",
+    "prompt": "string",  # the exact text that the student sees
+    "chosen": "string",  # the answer that a person prefers
+    "rejected": "string",
+    "why": "string",  # correction: a person wrote the better one; rating: they liked one and disliked the other
+    "split": "string",  # train or eval
+    "kind": "string",
+}
+"""Columns of preferences.parquet, which may hold no row, with their Arrow types."""
+
 GOLDEN_COLUMNS = {
     "id": "string",
     "prompt": "string",
@@ -50,7 +62,7 @@ GOLDEN_COLUMNS = {
 """Columns of golden.parquet, with their Arrow types."""
 
 AnswerKind = Literal["json", "label", "text"]
-Stage = Literal["load", "train", "merge", "export", "evaluate", "report", "done"]
+Stage = Literal["load", "search", "train", "merge", "export", "evaluate", "report", "done"]
 
 
 class Frozen(BaseModel):
@@ -196,6 +208,66 @@ class Candidate(Frozen):
     seconds: float  # from its start to its report
 
 
+class Preferences(Frozen):
+    """What learning from pairs of answers did to held-out pairs. Margins are in nats: by how much likelier the student
+    holds the preferred answer than the other.
+    """
+
+    pairs: int = 0  # learnt from
+    held_out: int = 0
+    preferred_before: float = 0.0  # share of held-out pairs whose preferred answer was the likelier one
+    preferred_after: float = 0.0
+    margin_gain: Difference | None = None  # after less before
+    why: str = ""  # nothing was learnt, or can be said
+
+
+class Forgetting(Frozen):
+    """How well the student still predicts texts that have nothing to do with its task."""
+
+    source: str  # what the texts are
+    texts: int
+    tokens: int
+    perplexity_before: float  # of the base model, per token
+    perplexity_after: float
+    nats_lost: Difference  # mean over texts of the loss per token, after less before; above 0: something was forgotten
+
+
+class Trial(Frozen):
+    """One trial of a search."""
+
+    settings: dict[str, float | bool | str]  # what was tried
+    examples: int  # learnt from
+    steps: int
+    eval_loss: float | None  # the last one, nats a token
+    ended: Literal["done", "stopped early", "failed"]
+
+
+class DataPoint(Frozen):
+    """The held-out loss that so many examples lead to, with the config that won."""
+
+    examples: int
+    eval_loss: float
+    standard_error: float
+
+
+class Growth(Frozen):
+    """Whether more data would help: a power law through the points, drawn out to twice the data."""
+
+    points: list[DataPoint]
+    law: str  # as fitted; empty where it could not be
+    twice_loss: float | None = None  # predicted at twice the examples
+    gain: Difference | None = None  # the loss now less that at twice the examples
+    answer: str  # for people
+
+
+class Search(Frozen):
+    """What a search tried, and what it chose."""
+
+    trials: list[Trial]
+    chosen: dict[str, float | bool | str]
+    growth: Growth | None = None
+
+
 class Report(Frozen):
     """What a run reached; `report.json`. `threshold` 0 keeps no answer of the student's.
 
@@ -220,6 +292,10 @@ class Report(Frozen):
     base_model: str
     error_ceiling: float
     truth: Truth = "people"
+    preferences: Preferences | None = None
+    forgetting: Forgetting | None = None
+    search: Search | None = None
+    stopping: str = ""  # when the run ended and whose weights are kept, where early stopping was asked for
     kind: StudentKind = "causal"
     left_out: dict[str, int] = {}  # examples that could not be learnt from, by reason
     candidates: list[Candidate] = []

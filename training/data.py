@@ -14,7 +14,7 @@ import pyarrow.parquet
 import torch
 from tokenizers import Tokenizer
 
-from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS
+from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS, PREFERENCE_COLUMNS
 
 Row = dict[str, Any]
 WINDOW = 50  # batches that are sorted by length together: enough to leave hardly any padding, few enough to stay mixed
@@ -42,15 +42,16 @@ class Batch:
     """Token ids of B examples, padded right to width T; C is the number of completion tokens."""
 
     ids: torch.Tensor  # [B, T] int64
-    mask: torch.Tensor  # [B, T] int64, 1 where a token stands
+    mask: torch.Tensor  # [B, T] int64, 1 where a token stands; or [B, 1, T, T] bool, true where one sees another
     places: torch.Tensor  # [C] int64: where in the flat [B * T] the token before each completion token stands
     labels: torch.Tensor  # [C] int64
     weights: torch.Tensor  # [C] float32
+    positions: torch.Tensor | None = None  # [B, T] int64; None: 0, 1, 2 ... in every row
 
     def to(self, device: torch.device) -> "Batch":
         """The same batch on another device."""
-        tensors = (self.ids, self.mask, self.places, self.labels, self.weights)
-        return Batch(*(tensor.to(device) for tensor in tensors))
+        tensors = (self.ids, self.mask, self.places, self.labels, self.weights, self.positions)
+        return Batch(*(None if tensor is None else tensor.to(device) for tensor in tensors))
 
 
 def rows(dataset: Path, split: str) -> list[Row]:
@@ -67,13 +68,26 @@ def encode(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
     return [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
 
+def preferences(dataset: Path) -> list[Row]:
+    """The rows of preferences.parquet, train and eval; none where there is no such file."""
+    path = dataset / "preferences.parquet"
+    return (
+        list(pyarrow.parquet.read_table(path, columns=list(PREFERENCE_COLUMNS)).to_pylist()) if path.is_file() else []
+    )
+
+
 def examples(table: Sequence[Row], tokenizer: Tokenizer, end_token: int, longest: int) -> list[Example]:
-    """The rows as token ids, each completion with its end token; those above `longest` tokens are left out."""
+    """The rows as token ids; those above `longest` tokens are left out."""
+    made = encoded(table, tokenizer, end_token)
+    return [example for example in made if example.prompt and len(example) <= longest]
+
+
+def encoded(table: Sequence[Row], tokenizer: Tokenizer, end_token: int) -> list[Example]:
+    """Every row as token ids, its completion with the end token."""
     prompts = encode([row["prompt"] for row in table], tokenizer)
     completions = encode([row["completion"] for row in table], tokenizer)
     both = zip(prompts, completions, table, strict=True)
-    made = [Example(prompt, [*completion, end_token], row["weight"]) for prompt, completion, row in both]
-    return [example for example in made if example.prompt and len(example) <= longest]
+    return [Example(prompt, [*completion, end_token], row["weight"]) for prompt, completion, row in both]
 
 
 def plan(lengths: Sequence[int], batch_size: int, seed: int) -> list[list[int]]:

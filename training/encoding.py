@@ -63,6 +63,11 @@ class Reader(torch.nn.Module):  # type: ignore[misc]  # torch is untyped to the 
         self.model = model
         self.label_smoothing = label_smoothing
 
+    def train(self, mode: bool = True) -> "Reader":  # noqa: ARG002
+        """Its dropout stays off, in learning too."""
+        super().train(False)
+        return self
+
     def forward(self, batch: Texts) -> torch.Tensor:
         """The sum over labels of weight * cross entropy, a scalar in nats."""
         logits = self.model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()

@@ -1,7 +1,7 @@
 """`python -m training.launch JOB.json`: does a job from its dataset to its report, once, however often it is started.
 
-The only importer of ray. Ray Train runs the recipe in `workers` processes, on this machine or on a cluster, which
-then must see the job's directories under the same paths. What follows the recipe runs here.
+With `tune` the only importer of ray. Ray Train runs the recipe in `workers` processes, on this machine or on a cluster,
+which then must see the job's directories under the same paths. What follows the recipe runs here.
 """
 
 import argparse
@@ -18,11 +18,25 @@ from types import FrameType
 from typing import Any
 
 import ray
-from ray.train import RunConfig, ScalingConfig
+from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
-from training import checkpoint, contest, data, evaluate, export, kinds, progress, recipe, report
+from training import (
+    checkpoint,
+    contest,
+    data,
+    evaluate,
+    export,
+    forgetting,
+    kinds,
+    lesson,
+    preferring,
+    progress,
+    recipe,
+    report,
+    tune,
+)
 from training.config import Config, candidates, resolve
 from training.contract import CurvePoint, Job, Report, Stage
 
@@ -63,17 +77,24 @@ def _run(job: Job, config: Config, ray_address: str) -> None:
     student = kinds.kind(config, table)
     if why := student.objection(job.answer_kind, table):
         raise ValueError(f"a {config.kind} can't do this task: {why}")
+    if config.search:
+        with _stage(job, "search", seconds), _ray(ray_address, config):
+            config = tune.search(config, config.search, job.dataset, job.output / "search")
+        student = kinds.kind(config, table)
     with _stage(job, "train", seconds):
         _train(job, config, ray_address)
     state, tensors = _finished(job.output)
     with _stage(job, "merge", seconds):
-        model = export.merge(config, student, tensors["weights"], job.output)
+        learnt = preferring.learnt(job.output) or tensors["weights"]
+        model = export.merge(config, student, learnt, job.output)
     with _stage(job, "export", seconds):
         export.triton_version(config, student, model, job.max_tokens, job.output)
     with _stage(job, "evaluate", seconds):
         measured = evaluate.evaluate(job, config)
+        forgotten = forgetting.measured(config, job.output) if config.kind == "causal" else None
     with _stage(job, "report", seconds):
-        report.write(_report(job, config, state, measured, seconds), job.output)
+        found = _report(job, config, state, measured, seconds)
+        report.write(found.model_copy(update={"forgetting": forgotten}), job.output)
     progress.write(job.output, "done")
 
 
@@ -96,14 +117,18 @@ def _report(
         truth=job.truth,
         kind=config.kind,
         left_out=state.left_out,
+        preferences=preferring.told(job.output),
+        search=tune.told(job.output),
+        stopping=state.patience.told(state.step, config.patience),
         **vars(measured),
     )
 
 
 def _train(job: Job, config: Config, ray_address: str) -> None:
-    if (saved := checkpoint.load(job.output)) and saved[0].finished:
+    saved = checkpoint.load(job.output)
+    if saved and saved[0].finished and (config.dpo is None or preferring.done(job.output)):
         return
-    with _ray(ray_address, config), tempfile.TemporaryDirectory() as storage:
+    with _ray(ray_address, config), tempfile.TemporaryDirectory(dir=job.output.absolute(), prefix="ray-") as storage:
         resources = {"CPU": 1.0, "GPU": float(config.gpus_per_worker)}
         TorchTrainer(
             _worker,
@@ -115,7 +140,11 @@ def _train(job: Job, config: Config, ray_address: str) -> None:
             scaling_config=ScalingConfig(
                 num_workers=config.workers, use_gpu=config.gpus_per_worker > 0, resources_per_worker=resources
             ),
-            run_config=RunConfig(name=job.task, storage_path=storage),
+            run_config=RunConfig(
+                name=job.task,
+                storage_path=storage,  # beside the checkpoints, as all machines of a cluster see it
+                failure_config=FailureConfig(max_failures=config.worker_failures),
+            ),
             torch_config=_Alone() if config.workers == 1 else TorchConfig("nccl" if config.gpus_per_worker else "gloo"),
         ).fit()
 
@@ -130,7 +159,13 @@ class _Alone(TorchConfig):  # type: ignore[misc]  # ray is untyped to the checke
 
 def _worker(settings: dict[str, str]) -> None:
     config = Config.model_validate_json(settings["config"])
-    recipe.train(config, Path(settings["dataset"]), Path(settings["output"]), get_device())
+    output, rank = Path(settings["output"]), get_context().get_world_rank()
+    progress.write(output, "train", message=f"worker {rank} is process {os.getpid()} on {os.uname().nodename}")
+    dataset, device = Path(settings["dataset"]), get_device()
+    run = recipe.train(config, lesson.imitation(config, dataset), output, device)
+    if config.search:
+        recipe.judge(run)  # the whole data's point of the curve over data sizes
+    preferring.train(config, dataset, output, device)
 
 
 @contextmanager

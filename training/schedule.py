@@ -13,8 +13,13 @@ def progress(step: int, steps: int, elapsed_s: float, max_minutes: float | None)
     return min(1.0, max(step / steps, by_clock))
 
 
-def rate_factor(share: float, warmup: float) -> float:
-    """The part of the peak learning rate at `share` of the run: a linear rise, then half a cosine down to zero."""
+def rate_factor(share: float, warmup: float, shape: str = "cosine") -> float:
+    """The part of the peak learning rate at `share` of the run: a linear rise, then as `shape` says.
+
+    A cosine falls to zero in half a wave; "constant" stays.
+    """
     if share < warmup:
         return (share + 1e-3) / (warmup + 1e-3)  # the first step learns a little, too
+    if shape == "constant":
+        return 1.0
     return 0.5 * (1 + math.cos(math.pi * (share - warmup) / (1 - warmup)))

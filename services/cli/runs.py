@@ -28,13 +28,19 @@ POLICIES: Final = {
 def start(
     task: TaskName,
     set_: Annotated[list[str], typer.Option("--set", help="Change a key of the training config: epochs=2.")] = [],  # noqa: B006
+    config: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="A training config to lay over the task's, as YAML."),
+    ] = None,
     state: StateOption = STATE,
 ) -> None:
     """Take a snapshot of the candidates and train a student on it, now."""
     with clear_errors(), controller(settings(state)) as stub:
         if wrong := [pair for pair in set_ if "=" not in pair]:
             raise fail(f"--set {wrong[0]}: must be KEY=VALUE")
-        run = stub.StartRun(pb.StartRunRequest(task=task, overrides=dict(pair.split("=", 1) for pair in set_)))
+        overrides = dict(pair.split("=", 1) for pair in set_)
+        text = config.read_text(encoding="utf-8") if config else ""
+        run = stub.StartRun(pb.StartRunRequest(task=task, overrides=overrides, config=text))
         console.print(f"run {run.id} started; `tutelage run show {task}` tells how far it is", highlight=False)
 
 

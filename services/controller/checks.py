@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from services.validators import JsonSchema, OneOf, Regex
 
 MAX_EXAMPLES: Final = 10_000
 MAX_OVERRIDES: Final = 64
+MAX_CONFIG_CHARACTERS: Final = 20_000
 MAX_METADATA: Final = 32
 MAX_LABEL_CHARACTERS: Final = 256
 MAX_REASON_CHARACTERS: Final = 2_000
@@ -70,6 +71,25 @@ def overrides(given: Mapping[str, str]) -> dict[str, Any]:
     if len(given) > MAX_OVERRIDES:
         raise invalid("overrides", f"has {len(given)} keys; the limit is {MAX_OVERRIDES}")
     return {key: _scalar(f"overrides[{key!r}]", key, text) for key, text in given.items()}
+
+
+def config(text: str) -> dict[str, Any]:
+    """A training config from its YAML, flat: {"lora.rank": 8}. What it says of `search` stays together."""
+    try:
+        given = yaml.safe_load(limited("config", text, MAX_CONFIG_CHARACTERS))
+    except yaml.YAMLError as error:
+        raise invalid("config", "is not YAML") from error
+    if not isinstance(given, dict | None):
+        raise invalid("config", "must be a mapping of training settings")
+    return dict(_flat(given or {}))
+
+
+def _flat(section: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in section.items():
+        if isinstance(value, Mapping) and name != "search":
+            yield from ((f"{name}.{inner}", deep) for inner, deep in _flat(value))
+        else:
+            yield str(name), value
 
 
 def policy(given: events.Policy) -> events.Policy:

@@ -57,7 +57,7 @@ def example_row(task: Task, candidate: Mapping[str, Any]) -> dict[str, Any]:
     """A candidate as a row of train.parquet or eval.parquet."""
     return {
         "id": str(candidate["id"]),
-        "prompt": student_prompt(task, _request(candidate["request"])),
+        "prompt": prompt(task, candidate["request"]),
         "completion": candidate["answer"],
         "question": candidate["question"],
         "kind": candidate["kind"],
@@ -85,6 +85,11 @@ def golden_row(task: Task, example: Mapping[str, Any]) -> dict[str, Any]:
         "teacher_prompt_tokens": prompt_tokens,
         "teacher_completion_tokens": completion_tokens,
     }
+
+
+def prompt(task: Task, request: str) -> str:
+    """What the student sees of a request in ClickHouse's JSON."""
+    return student_prompt(task, _request(request))
 
 
 def is_set_aside(task: Task, example: Mapping[str, Any]) -> bool:

@@ -67,7 +67,7 @@ class Control(control_pb2_grpc.ControlServicer):
     @_answered
     async def StartRun(self, request: control.StartRunRequest, _context: Any) -> events.Run:
         task = known_task(self._tasks, request.task)
-        overrides = checks.overrides(dict(request.overrides))
+        overrides = checks.config(request.config) | checks.overrides(dict(request.overrides))
         waiting = sum(run.state not in ENDED for run in self._state.runs(task.name))
         if waiting >= MAX_WAITING_RUNS:
             raise Rejected(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{waiting} runs of {task.name} wait; let some end")

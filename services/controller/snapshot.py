@@ -18,11 +18,12 @@ import pyarrow.parquet as pq
 
 from services.controller.errors import Refused
 from services.controller.guards import GoldenWall, Tally
+from services.controller.preferences import CHOSEN_DIGEST, Preferences
 from services.controller.rows import GoldenTally, example_row, is_set_aside
 from services.controller.store import Page, Store
 from services.erasures import digest
 from services.tasks import Task
-from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS, Truth
+from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS, PREFERENCE_COLUMNS, Truth
 
 FILTERS: Final = (
     "not excluded",
@@ -36,6 +37,7 @@ MOST_OF_THE_TEACHERS: Final = 1_000
 DIGEST: Final = "group_digest"
 """A column of train and eval that training does not read: whose row it is, should that customer be erased."""
 COLUMNS: Final = {**EXAMPLE_COLUMNS, DIGEST: "string"}
+PAIR_COLUMNS: Final = {**PREFERENCE_COLUMNS, DIGEST: "string", CHOSEN_DIGEST: "string"}
 READ_ONLY_FILE: Final = 0o444
 READ_ONLY_DIRECTORY: Final = 0o555
 
@@ -78,7 +80,11 @@ def _fill(directory: Path, store: Store, order: Order) -> None:
     _write(directory / "golden.parquet", GOLDEN_COLUMNS, pages)
     tallies = {split: _write_split(directory, store, order, golden.wall, split) for split in ("train", "eval")}
     _check(golden, tallies)
+    pairs = Preferences(order.task, golden.wall, DIGEST, store.secret())
+    preferred = (pairs.rows_of(page) for page in store.preferences(order.task.name, order.page_rows))
+    _write(directory / "preferences.parquet", PAIR_COLUMNS, preferred)
     manifest = {**_manifest(order, golden, tallies), "truth": whose, "sha256": hashes(directory)}
+    manifest["counts"]["preferences"] = pairs.counts()
     (directory / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
 
 

@@ -15,10 +15,12 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from services.controller.preferences import CHOSEN_DIGEST
 from services.controller.snapshot import DIGEST, READ_ONLY_DIRECTORY, READ_ONLY_FILE, hashes
 from services.erasures import digests
 
-SPLITS: Final = ("train", "eval", "golden")
+NEEDED: Final = ("train", "eval", "golden")
+SPLITS: Final = (*NEEDED, "preferences")
 WRITABLE_DIRECTORY: Final = 0o755
 
 
@@ -41,7 +43,8 @@ class Note:
 
 def rows_of(customer: Customer, directory: Path) -> dict[str, int]:
     """How many rows of the customer each split of a snapshot holds; splits without any are left out."""
-    found = {split: sum(_is_theirs(customer, split, row) for row in _rows(directory, split)) for split in SPLITS}
+    held = _splits(directory)
+    found = {split: sum(_is_theirs(customer, split, row) for row in _rows(directory, split)) for split in held}
     return {split: count for split, count in found.items() if count}
 
 
@@ -52,7 +55,7 @@ def remove(customer: Customer, directory: Path, note: Note) -> bool:
     """
     anew, old = directory.with_name(f".{directory.name}.anew"), directory.with_name(f".{directory.name}.old")
     anew.mkdir()
-    left = {split: _filtered(customer, split, directory, anew) for split in SPLITS}
+    left = {split: _filtered(customer, split, directory, anew) for split in _splits(directory)}
     manifest = json.loads((directory / "manifest.json").read_text(encoding="utf-8"))
     later = _noted(manifest, left, note) | {"sha256": hashes(anew)}
     (anew / "manifest.json").write_text(json.dumps(later, indent=2, ensure_ascii=False), encoding="utf-8")
@@ -60,7 +63,7 @@ def remove(customer: Customer, directory: Path, note: Note) -> bool:
         path.chmod(READ_ONLY_FILE)
     directory.chmod(WRITABLE_DIRECTORY)
     directory.rename(old)
-    whole = all(tally.rows for tally in left.values())
+    whole = all(left[split].rows for split in NEEDED)
     if whole:
         anew.rename(directory)
         directory.chmod(READ_ONLY_DIRECTORY)
@@ -110,11 +113,11 @@ def _count(left: _Left, rows: list[Mapping[str, Any]]) -> None:
 
 def _noted(manifest: Mapping[str, Any], left: Mapping[str, _Left], note: Note) -> dict[str, Any]:
     """The manifest of what is left; its reasons and prompt lengths stay those of the whole."""
-    counts = {split: dict(manifest["counts"][split]) for split in SPLITS}
+    counts = {split: dict(manifest["counts"][split]) for split in left}
     lineage = json.loads(json.dumps(manifest["lineage"]))
     for split, tally in left.items():
         counts[split] |= {"rows": tally.rows, "kinds": dict(tally.kinds)}
-        if split != "golden":
+        if split in {"train", "eval"}:
             counts[split]["corrected"] = tally.corrected
             lineage[split] |= dict(zip(("first_id", "last_id"), tally.ids, strict=False))
     said = {
@@ -126,9 +129,14 @@ def _noted(manifest: Mapping[str, Any], left: Mapping[str, _Left], note: Note) -
     return {**manifest, "counts": counts, "lineage": lineage, "erasures": [*manifest.get("erasures", []), said]}
 
 
+def _splits(directory: Path) -> list[str]:
+    """Those that are there: snapshots of old know no preferences."""
+    return [split for split in SPLITS if (directory / f"{split}.parquet").is_file()]
+
+
 def _rows(directory: Path, split: str) -> Iterator[Mapping[str, Any]]:
     file = pq.ParquetFile(directory / f"{split}.parquet")
-    wanted = [name for name in ("id", "group_key", DIGEST) if name in file.schema_arrow.names]
+    wanted = [name for name in ("id", "group_key", DIGEST, CHOSEN_DIGEST) if name in file.schema_arrow.names]
     for batch in file.iter_batches(columns=wanted):
         yield from batch.to_pylist()
 
@@ -136,4 +144,5 @@ def _rows(directory: Path, split: str) -> Iterator[Mapping[str, Any]]:
 def _is_theirs(customer: Customer, split: str, row: Mapping[str, Any]) -> bool:
     if split == "golden":
         return bool(row["group_key"]) and not customer.digests.isdisjoint(digests(row["group_key"], customer.secret))
-    return row.get(DIGEST) in customer.digests or row["id"] in customer.exchange_ids
+    owners = {row.get(DIGEST), row.get(CHOSEN_DIGEST)}
+    return not customer.digests.isdisjoint(owners) or row["id"] in customer.exchange_ids

@@ -75,6 +75,34 @@ LIMIT {rows:UInt32}
 """
 
 
+# What a person thought worse of than of another answer: what they corrected, and what they disliked beside the latest
+# answer to the same question that a person wrote or liked. The sampler takes what is disliked back, and so excludes it.
+PREFERENCES: Final = """
+WITH page AS (
+    SELECT id, split, request, question, kind, group_key, teacher_answer AS rejected,
+           if(corrected AND NOT excluded AND answer != teacher_answer, answer, '') AS correction,
+           trimBoth(replaceRegexpAll(question, '\\s+', ' ')) AS text
+    FROM candidates FINAL
+    WHERE task = {task:String} AND split IN ('train', 'eval') AND teacher_answer != '' AND id > {after:UUID}
+          AND (correction != '' OR id IN (
+              SELECT exchange_id FROM feedback FINAL WHERE task = {task:String} AND rating IS NOT NULL
+              GROUP BY exchange_id HAVING argMax(assumeNotNull(rating), created_at) < 0))
+    ORDER BY id LIMIT {rows:UInt32}
+)
+SELECT page.id AS id, page.split AS split, page.request AS request, page.question AS question, page.kind AS kind,
+       page.group_key AS group_key, page.rejected AS rejected, page.correction AS correction,
+       better.latest.1 AS liked, better.latest.2 AS liked_request, better.latest.3 AS liked_group_key
+FROM page LEFT JOIN (
+    SELECT split, trimBoth(replaceRegexpAll(question, '\\s+', ' ')) AS text,
+           argMax((answer, request, group_key), decided_at) AS latest
+    FROM candidates FINAL
+    WHERE task = {task:String} AND corrected AND NOT excluded AND text IN (SELECT text FROM page)
+    GROUP BY split, text
+) AS better ON page.text = better.text AND page.split = better.split
+ORDER BY page.id
+"""
+
+
 class Store(Protocol):
     """What is known of candidates and golden examples: ClickHouseStore, or its fake. Raises Overloaded."""
 
@@ -92,6 +120,9 @@ class Store(Protocol):
 
     def teachers(self, task: str, page_rows: int) -> Iterator[Page]:
         """The teacher's answers by id, as golden examples whose truth is the answer itself."""
+
+    def preferences(self, task: str, page_rows: int) -> Iterator[Page]:
+        """Answers that a person thought worse of, by id, each with the better one to the same question, if known."""
 
     def secret(self) -> str:
         """Under which customers are known by a digest."""
@@ -124,6 +155,9 @@ class ClickHouseStore:
 
     def teachers(self, task: str, page_rows: int) -> Iterator[Page]:
         return self._pages(TEACHERS, {"task": task, "rows": page_rows}, after=str(UUID(int=0)))
+
+    def preferences(self, task: str, page_rows: int) -> Iterator[Page]:
+        return self._pages(PREFERENCES, {"task": task, "rows": page_rows}, after=str(UUID(int=0)))
 
     def secret(self) -> str:
         with self._connected() as clickhouse:

@@ -4,9 +4,8 @@ import shutil
 import sys
 from pathlib import Path
 
-import torch
-
-from training import checkpoint, data, export, kinds, recipe
+from tests.training.tiny import train
+from training import checkpoint, data, export, kinds
 from training.config import Config
 
 MAX_TOKENS = 24
@@ -31,7 +30,7 @@ def main(base: Path, dataset: Path, labelled: Path, output: Path) -> None:
 
 
 def serve(config: Config, dataset: Path, output: Path) -> None:
-    recipe.train(config, dataset, output, torch.device("cpu"))
+    train(config, dataset, output)
     kind = kinds.kind(config, data.rows(dataset, "train"))
     saved = checkpoint.load(output)
     assert saved is not None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from training import checkpoint, recipe
+from tests.training.tiny import train
+from training import checkpoint
 from training.config import resolve
 from training.contract import Job, Progress, Report
 
@@ -134,13 +135,66 @@ def test_a_kind_that_cannot_do_the_task_says_why_in_its_last_line(write_job: Wri
     assert "a classifier can't do this task: it names a label" in last_line(result)
 
 
-def test_two_workers_learn_what_one_learns(write_job: Write, tiny_base: Path, dataset: Path, tmp_path: Path) -> None:
+def test_two_workers_learn_what_one_learns(write_job: Write, dataset: Path, tmp_path: Path) -> None:
     job = Job.model_validate_json(write_job(workers=2, engine="tensorrt_llm").read_text())
     result = launch(tmp_path / "job.json")
     assert result.returncode == 0, result.stderr[-3000:]
-    alone = resolve({**job.config, "workers": 1})
-    recipe.train(alone, dataset, tmp_path / "alone", torch.device("cpu"))
-    assert curve(job.output) == pytest.approx(curve(tmp_path / "alone"), rel=1e-3)
+    assert curve(job.output) == pytest.approx(undisturbed(job, tmp_path / "alone"), rel=1e-3)
+
+
+@pytest.mark.parametrize("sharding", ["none", "fsdp"])
+def test_a_killed_worker_is_replaced_and_nothing_of_the_run_is_lost(
+    write_job: Write, tmp_path: Path, sharding: str
+) -> None:
+    """Two workers, with copies of the weights or parts of them; early stopping restores the best on both."""
+    changed = {"workers": 2, "sharding": sharding, "epochs": 60, "patience": 100, "checkpoint_every_s": 0.5}
+    job = Job.model_validate_json(write_job(engine="tensorrt_llm", **changed).read_text())
+    process = subprocess.Popen(
+        [sys.executable, "-m", "training.launch", str(tmp_path / "job.json")], stderr=subprocess.PIPE, text=True
+    )
+    await_checkpoint(job.output, process)
+    os.kill(worker(job.output, rank=1), signal.SIGKILL)
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 0, said[-3000:]
+    assert len(workers(job.output, rank=1)) == 2
+    assert curve(job.output) == pytest.approx(undisturbed(job, tmp_path / "alone"), rel=1e-2)
+    report = Report.model_validate_json((job.output / "report.json").read_text())
+    assert "are kept" in report.stopping
+
+
+def test_a_worker_that_dies_alone_leaves_the_very_same_student(write_job: Write, tmp_path: Path) -> None:
+    job = Job.model_validate_json(
+        write_job(engine="tensorrt_llm", epochs=60, checkpoint_every_s=0.2, lora={"dropout": 0.1}).read_text()
+    )
+    process = subprocess.Popen([sys.executable, "-m", "training.launch", str(tmp_path / "job.json")])
+    await_checkpoint(job.output, process)
+    os.kill(worker(job.output, rank=0), signal.SIGKILL)
+    assert process.wait(timeout=300) == 0
+    assert len(workers(job.output, rank=0)) == 2
+    assert curve(job.output) == undisturbed(job, tmp_path / "alone")
+
+
+def test_a_search_chooses_the_runs_settings_and_tells_whether_more_data_would_help(
+    write_job: Write, tmp_path: Path
+) -> None:
+    space = {"learning_rate": ["1e-4", "1e-2"], "lora": {"rank": [2, 4]}, "epochs": [1, 2], "train_share": [0.5, 1.0]}
+    search = {"space": space, "trials": 3, "data_shares": [0.25, 0.5]}
+    result = launch(write_job(engine="tensorrt_llm", evaluations=2, search=search, general_texts=4))
+    assert result.returncode == 0, result.stderr[-3000:]
+    report = Report.model_validate_json((tmp_path / "out" / "report.json").read_text())
+    assert report.search is not None
+    assert len(report.search.trials) == 3
+    losses = [trial.eval_loss for trial in report.search.trials if trial.eval_loss is not None]
+    best = next(trial for trial in report.search.trials if trial.eval_loss == min(losses))
+    assert report.search.chosen == {name: best.settings[name] for name in ("learning_rate", "lora.rank", "epochs")}
+    trained = json.loads((tmp_path / "out" / "model" / "training.yaml").read_text())
+    assert trained["lora"]["rank"] == report.search.chosen["lora.rank"]
+    assert trained["train_share"] == 1
+    assert report.search.growth is not None
+    assert [point.examples for point in report.search.growth.points] == [12, 24, 48]
+    assert "Twice the data" in report.search.growth.answer
+    assert report.forgetting is not None
+    assert report.forgetting.texts == 4
 
 
 def test_a_terminated_launcher_leaves_no_process_behind(write_job: Write, tmp_path: Path) -> None:
@@ -176,6 +230,21 @@ def test_an_output_directory_belongs_to_one_job(write_job: Write, tmp_path: Path
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
+
+
+def workers(output: Path, rank: int) -> list[int]:
+    """The processes that were the worker of that rank, one after the other."""
+    return [int(pid) for pid in re.findall(rf"worker {rank} is process (\d+)", (output / "train.jsonl").read_text())]
+
+
+def worker(output: Path, rank: int) -> int:
+    return workers(output, rank)[-1]
+
+
+def undisturbed(job: Job, output: Path) -> list[float]:
+    """The curve of the same run in this process, alone."""
+    train(resolve({**job.config, "workers": 1}), job.dataset, output)
+    return curve(output)
 
 
 def curve(output: Path) -> list[float]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from training import base, data, model
+from training import base, data, model, sharding
 from training.config import Config, Lora
 from training.data import Example
 
@@ -50,3 +50,24 @@ def test_frozen_weights_are_kept_in_bf16_and_adapters_in_fp32(tiny_base: Path, c
     student = model.student(tiny_base, config, bf16=True)
     formats = {(weight.requires_grad, weight.dtype) for weight in student.parameters()}
     assert formats == {(True, torch.float32), (False, torch.bfloat16)}
+
+
+@pytest.mark.parametrize(
+    "changed", [{"lora": Lora(dora=True)}, {"lora": Lora(rslora=True)}, {"tuning": "full"}], ids=str
+)
+def test_the_merged_model_answers_as_the_one_that_learnt(
+    tiny_base: Path, config: Config, changed: dict[str, object]
+) -> None:
+    config = config.model_copy(update=changed)
+    student = model.student(tiny_base, config, bf16=False)
+    with torch.no_grad():
+        for weight in student.parameters():
+            if weight.requires_grad:
+                weight.add_(torch.randn_like(weight) * 0.05)
+    merged = model.merged(tiny_base, config, sharding.weights(student), torch.float32)
+    assert loss(model.Student(merged, 0.0), LONG) == pytest.approx(loss(student, LONG), rel=1e-4)
+
+
+def test_weights_that_the_student_lacks_are_refused(student: model.Student) -> None:
+    with pytest.raises(RuntimeError, match="stranger"):
+        sharding.restore(student, {"stranger": torch.zeros(1)})

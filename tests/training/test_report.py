@@ -4,18 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from training import report
+from training import growth, report
 from training.contract import (
     Candidate,
     CurvePoint,
+    DataPoint,
     Difference,
     FieldScore,
+    Forgetting,
     KindScore,
     Mistake,
     Paired,
+    Preferences,
     Report,
     Score,
+    Search,
     ThresholdRow,
+    Trial,
 )
 
 ATTACK = "<script>alert('x')</script>"
@@ -159,3 +164,42 @@ def test_a_student_that_costs_nothing_can_be_drawn(full: Report) -> None:
 def test_report_json_reads_back_as_it_was(full: Report, tmp_path: Path) -> None:
     report.write(full, tmp_path)
     assert Report.model_validate_json((tmp_path / "report.json").read_text()) == full
+
+
+def learned(full: Report) -> Report:
+    """With everything that a run may be asked for beyond imitation."""
+    gain = Difference(difference=0.1, low=0.05, high=0.15)
+    points = [DataPoint(examples=n, eval_loss=0.3 + 20 / n, standard_error=0.01) for n in (100, 200, 400)]
+    trials = [
+        Trial(settings={"learning_rate": 1e-3, "lora.rank": 8}, examples=9, steps=4, eval_loss=0.5, ended="done"),
+        Trial(settings={"learning_rate": 1e-2, "lora.rank": 4}, examples=9, steps=4, eval_loss=0.25, ended="done"),
+        Trial(settings={"learning_rate": 1e-1, "lora.rank": 4}, examples=9, steps=4, eval_loss=None, ended="failed"),
+    ]
+    return full.model_copy(
+        update={
+            "stopping": "stopped at step 9; the weights of step 7 are kept",
+            "preferences": Preferences(
+                pairs=40, held_out=10, preferred_before=0.5, preferred_after=0.9, margin_gain=gain
+            ),
+            "forgetting": Forgetting(
+                source=ATTACK, texts=24, tokens=3000, perplexity_before=20.0, perplexity_after=22.5, nats_lost=gain
+            ),
+            "search": Search(trials=trials, chosen=trials[1].settings, growth=growth.growth(points)),
+        }
+    )
+
+
+def test_the_page_tells_what_was_searched_preferred_and_forgotten(full: Report) -> None:
+    page = report.html(learned(full))
+    assert "stopped at step 9" in page
+    assert "from 20.0 to 22.5" in page
+    assert "so something was forgotten" in page
+    assert "90&#8239;%" in page
+    assert page.index("0.2500") < page.index("0.5000")  # the best trial first
+    assert 'id="growth-title"' in page
+    assert ATTACK not in page
+
+
+def test_a_stage_that_taught_nothing_says_why(full: Report) -> None:
+    skipped = full.model_copy(update={"preferences": Preferences(why="no preferences were learnt: 2 pairs")})
+    assert "No preferences were learnt: 2 pairs." in report.html(skipped)

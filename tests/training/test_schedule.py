@@ -31,3 +31,8 @@ def test_the_rate_rises_to_its_peak_and_ends_at_nothing() -> None:
 def test_after_the_warmup_the_rate_never_rises(one: float, other: float) -> None:
     early, late = sorted((one, other))
     assert rate_factor(early, warmup=0.1) >= rate_factor(late, warmup=0.1) >= 0
+
+
+@given(st.floats(0.1, 1))
+def test_a_constant_rate_stays_at_its_peak(share: float) -> None:
+    assert rate_factor(share, warmup=0.1, shape="constant") == 1.0

@@ -11,6 +11,9 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.fixtures.tiny_encoder import make_encoder, make_tokenizer
+from training import recipe
+from training.config import Config
+from training.lesson import imitation
 
 STREETS = ("Oak St", "Elm Ave", "Main St", "Lake Rd", "Hill Ct")
 
@@ -110,3 +113,8 @@ def write_rows(directory: Path, parts: dict[str, list[dict[str, Any]]]) -> Path:
         pa.parquet.write_table(pa.Table.from_pylist(rows), directory / f"{name}.parquet")
     (directory / "manifest.json").write_text(json.dumps({name: len(rows) for name, rows in parts.items()}))
     return directory
+
+
+def train(config: Config, dataset: Path, output: Path) -> None:
+    """The imitation alone, in this process, on its CPU."""
+    recipe.train(config, imitation(config, dataset), output, torch.device("cpu"))

@@ -101,6 +101,27 @@ async def test_a_run_started_by_hand_goes_round_with_its_overrides(world: World,
     assert (await client.GetRun(control.GetRunRequest(task="labels"))).id == run.id
 
 
+async def test_a_config_file_lies_over_the_tasks_and_under_the_overrides(world: World, client: Any) -> None:
+    world.filled()
+    config = "lora: {rank: 4, dora: true}\nepochs: 3\nsearch: {space: {lora: {rank: [2, 4]}}, trials: 2}\n"
+    await client.StartRun(control.StartRunRequest(task="labels", config=config, overrides={"lora.rank": "8"}))
+    await world.runner.finished()
+    assert world.launcher.jobs[0]["config"] == {
+        "from": "tiny",
+        "epochs": 3,
+        "lora": {"rank": 8, "dora": True},
+        "search": {"space": {"lora": {"rank": [2, 4]}}, "trials": 2},
+    }
+
+
+@pytest.mark.parametrize("config", ["- a list", "{", "x: " + "y" * 20_000])
+async def test_a_config_that_is_none_is_refused(world: World, client: Any, config: str) -> None:
+    world.filled()
+    code, text = await refusal(client.StartRun(control.StartRunRequest(task="labels", config=config)))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert text.startswith("config")
+
+
 async def test_a_run_without_anything_to_tune_with_is_refused(world: World, client: Any) -> None:
     world.filled(eval=0)
     code, text = await refusal(client.StartRun(control.StartRunRequest(task="labels")))

@@ -18,7 +18,7 @@ from services.controller.cycle import Counts
 from services.controller.store import ClickHouseStore
 from services.settings import ClickHouseSettings
 from services.sink import schema
-from services.topics import CANDIDATES, EXCHANGES, encode
+from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, encode
 from tests.fixtures.tables import Tables
 from tests.services.controller.world import NOON, a_task
 
@@ -182,3 +182,35 @@ def test_a_snapshot_of_the_tables_is_what_training_reads(
     assert (golden["truth"], golden["teacher_answer"], golden["teacher_cost_usd"]) == ("no", "yes", "0.00214")
     lineage = json.loads((directory / "manifest.json").read_text())["lineage"]
     assert lineage["train"]["first_decided_at"] == (NOON + timedelta(seconds=1)).isoformat()
+
+
+def rated(database: ClickHouse, candidate: events.Candidate, rating: float, seconds: int) -> None:
+    record = events.FeedbackRecord(
+        id=str(uuid_utils.uuid7()), exchange_id=candidate.id, task=candidate.task, rating=rating
+    )
+    record.created_at.FromDatetime(NOON + timedelta(seconds=seconds))
+    put(database, FEEDBACK, record)
+
+
+def test_what_people_corrected_or_disliked_comes_with_the_better_answer(
+    database: ClickHouse, store: ClickHouseStore
+) -> None:
+    corrected = chosen(database, "a", 1, answer="no", corrected=True)
+    chosen(database, "b", 2, answer="maybe", corrected=True, teacher_answer="maybe")
+    disliked = chosen(database, " b ", 3, excluded=True)
+    rated(database, disliked, 1, seconds=1)
+    rated(database, disliked, -1, seconds=2)
+    alone = chosen(database, "c", 4, excluded=True)
+    rated(database, alone, -0.5, seconds=1)
+    forgiven = chosen(database, "d", 5)
+    rated(database, forgiven, -1, seconds=1)
+    rated(database, forgiven, 1, seconds=2)
+    chosen(database, "b", 6, split=events.SPLIT_EVAL, answer="other", corrected=True, teacher_answer="other")
+    pages = list(store.preferences("labels", 2))
+    assert [len(page) for page in pages] == [2, 1]
+    found = {str(row["id"]): (row["rejected"], row["correction"], row["liked"]) for page in pages for row in page}
+    assert found == {
+        corrected.id: ("yes", "no", "no"),
+        disliked.id: ("yes", "", "maybe"),
+        alone.id: ("yes", "", ""),
+    }

@@ -125,6 +125,14 @@ def a_golden(number: int, *, answered: bool = True, **changes: Any) -> dict[str,
     return fields | changes
 
 
+def a_preference(number: int, **changes: Any) -> dict[str, Any]:
+    """An answer that a person corrected."""
+    candidate = a_candidate(number)
+    fields = {key: candidate[key] for key in ("id", "request", "question", "kind", "group_key")}
+    unknown = {"liked": "", "liked_request": "", "liked_group_key": ""}
+    return {**fields, **unknown, "split": "train", "rejected": "yes", "correction": "no"} | changes
+
+
 @dataclass
 class FakeStore:
     """ClickHouse as the controller sees it."""
@@ -151,6 +159,9 @@ class FakeStore:
 
     def teachers(self, task: str, page_rows: int) -> Iterator[Page]:
         yield from self._pages(self.rows.get("teachers", []), page_rows)
+
+    def preferences(self, task: str, page_rows: int) -> Iterator[Page]:
+        yield from self._pages(self.rows.get("preferences", []), page_rows)
 
     def secret(self) -> str:
         self._there()

@@ -1,0 +1,40 @@
+"""What a run learns: examples, how they stand side by side, and the module that answers a batch with its loss."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from training import data, kinds
+from training.config import Config
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Examples are as `kind.Example` says."""
+
+    examples: Sequence[Any]
+    held_out: Sequence[Any]
+    collate: Callable[[Sequence[Any]], Any]  # examples as tensors: a `kind.Batch`
+    module: Callable[[bool], torch.nn.Module]  # ready to learn, in bf16 where that is true; answers weight * loss
+    left_out: Mapping[str, int] = field(default_factory=dict)  # rows that can't be learnt from, by reason
+
+
+def imitation(config: Config, dataset: Path) -> Lesson:
+    """The answers of a dataset, as the config's kind of student learns them."""
+    table = data.rows(dataset, "train")
+    kind = kinds.kind(config, table)
+    made, held_out = kind.examples(table), kind.examples(data.rows(dataset, "eval"))
+    some = share(made.kept, config)
+    return Lesson(some, held_out.kept, kind.collate, lambda bf16: kind.learner(bf16=bf16), made.left_out)
+
+
+def share(examples: Sequence[Any], config: Config) -> list[Any]:
+    """The part of them that the config wants, drawn by its seed; a larger part holds the smaller ones."""
+    order = list(range(len(examples)))
+    random.Random(config.seed).shuffle(order)  # noqa: S311 - an order, not a secret
+    wanted = max(1, round(config.train_share * len(examples)))
+    return [examples[index] for index in sorted(order[:wanted])]
