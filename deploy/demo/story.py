@@ -120,7 +120,9 @@ class Story:
         if run.state == events.RUN_STATE_FAILED:
             raise DemoFailed(f"the run failed: {run.reason}")
         report = json.loads(run.report)
-        if cut := shown.cut.get(report["chosen"]):
+        if report["stopping"]:
+            say(report["stopping"])
+        elif cut := shown.cut.get(report["chosen"]):
             self.minutes_over = json.loads(run.config)["max_minutes"]
             say(f"trained {cut[0]} of {cut[1]} steps: its {self.minutes_over:g} minutes were over")
         self.seconds |= {f"run: {name}": round(float(took), 1) for name, took in report["seconds"].items()}

@@ -14,7 +14,8 @@ class TrainingProgress:
     """Shows what a run, and each of its candidates, writes to its train.jsonl, wherever below `runs_dir` that is."""
 
     def __init__(self, runs_dir: Path, run_id: str, bar: Progress) -> None:
-        self._files = (runs_dir, f"**/{run_id}/**/train.jsonl")
+        self._runs_dir = runs_dir
+        self._logs = (f"**/{run_id}/train.jsonl", f"**/{run_id}/candidates/*/train.jsonl")
         self._bar = bar
         self._shown: dict[str, TaskID] = {}
         self._read: dict[Path, int] = {}
@@ -32,7 +33,8 @@ class TrainingProgress:
                 self._tell(line)
 
     def _fresh(self) -> list[dict[str, Any]]:
-        lines = [line for path in self._files[0].glob(self._files[1]) for line in self._fresh_of(path)]
+        logs = [path for pattern in self._logs for path in self._runs_dir.glob(pattern)]
+        lines = [line for path in logs for line in self._fresh_of(path)]
         return sorted(lines, key=lambda line: float(line["at"]))
 
     def _fresh_of(self, path: Path) -> list[dict[str, Any]]:
@@ -51,7 +53,7 @@ class TrainingProgress:
         if step == "train" and 0 < done < whole:
             self.cut[candidate] = int(done), int(whole)
             self._bar.stop_task(shown)
-            self._bar.update(shown, note=f"{done:.0f} of {whole:.0f} steps: its time was over")
+            self._bar.update(shown, note=f"{done:.0f} of {whole:.0f} steps, ended early")
         else:
             self._bar.update(shown, total=whole, completed=whole)
 

@@ -55,7 +55,7 @@ def test_a_training_that_the_clock_has_ended_is_not_shown_as_whole(tmp_path: Pat
     assert shown.cut == {"": (147, 243)}
     done = {task.description: (task.completed, task.total) for task in bar.tasks}
     assert done["train"] == (147, 243)
-    assert bar.tasks[0].fields["note"] == "147 of 243 steps: its time was over"
+    assert bar.tasks[0].fields["note"] == "147 of 243 steps, ended early"
     assert done["evaluate"] == (4, 4)
 
 
@@ -68,4 +68,4 @@ def test_a_training_that_went_to_its_end_is(tmp_path: Path) -> None:
 def test_which_of_several_students_the_clock_has_stopped_is_known(tmp_path: Path) -> None:
     shown, bar = progress_of(tmp_path, 147, "writer")
     assert shown.cut == {"writer": (147, 243)}
-    assert bar.tasks[0].fields["note"] == "147 of 243 steps: its time was over"
+    assert bar.tasks[0].fields["note"] == "147 of 243 steps, ended early"
