@@ -37,6 +37,16 @@ def test_the_result_holds_what_it_promises(demo: Demo) -> None:
     assert demo.result["reason"] in " ".join(demo.printed.split())
 
 
+def test_both_kinds_of_student_were_fitted_and_the_eval_split_chose(demo: Demo) -> None:
+    fitted = demo.result["candidates"]
+    assert set(fitted) == {"minilm-tagger-cpu", "smollm2-135m-quick"}
+    assert demo.result["chosen"] in fitted
+    assert demo.result["student"] == fitted[demo.result["chosen"]]["student"]
+    report = json.loads((demo.folder / "report.json").read_text())
+    assert "classifier" not in report["why"]
+    assert " ".join(report["why"].split()) in " ".join(demo.printed.split())
+
+
 def test_the_demo_says_that_its_teacher_is_a_stand_in(demo: Demo) -> None:
     assert "stand-in" in demo.printed
 
