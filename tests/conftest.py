@@ -1,9 +1,12 @@
 """What every test gets: no sockets in unit tests, and the real engines for those that ask."""
 
+import hypothesis
 import pytest
 from pytest_socket import disable_socket, enable_socket
 
 pytest_plugins = ["tests.fixtures.engines", "tests.fixtures.tables", "tests.fixtures.students"]
+hypothesis.settings.register_profile("tests", deadline=None)  # no test is about how busy the machine is
+hypothesis.settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)

@@ -117,7 +117,7 @@ def test_several_candidates_are_fitted_one_is_chosen_and_all_are_shown(
     assert served["engine"] == "encoder"
     assert "tagger (chosen)" in (output / "report.html").read_text()
     assert Report.model_validate_json((output / "candidates" / "causal" / "report.json").read_text()).kind == "causal"
-    assert "chosen" not in (output / "candidates" / "causal" / "report.html").read_text()
+    assert "(chosen)" not in (output / "candidates" / "causal" / "report.html").read_text()
 
 
 def write_several(write_job: Write, folder: Path, names: list[str]) -> Path:
