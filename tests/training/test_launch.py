@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,17 @@ def launch(job: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "training.launch", str(job)], capture_output=True, text=True, check=False
     )
+
+
+@contextmanager
+def launched(job: Path, **options: Any) -> Iterator["subprocess.Popen[bytes]"]:
+    """A launcher at work, told to stop if the test fails; the test's own time limit is the only one."""
+    process = subprocess.Popen([sys.executable, "-m", "training.launch", str(job)], **options)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def last_line(result: subprocess.CompletedProcess[str]) -> str:
@@ -149,13 +161,10 @@ def test_a_killed_worker_is_replaced_and_nothing_of_the_run_is_lost(
     """Two workers, with copies of the weights or parts of them; early stopping restores the best on both."""
     changed = {"workers": 2, "sharding": sharding, "epochs": 60, "patience": 100, "checkpoint_every_s": 0.5}
     job = Job.model_validate_json(write_job(engine="tensorrt_llm", **changed).read_text())
-    process = subprocess.Popen(
-        [sys.executable, "-m", "training.launch", str(tmp_path / "job.json")], stderr=subprocess.PIPE, text=True
-    )
-    await_checkpoint(job.output, process)
-    os.kill(worker(job.output, rank=1), signal.SIGKILL)
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 0, said[-3000:]
+    with launched(tmp_path / "job.json") as process:
+        await_checkpoint(job.output, process)
+        os.kill(worker(job.output, rank=1), signal.SIGKILL)
+        assert process.wait() == 0
     assert len(workers(job.output, rank=1)) == 2
     assert curve(job.output) == pytest.approx(undisturbed(job, tmp_path / "alone"), rel=1e-2)
     report = Report.model_validate_json((job.output / "report.json").read_text())
@@ -166,10 +175,10 @@ def test_a_worker_that_dies_alone_leaves_the_very_same_student(write_job: Write,
     job = Job.model_validate_json(
         write_job(engine="tensorrt_llm", epochs=60, checkpoint_every_s=0.2, lora={"dropout": 0.1}).read_text()
     )
-    process = subprocess.Popen([sys.executable, "-m", "training.launch", str(tmp_path / "job.json")])
-    await_checkpoint(job.output, process)
-    os.kill(worker(job.output, rank=0), signal.SIGKILL)
-    assert process.wait(timeout=300) == 0
+    with launched(tmp_path / "job.json") as process:
+        await_checkpoint(job.output, process)
+        os.kill(worker(job.output, rank=0), signal.SIGKILL)
+        assert process.wait() == 0
     assert len(workers(job.output, rank=0)) == 2
     assert curve(job.output) == undisturbed(job, tmp_path / "alone")
 
@@ -199,10 +208,10 @@ def test_a_search_chooses_the_runs_settings_and_tells_whether_more_data_would_he
 
 def test_a_terminated_launcher_leaves_no_process_behind(write_job: Write, tmp_path: Path) -> None:
     job = write_job(epochs=2000, checkpoint_every_s=0, engine="tensorrt_llm")
-    process = subprocess.Popen([sys.executable, "-m", "training.launch", str(job)], start_new_session=True)
-    await_checkpoint(tmp_path / "out", process)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=60) != 0
+    with launched(job, start_new_session=True) as process:
+        await_checkpoint(tmp_path / "out", process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait() != 0
     assert await_end_of_session(process.pid)
 
 
