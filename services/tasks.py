@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
+from services import strata
 from services.settings import problems
 from services.validators import Validator
 
@@ -91,11 +92,22 @@ class SplitShares(_Part):
     eval: float = Field(0.1, gt=0, lt=1)
 
 
+class Strata(_Part):
+    """Sorts of examples, of which none shall drown the others."""
+
+    by: strata.Rule = "answer"
+    """What names the sort: the answer's structure (the label, the keys of the JSON object, the length of the text), the
+    request's tag `kind`, or nothing."""
+
+
 class Sampling(_Part):
-    """What the sampler keeps, and how much starts a run."""
+    """What the sampler keeps, what a snapshot takes of it, and how much starts a run."""
 
     rate: float = Field(1.0, gt=0, le=1)
     split: SplitShares = SplitShares()
+    near_duplicate: float = Field(0.9, gt=0.5, le=1)
+    """From which similarity on two questions with the same answer count as one; 1 leaves all but equal ones apart."""
+    strata: Strata = Strata()
     run_at_candidates: int = Field(0, ge=0)
     """New training candidates that start a run by themselves; 0 never does."""
 
@@ -165,6 +177,11 @@ def _load_one(path: Path) -> Task:
 def question(request: inference.Request) -> str:
     """The last user message's text, '' where there is none."""
     return next((m.content for m in reversed(request.messages) if m.role == inference.ROLE_USER), "")
+
+
+def stratum(task: Task, kind: str, answer: str) -> str:
+    """Which sort of example that is, by the task's rule."""
+    return strata.stratum(task.sampling.strata.by, task.answer, kind, answer)
 
 
 def student_prompt(task: Task, request: inference.Request) -> str:

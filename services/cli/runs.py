@@ -32,6 +32,7 @@ def start(
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="A training config to lay over the task's, as YAML."),
     ] = None,
+    snapshot: Annotated[int, typer.Option(min=0, help="A snapshot that is there already; 0 takes a new one.")] = 0,
     state: StateOption = STATE,
 ) -> None:
     """Take a snapshot of the candidates and train a student on it, now."""
@@ -40,7 +41,8 @@ def start(
             raise fail(f"--set {wrong[0]}: must be KEY=VALUE")
         overrides = dict(pair.split("=", 1) for pair in set_)
         text = config.read_text(encoding="utf-8") if config else ""
-        run = stub.StartRun(pb.StartRunRequest(task=task, overrides=overrides, config=text))
+        asked = pb.StartRunRequest(task=task, overrides=overrides, config=text, snapshot=snapshot)
+        run = stub.StartRun(asked)
         console.print(f"run {run.id} started; `tutelage run show {task}` tells how far it is", highlight=False)
 
 

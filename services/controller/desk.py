@@ -28,6 +28,8 @@ class Desk:
         self._new_id = new_id
         self._now = now
         self._numbering = asyncio.Lock()
+        self._given: dict[str, list[int]] = {}
+        """By task, numbers of snapshots that are being made for no run."""
         # A thread of its own: a rollback must not wait for those that load models or ask ClickHouse.
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="events")
         self.deciding = asyncio.Lock()
@@ -36,18 +38,29 @@ class Desk:
         """Set when there is something new for the runner to look at."""
 
     async def start(
-        self, task: Task, overrides: Mapping[str, Any], snapshots: list[int], versions: list[int]
+        self, task: Task, overrides: Mapping[str, Any], snapshots: list[int], versions: list[int], snapshot: int = 0
     ) -> events.Run:
-        """Record a new run. `snapshots` and `versions` are the numbers taken on disk."""
+        """Record a new run. `snapshots` and `versions` are the numbers taken on disk; `snapshot` 0 takes a new one."""
         async with self._numbering:
             runs = self._state.runs(task.name)
-            snapshot = next_number(snapshots + [run.snapshot for run in runs])
+            snapshot = snapshot or self._next_snapshot(task, snapshots)
             version = next_number(versions + [run.student_version for run in runs])
             run = begin(task, overrides, Numbers(self._new_id(), snapshot, version), self._now())
             await self._write(run)
         log.info("run started", run=run.id, task=run.task, student_version=version)
         self.changed.set()
         return run
+
+    async def number(self, task: Task, snapshots: list[int]) -> int:
+        """The number of a snapshot that no run takes; `snapshots` are those on disk."""
+        async with self._numbering:
+            taken = self._next_snapshot(task, snapshots)
+            self._given.setdefault(task.name, []).append(taken)
+        return taken
+
+    def _next_snapshot(self, task: Task, snapshots: list[int]) -> int:
+        runs = [run.snapshot for run in self._state.runs(task.name)]
+        return next_number([*snapshots, *runs, *self._given.get(task.name, [])])
 
     async def advance(self, run: events.Run, step: Step) -> events.Run:
         """Record that the run has come to `step`."""

@@ -6,15 +6,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from services.similarity import Neighbours, normalised, sketch
 from services.tasks import Task
+
+__all__ = ["GoldenWall", "Tally", "normalised"]
 
 COMMONEST: Final = 50
 """Tags and reasons are free texts; the manifest names the commonest."""
-
-
-def normalised(question: str) -> str:
-    """A question as it is compared: case and white space do not make it another one."""
-    return " ".join(question.casefold().split())
 
 
 @dataclass
@@ -23,12 +21,16 @@ class GoldenWall:
 
     questions: set[str] = field(default_factory=set)
     groups: set[str] = field(default_factory=set)
+    near: Neighbours | None = None
+    """Where near-duplicates are looked for."""
 
-    def add(self, question: str, group_key: str) -> None:
+    def add(self, question: str, group_key: str, truth: str) -> None:
         """Take a golden example's question, and its group if it has one, out of training."""
         self.questions.add(normalised(question))
         if group_key:
             self.groups.add(group_key)
+        if self.near is not None:
+            self.near.add("", sketch(question, truth))
 
     def objection(self, row: Mapping[str, Any], task: Task) -> str:
         """Why a candidate may be neither trained nor tuned on; '' if it may."""
@@ -40,6 +42,8 @@ class GoldenWall:
             return "the teacher may not be trained on, and no person corrected it"
         if not row["question"].strip() or not row["answer"].strip():
             return "it has no question or no answer"
+        if self.near is not None and any(True for _ in self.near.near(sketch(row["question"], row["answer"]))):
+            return "it is nearly the same as one in the golden set"
         return ""
 
 
@@ -52,15 +56,17 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter)
     reasons: Counter[str] = field(default_factory=Counter)
     teachers: Counter[str] = field(default_factory=Counter)
+    strata: Counter[str] = field(default_factory=Counter)
     removed: Counter[str] = field(default_factory=Counter)
     first_id: str = ""
     last_id: str = ""
     first_decided_at: datetime | None = None
     last_decided_at: datetime | None = None
 
-    def add(self, row: Mapping[str, Any]) -> None:
+    def add(self, row: Mapping[str, Any], stratum: str = "") -> None:
         """Count a candidate that stays."""
         self.rows += 1
+        self.strata[stratum] += 1
         self.corrected += bool(row["corrected"])
         self.kinds[row["kind"]] += 1
         self.reasons[row["reason"]] += 1
@@ -78,6 +84,7 @@ class Tally:
             "corrected": self.corrected,
             "kinds": dict(self.kinds.most_common(COMMONEST)),
             "reasons": dict(self.reasons.most_common(COMMONEST)),
+            "strata": dict(self.strata.most_common(COMMONEST)),
             "removed": dict(self.removed),
         }
 

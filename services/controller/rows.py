@@ -3,21 +3,25 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf import json_format
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.controller.guards import GoldenWall
+from services.similarity import Neighbours
 from services.tasks import Task, split, student_prompt
+
+GOLDEN_REMEMBERED: Final = 10_000_000
+"""All of them."""
 
 
 class GoldenTally:
     """What of the golden set can prove, and what the teacher's and the student's prompts cost on it."""
 
-    def __init__(self) -> None:
-        self.wall = GoldenWall()
+    def __init__(self, similarity: float) -> None:
+        self.wall = GoldenWall(near=Neighbours(similarity, GOLDEN_REMEMBERED))
         self.rows = 0
         self.without_teacher_answer = 0
         self.kinds: Counter[str] = Counter()
@@ -27,7 +31,7 @@ class GoldenTally:
     def rows_of(self, task: Task, page: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """A page's usable examples as rows of golden.parquet."""
         for example in page:
-            self.wall.add(example["input"], example["group_key"])
+            self.wall.add(example["input"], example["group_key"], example["truth"])
             if not example["answered"]:
                 self.without_teacher_answer += 1
                 continue

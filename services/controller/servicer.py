@@ -1,9 +1,8 @@
 """The service Control: what people ask of the controller and decide."""
 
 import asyncio
-import functools
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, TypeVar
+from collections.abc import Mapping
+from typing import Any, Final
 
 import grpc
 
@@ -12,71 +11,52 @@ from protos import control_pb2_grpc
 from protos import events_pb2 as events
 from services.controller import checks
 from services.controller.actions import Actions
+from services.controller.answering import answered
 from services.controller.checks import MAX_REASON_CHARACTERS, Rejected, invalid, known_task, required
 from services.controller.cycle import ENDED, lacking
 from services.controller.desk import Desk
 from services.controller.erasing import Asked, Erasing
 from services.controller.errors import Refused
+from services.controller.shelf_servicer import Shelf
 from services.controller.state import State
 from services.controller.verdict import judge, objection
-from services.errors import Overloaded
 from services.tasks import Task
 from training.contract import Report
 
 LATEST_RUNS: Final = 10
 MAX_WAITING_RUNS: Final = 20
 
-Answer = TypeVar("Answer")
-Method = Callable[["Control", Any, Any], Awaitable[Answer]]
 
-
-def _answered(method: Method[Answer]) -> Method[Answer]:
-    """Turns our exceptions into gRPC's status codes."""
-
-    @functools.wraps(method)
-    async def answer(self: "Control", request: Any, context: Any) -> Answer:
-        try:
-            return await method(self, request, context)
-        except Rejected as error:
-            code, text = error.code, str(error)
-        except Refused as error:
-            code, text = grpc.StatusCode.FAILED_PRECONDITION, str(error)
-        except Overloaded as error:
-            code, text = grpc.StatusCode.UNAVAILABLE, str(error)
-        await context.abort(code, text)
-        raise AssertionError("abort raises")
-
-    return answer
-
-
-class Control(control_pb2_grpc.ControlServicer):
+class Control(Shelf, control_pb2_grpc.ControlServicer):
     """Every method: INVALID_ARGUMENT names the field, NOT_FOUND what is not there, UNAVAILABLE who is away."""
 
     def __init__(self, tasks: Mapping[str, Task], state: State, actions: Actions, desk: Desk, erasing: Erasing) -> None:
-        self._tasks = tasks
+        super().__init__(tasks, actions, desk)
         self._state = state
-        self._actions = actions
-        self._desk = desk
         self._erasing = erasing
 
-    @_answered
+    @answered
     async def Status(self, request: control.StatusRequest, _context: Any) -> control.StatusReply:
         asked = [known_task(self._tasks, request.task)] if request.task else list(self._tasks.values())
         return control.StatusReply(tasks=[await self._status(task) for task in sorted(asked, key=lambda t: t.name)])
 
-    @_answered
+    @answered
     async def StartRun(self, request: control.StartRunRequest, _context: Any) -> events.Run:
         task = known_task(self._tasks, request.task)
         overrides = checks.config(request.config) | checks.overrides(dict(request.overrides))
         waiting = sum(run.state not in ENDED for run in self._state.runs(task.name))
         if waiting >= MAX_WAITING_RUNS:
             raise Rejected(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{waiting} runs of {task.name} wait; let some end")
-        if why := lacking(task, await asyncio.to_thread(self._actions.store.counts, task.name)):
+        if not request.snapshot and (
+            why := lacking(task, await asyncio.to_thread(self._actions.store.counts, task.name))
+        ):
             raise Refused(why)
         snapshots, versions = self._actions.snapshots(task.name), self._actions.versions(task.name)
-        return await self._desk.start(task, overrides, snapshots, versions)
+        if request.snapshot and request.snapshot not in snapshots:
+            raise Rejected(grpc.StatusCode.NOT_FOUND, f"snapshot: there is no {task.name}/{request.snapshot}")
+        return await self._desk.start(task, overrides, snapshots, versions, request.snapshot)
 
-    @_answered
+    @answered
     async def GetRun(self, request: control.GetRunRequest, _context: Any) -> events.Run:
         if request.id:
             run, lacks = self._state.run(request.id), f"id: there is no run {request.id[:64]!r}"
@@ -87,7 +67,7 @@ class Control(control_pb2_grpc.ControlServicer):
             raise Rejected(grpc.StatusCode.NOT_FOUND, lacks)
         return run
 
-    @_answered
+    @answered
     async def Promote(self, request: control.PromoteRequest, _context: Any) -> events.Promotion:
         task = known_task(self._tasks, request.task)
         decided_by = required("decided_by", request.decided_by)
@@ -100,7 +80,7 @@ class Control(control_pb2_grpc.ControlServicer):
         await asyncio.to_thread(self._actions.load, run, self._state.promotion(task.name))
         return await self._decide(policy, run, task.name, reason, decided_by)
 
-    @_answered
+    @answered
     async def Rollback(self, request: control.RollbackRequest, _context: Any) -> events.Promotion:
         """Waits for Kafka alone: neither ClickHouse nor Triton may stand in the way back."""
         task = known_task(self._tasks, request.task)
@@ -112,14 +92,14 @@ class Control(control_pb2_grpc.ControlServicer):
                 raise Refused(f"task {task.name} is served by the teacher alone already: nothing to take back")
             return await self._desk.roll_back(current, reason, decided_by)
 
-    @_answered
+    @answered
     async def AddGolden(self, request: control.AddGoldenRequest, _context: Any) -> control.AddGoldenReply:
         task = known_task(self._tasks, request.task)
         rows = checks.golden_rows(task, list(request.examples), self._actions.now())
         await asyncio.to_thread(self._actions.store.add_golden, rows)
         return control.AddGoldenReply(added=len(rows))
 
-    @_answered
+    @answered
     async def Erase(self, request: control.EraseRequest, _context: Any) -> control.ErasureReceipt:
         task = known_task(self._tasks, request.task).name if request.task else ""
         asked = Asked(required("group_key", request.group_key), task, required("decided_by", request.decided_by))

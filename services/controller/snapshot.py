@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +19,10 @@ import pyarrow.parquet as pq
 from services.controller.errors import Refused
 from services.controller.guards import GoldenWall, Tally
 from services.controller.preferences import CHOSEN_DIGEST, Preferences
-from services.controller.rows import GoldenTally, example_row, is_set_aside
+from services.controller.proof import proven
+from services.controller.rows import GoldenTally, is_set_aside
+from services.controller.splits import LINEAGE_COLUMNS, Splits
 from services.controller.store import Page, Store
-from services.erasures import digest
 from services.tasks import Task
 from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS, PREFERENCE_COLUMNS, Truth
 
@@ -31,12 +32,13 @@ FILTERS: Final = (
     "group_key not in the golden set",
     "corrected by a person, where the teacher may not be trained on",
     "question and answer not empty",
+    "not nearly the same as a golden example, as another row of its split, or (eval) as one in train",
 )
 MOST_OF_THE_TEACHERS: Final = 1_000
 """More narrow the interval little, and each costs the student's time."""
 DIGEST: Final = "group_digest"
-"""A column of train and eval that training does not read: whose row it is, should that customer be erased."""
-COLUMNS: Final = {**EXAMPLE_COLUMNS, DIGEST: "string"}
+"""The column of train and eval that says whose row it is, should that customer be erased."""
+COLUMNS: Final = {**EXAMPLE_COLUMNS, **LINEAGE_COLUMNS}
 PAIR_COLUMNS: Final = {**PREFERENCE_COLUMNS, DIGEST: "string", CHOSEN_DIGEST: "string"}
 READ_ONLY_FILE: Final = 0o444
 READ_ONLY_DIRECTORY: Final = 0o555
@@ -51,6 +53,8 @@ class Order:
     directory: Path
     at: datetime
     page_rows: int
+    source: Mapping[str, Any] = field(default_factory=lambda: {"kind": "candidates"})
+    """Where its rows come from, for the manifest."""
 
 
 def take(store: Store, order: Order) -> None:
@@ -74,17 +78,19 @@ def truth(directory: Path) -> Truth:
 
 
 def _fill(directory: Path, store: Store, order: Order) -> None:
-    golden = GoldenTally()
+    similarity = order.task.sampling.near_duplicate
+    golden = GoldenTally(similarity)
     whose: Truth = "people" if store.counts(order.task.name).golden else "teacher"
     pages = (golden.rows_of(order.task, page) for page in _proving(store, order, whose))
     _write(directory / "golden.parquet", GOLDEN_COLUMNS, pages)
-    tallies = {split: _write_split(directory, store, order, golden.wall, split) for split in ("train", "eval")}
+    tallies = _write_splits(directory, store, order, golden.wall)
     _check(golden, tallies)
     pairs = Preferences(order.task, golden.wall, DIGEST, store.secret())
     preferred = (pairs.rows_of(page) for page in store.preferences(order.task.name, order.page_rows))
     _write(directory / "preferences.parquet", PAIR_COLUMNS, preferred)
     manifest = {**_manifest(order, golden, tallies), "truth": whose, "sha256": hashes(directory)}
     manifest["counts"]["preferences"] = pairs.counts()
+    manifest["split_proof"] = proven(directory, similarity, store.secret())
     (directory / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
@@ -102,21 +108,14 @@ def _proving(store: Store, order: Order, whose: Truth) -> Iterator[Page]:
             return
 
 
-def _write_split(directory: Path, store: Store, order: Order, wall: GoldenWall, split: str) -> Tally:
-    tally, secret = Tally(), store.secret()
-
-    def rows(page: Page) -> Iterator[dict[str, Any]]:
-        for candidate in page:
-            if why := wall.objection(candidate, order.task):
-                tally.removed[why] += 1
-                continue
-            tally.add(candidate)
-            whose = digest(candidate["group_key"], secret) if candidate["group_key"] else ""
-            yield {**example_row(order.task, candidate), DIGEST: whose}
-
-    pages = (rows(page) for page in store.candidates(order.task.name, split, order.page_rows))
-    _write(directory / f"{split}.parquet", COLUMNS, pages)
-    return tally
+def _write_splits(directory: Path, store: Store, order: Order, wall: GoldenWall) -> Mapping[str, Tally]:
+    splits = Splits(order.task, wall, store.secret())
+    for page in store.candidates(order.task.name, "eval", order.page_rows):
+        splits.look_at_eval(page)
+    for split in ("train", "eval"):
+        rows = (splits.rows(split, page) for page in store.candidates(order.task.name, split, order.page_rows))
+        _write(directory / f"{split}.parquet", COLUMNS, rows)
+    return splits.tallies
 
 
 def _write(path: Path, columns: Mapping[str, str], pages: Iterator[Iterator[dict[str, Any]]]) -> None:
@@ -148,6 +147,9 @@ def _manifest(order: Order, golden: GoldenTally, tallies: Mapping[str, Tally]) -
         "task": order.task.name,
         "created_at": order.at.isoformat(),
         "counts": {**{split: tally.counts() for split, tally in tallies.items()}, "golden": golden.counts()},
+        "source": order.source,
+        "teacher": order.task.teacher.model_dump(mode="json", include={"model", "may_be_trained_on"}),
+        "strata": order.task.sampling.strata.model_dump(mode="json"),
         "filters": FILTERS,
         "lineage": {
             **{split: tally.lineage() for split, tally in tallies.items()},

@@ -112,7 +112,7 @@ def _count(left: _Left, rows: list[Mapping[str, Any]]) -> None:
 
 
 def _noted(manifest: Mapping[str, Any], left: Mapping[str, _Left], note: Note) -> dict[str, Any]:
-    """The manifest of what is left; its reasons and prompt lengths stay those of the whole."""
+    """The manifest of what is left; its reasons, strata and prompt lengths stay those of the whole."""
     counts = {split: dict(manifest["counts"][split]) for split in left}
     lineage = json.loads(json.dumps(manifest["lineage"]))
     for split, tally in left.items():

@@ -10,7 +10,7 @@ from protos import events_pb2 as events
 from services.controller import snapshot
 from services.controller.errors import Refused
 from services.controller.guards import normalised
-from services.controller.snapshot import DIGEST
+from services.controller.splits import LINEAGE_COLUMNS
 from services.erasures import digest
 from services.tasks import Task, split
 from tests.services.controller.world import NOON, SECRET, World, a_candidate, a_golden, a_task
@@ -45,6 +45,11 @@ def test_a_candidate_becomes_an_example_with_the_students_prompt(world: World) -
         "corrected": False,
         "teacher_answer": "yes",
         "group_digest": digest("group 0", SECRET),
+        "stratum": "yes",
+        "reason": "kept at rate 0.5",
+        "probability": 0.5,
+        "teacher_model": "big",
+        "decided_at": NOON.isoformat(),
     }
 
 
@@ -74,7 +79,7 @@ def test_files_have_the_columns_of_the_contract(world: World) -> None:
     directory = taken(world.filled())
     for name, columns in (("train", EXAMPLE_COLUMNS), ("eval", EXAMPLE_COLUMNS), ("golden", GOLDEN_COLUMNS)):
         schema = pq.read_schema(directory / f"{name}.parquet")
-        assert {field.name: str(field.type) for field in schema if field.name != DIGEST} == columns
+        assert {field.name: str(field.type) for field in schema if field.name not in LINEAGE_COLUMNS} == columns
 
 
 def test_pages_are_put_together_without_loss(world: World) -> None:

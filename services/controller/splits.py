@@ -1,0 +1,116 @@
+"""Which candidates become rows of train and eval, and what is noted beside each row.
+
+Three looks. Eval is looked at first, so that a train row which is nearly the same as one of eval takes that one out of
+eval: what is popular must be learnt, and eval has to hold what was not. What is too near to the golden set leaves both.
+In memory is a sketch of every eval row and of the last so many train rows; near-duplicates further apart than that are
+both kept, which is no leak.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from services.controller.guards import GoldenWall, Tally
+from services.controller.rows import example_row
+from services.erasures import digest
+from services.similarity import Neighbours, Sketch, normalised, sketch
+from services.tasks import Task, stratum
+
+Page = list[dict[str, Any]]
+TRAIN_REMEMBERED: Final = 200_000
+"""Some 450 MB."""
+EVAL_REMEMBERED: Final = 10_000_000
+"""All: the proof that the splits are apart needs them."""
+NEAR_TRAIN: Final = "it is nearly the same as one in train, or of a group in train"
+NEAR_ITSELF: Final = "it is nearly the same as another one of its split"
+LATE: Final = "it came while the snapshot was taken"
+LINEAGE_COLUMNS: Final = {
+    "group_digest": "string",  # whose row it is, should that customer be erased; '' where it has no group
+    "stratum": "string",
+    "reason": "string",  # why the sampler chose it
+    "probability": "double",  # with which it was chosen
+    "teacher_model": "string",
+    "decided_at": "string",  # ISO 8601, UTC
+}
+"""Columns of train and eval that training does not read: where each row comes from."""
+
+
+class Splits:
+    """The two splits of one snapshot, counted."""
+
+    def __init__(self, task: Task, wall: GoldenWall, secret: str) -> None:
+        """`secret` is the digests'."""
+        self.tallies = {"train": Tally(), "eval": Tally()}
+        self._task, self._wall, self._secret = task, wall, secret
+        similarity = task.sampling.near_duplicate
+        self._seen = {
+            "train": Neighbours(similarity, TRAIN_REMEMBERED),
+            "eval": Neighbours(similarity, EVAL_REMEMBERED),
+        }
+        self._held_out: dict[str, bool] = {}
+        """Eval rows by id: whether they are still apart from train."""
+        self._shared: dict[str, list[str]] = {}
+        """Ids of eval rows by their questions, as the same with another answer is no near-duplicate, and by their
+        groups, as the task's shares may have been others when an old candidate was put on its side."""
+
+    def look_at_eval(self, page: Page) -> None:
+        """The first look."""
+        for candidate in page:
+            seen = _sketch(candidate)
+            if not self._wall.objection(candidate, self._task) and not any(self._seen["eval"].near(seen)):
+                self._held_out[str(candidate["id"])] = True
+                self._seen["eval"].add(str(candidate["id"]), seen)
+                for mark in _marks(candidate):
+                    self._shared.setdefault(mark, []).append(str(candidate["id"]))
+
+    def rows(self, split: str, page: Page) -> Iterator[dict[str, Any]]:
+        """A page's rows of a split; all of train before the first of eval."""
+        tally = self.tallies[split]
+        for candidate in page:
+            if why := self._objection(split, candidate):
+                tally.removed[why] += 1
+                continue
+            sort = stratum(self._task, candidate["kind"], candidate["answer"])
+            tally.add(candidate, sort)
+            yield {**example_row(self._task, candidate), **lineage(candidate, sort, self._secret)}
+
+    def _objection(self, split: str, candidate: Mapping[str, Any]) -> str:
+        if why := self._wall.objection(candidate, self._task):
+            return why
+        return self._of_train(candidate) if split == "train" else self._of_eval(candidate)
+
+    def _of_train(self, candidate: Mapping[str, Any]) -> str:
+        seen = _sketch(candidate)
+        if not candidate["corrected"] and any(self._seen["train"].near(seen)):
+            return NEAR_ITSELF
+        self._seen["train"].add(str(candidate["id"]), seen)
+        same = [held_out for mark in _marks(candidate) for held_out in self._shared.get(mark, ())]
+        for held_out in (*self._seen["eval"].near(seen), *same):
+            self._held_out[held_out] = False
+        return ""
+
+    def _of_eval(self, candidate: Mapping[str, Any]) -> str:
+        apart = self._held_out.get(str(candidate["id"]))
+        if apart is None:
+            return NEAR_ITSELF if any(self._seen["eval"].near(_sketch(candidate))) else LATE
+        return "" if apart else NEAR_TRAIN
+
+
+def lineage(candidate: Mapping[str, Any], sort: str, secret: str) -> dict[str, Any]:
+    """What is noted beside a row, in LINEAGE_COLUMNS."""
+    return {
+        "group_digest": digest(candidate["group_key"], secret) if candidate["group_key"] else "",
+        "stratum": sort,
+        "reason": candidate["reason"],
+        "probability": candidate["probability"],
+        "teacher_model": candidate["teacher_model"],
+        "decided_at": candidate["decided_at"].isoformat(),
+    }
+
+
+def _sketch(candidate: Mapping[str, Any]) -> Sketch:
+    return sketch(candidate["question"], candidate["answer"])
+
+
+def _marks(candidate: Mapping[str, Any]) -> list[str]:
+    group = [f"group {candidate['group_key']}"] if candidate["group_key"] else []
+    return [f"question {normalised(candidate['question'])}", *group]

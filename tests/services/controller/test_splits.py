@@ -1,0 +1,146 @@
+"""What is nearly the same stands on one side, once; and the proof reads it from the files."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from services.controller import snapshot
+from services.controller.errors import Refused
+from services.controller.proof import proven
+from services.tasks import Task
+from tests.services.controller.test_snapshot import manifest, rows
+from tests.services.controller.world import NOON, World, a_candidate, a_golden, a_task
+
+LONG = (
+    "Would you say that the weather in the village by the lake was good on the {} day of the long summer,"
+    " when all of us had gone out to swim, and the sky above the mountains turned from white to a deep and even blue?"
+)
+
+
+def taken(world: World, task: Task | None = None) -> Path:
+    directory = world.directory / "snapshots" / "labels" / "1"
+    snapshot.take(world.store, snapshot.Order(task or a_task(), 1, directory, NOON, page_rows=3))
+    return directory
+
+
+def ids(directory: Path, split: str) -> list[int]:
+    return [int(row["id"]) for row in rows(directory, split)]
+
+
+def test_of_nearly_the_same_questions_with_one_answer_train_keeps_the_first(world: World) -> None:
+    world.filled().store.rows["train"] += [a_candidate(n, question=LONG.format(f"{n}th")) for n in (7, 8, 9)]
+    directory = taken(world)
+    assert ids(directory, "train") == [0, 1, 2, 3, 4, 7]
+    removed = manifest(directory)["counts"]["train"]["removed"]
+    assert removed == {"it is nearly the same as another one of its split": 2}
+
+
+def test_with_other_answers_or_where_a_person_answered_all_are_kept(world: World) -> None:
+    world.filled().store.rows["train"] += [
+        a_candidate(7, question=LONG.format("7th")),
+        a_candidate(8, question=LONG.format("8th"), answer="no"),
+        a_candidate(9, question=LONG.format("9th"), corrected=True),
+    ]
+    assert ids(taken(world), "train") == [0, 1, 2, 3, 4, 7, 8, 9]
+
+
+def test_a_task_may_keep_all_that_are_not_equal(world: World) -> None:
+    world.filled().store.rows["train"] += [a_candidate(n, question=LONG.format(f"{n}th")) for n in (7, 8)]
+    assert ids(taken(world, a_task(sampling={"near_duplicate": 1})), "train") == [0, 1, 2, 3, 4, 7, 8]
+
+
+def test_what_is_near_a_golden_example_is_in_no_split(world: World) -> None:
+    world.filled().store.rows["golden"].append(a_golden(9, input=LONG.format("9th"), truth="yes"))
+    world.store.rows["train"].append(a_candidate(7, question=LONG.format("7th")))
+    world.store.rows["eval"].append(a_candidate(1007, question=LONG.format("8th")))
+    directory = taken(world)
+    assert (ids(directory, "train"), ids(directory, "eval")) == ([0, 1, 2, 3, 4], [1000, 1001])
+    assert manifest(directory)["counts"]["eval"]["removed"] == {"it is nearly the same as one in the golden set": 1}
+
+
+@pytest.mark.parametrize("question", [LONG.format("8th"), LONG.format("7TH ")])
+def test_what_train_holds_is_not_held_out(world: World, question: str) -> None:
+    world.filled().store.rows["train"].append(a_candidate(7, question=LONG.format("7th")))
+    world.store.rows["eval"].append(a_candidate(1007, question=question))
+    directory = taken(world)
+    assert (ids(directory, "train")[-1], ids(directory, "eval")) == (7, [1000, 1001])
+
+
+def test_neither_is_the_same_question_with_another_answer_nor_another_one_of_a_group(world: World) -> None:
+    world.filled().store.rows["eval"] += [
+        a_candidate(1007, question="question 1?", answer="no"),
+        a_candidate(1008, group_key="group 1"),
+    ]
+    assert ids(taken(world), "eval") == [1000, 1001]
+
+
+def test_of_nearly_the_same_held_out_questions_one_is_kept(world: World) -> None:
+    world.filled().store.rows["eval"] += [a_candidate(1000 + n, question=LONG.format(f"{n}th")) for n in (7, 8)]
+    directory = taken(world)
+    assert ids(directory, "eval") == [1000, 1001, 1007]
+
+
+def test_what_comes_between_the_looks_waits_for_the_next_snapshot(world: World) -> None:
+    class Growing:
+        looks = 0
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(world.store, name)
+
+        def candidates(self, task: str, split: str, page_rows: int) -> Any:
+            self.looks += split == "eval"
+            late = [[a_candidate(1009)]] if split == "eval" and self.looks == 2 else []
+            return iter([*world.store.candidates(task, split, page_rows), *late])
+
+    directory = world.filled().directory / "snapshots" / "labels" / "1"
+    snapshot.take(Growing(), snapshot.Order(a_task(), 1, directory, NOON, page_rows=3))
+    assert ids(directory, "eval") == [1000, 1001]
+    assert manifest(directory)["counts"]["eval"]["removed"] == {"it came while the snapshot was taken": 1}
+
+
+def test_strata_are_counted(world: World) -> None:
+    world.filled().store.rows["train"].append(a_candidate(9, answer="no"))
+    assert manifest(taken(world))["counts"]["train"]["strata"] == {"yes": 5, "no": 1}
+
+
+def test_the_manifest_holds_the_proof_that_the_splits_are_apart(world: World) -> None:
+    told = manifest(taken(world.filled()))["split_proof"]
+    assert told["similarity"] == 0.9
+    assert told["found"] > 0.999
+    none = {"groups": 0, "questions": 0, "near_duplicates": 0}
+    assert told["shared"] == {"train and golden": none, "eval and golden": none, "train and eval": none}
+
+
+@pytest.mark.parametrize(
+    ("leak", "named"),
+    [
+        ({"question": "question 1000?", "completion": "no"}, "'questions': 1"),
+        ({"question": LONG.format("8th")}, "'near_duplicates': 1"),
+        ({"group_digest": "the same"}, "'groups': 1"),
+    ],
+)
+def test_a_leak_that_was_put_into_the_files_is_found(world: World, leak: dict[str, Any], named: str) -> None:
+    world.filled().store.rows["eval"] += [a_candidate(1007, question=LONG.format("7th"))]
+    directory = taken(world)
+    directory.chmod(0o755)
+    for split, change in (("eval", {"group_digest": "the same"}), ("train", leak)):
+        path = directory / f"{split}.parquet"
+        held = [
+            {**row, **(change if row["id"] == rows(directory, split)[0]["id"] else {})}
+            for row in rows(directory, split)
+        ]
+        schema = pq.read_schema(path)
+        path.unlink()
+        pq.write_table(pa.Table.from_pylist(held, schema=schema), path)
+    with pytest.raises(Refused, match=f"not apart.*train and eval.*{named}"):
+        proven(directory, 0.9)
+
+
+def test_the_manifest_names_the_teacher_with_its_licence(world: World) -> None:
+    told = json.loads((taken(world.filled()) / "manifest.json").read_text())
+    assert told["teacher"] == {"model": "big", "may_be_trained_on": True}
+    assert told["source"] == {"kind": "candidates"}
