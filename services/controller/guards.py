@@ -57,6 +57,7 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     teachers: Counter[str] = field(default_factory=Counter)
     strata: Counter[str] = field(default_factory=Counter)
+    redacted: Counter[str] = field(default_factory=Counter)
     removed: Counter[str] = field(default_factory=Counter)
     first_id: str = ""
     last_id: str = ""
@@ -85,6 +86,7 @@ class Tally:
             "kinds": dict(self.kinds.most_common(COMMONEST)),
             "reasons": dict(self.reasons.most_common(COMMONEST)),
             "strata": dict(self.strata.most_common(COMMONEST)),
+            "redacted": dict(self.redacted),
             "removed": dict(self.removed),
         }
 

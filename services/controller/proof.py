@@ -1,7 +1,8 @@
 """The proof that a snapshot's splits are apart: read again from what was written, by nothing but the files.
 
 No group key on two sides, no question on two sides (case and white space aside), and no near-duplicate: two nearly
-equal questions with the same answer. The last is as sure as the bands are, which the manifest tells.
+equal questions with the same answer. The last is as sure as the bands are, which the manifest tells. Where train and
+eval are redacted the golden set is compared as if it were, too.
 """
 
 from collections.abc import Iterator, Mapping
@@ -11,8 +12,9 @@ from typing import Any, Final
 import pyarrow.parquet as pq
 
 from services.controller.errors import Refused
+from services.controller.redaction import Redactor
 from services.erasures import digest
-from services.similarity import METHOD, Neighbours, found_share, normalised, sketch
+from services.similarity import SURE, Neighbours, normalised, sketch
 
 SMALL: Final = ("golden", "eval")
 """What is held in memory; train is read past it."""
@@ -50,22 +52,22 @@ class Side:
         return digest(row["group_key"], self._secret) if row.get("group_key") else ""
 
 
-def proven(directory: Path, similarity: float, secret: str) -> dict[str, Any]:
+def proven(directory: Path, similarity: float, redactor: Redactor, secret: str) -> dict[str, Any]:
     """The proof, for the manifest. Raises Refused where there is none."""
     golden, held_out = (Side(similarity, secret) for _ in SMALL)
     shared = {"train and golden": _none(), "eval and golden": _none(), "train and eval": _none()}
+    told = {"similarity": similarity, "method": SURE.told(), "found": round(SURE.found_share(similarity), 6)}
     for row in _rows(directory, "golden"):
-        golden.add(row)
+        golden.add({**row, **redactor.redacted({"question": row["question"], "truth": row["truth"]})})
     for row in _rows(directory, "eval"):
         _count(shared["eval and golden"], golden.shared(row))
         held_out.add(row)
     for row in _rows(directory, "train"):
         _count(shared["train and golden"], golden.shared(row))
         _count(shared["train and eval"], held_out.shared(row))
-    told = {"similarity": similarity, "method": METHOD, "found": round(found_share(similarity), 6), "shared": shared}
     if any(count for counts in shared.values() for count in counts.values()):
         raise Refused(f"the snapshot's splits are not apart: {shared}")
-    return told
+    return {**told, "shared": shared}
 
 
 def _none() -> dict[str, int]:

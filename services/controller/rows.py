@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.controller.guards import GoldenWall
+from services.controller.redaction import Redactor
 from services.similarity import Neighbours
 from services.tasks import Task, split, student_prompt
 
@@ -20,8 +21,9 @@ GOLDEN_REMEMBERED: Final = 10_000_000
 class GoldenTally:
     """What of the golden set can prove, and what the teacher's and the student's prompts cost on it."""
 
-    def __init__(self, similarity: float) -> None:
+    def __init__(self, similarity: float, redactor: Redactor) -> None:
         self.wall = GoldenWall(near=Neighbours(similarity, GOLDEN_REMEMBERED))
+        self._redactor = redactor
         self.rows = 0
         self.without_teacher_answer = 0
         self.kinds: Counter[str] = Counter()
@@ -31,7 +33,7 @@ class GoldenTally:
     def rows_of(self, task: Task, page: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """A page's usable examples as rows of golden.parquet."""
         for example in page:
-            self.wall.add(example["input"], example["group_key"], example["truth"])
+            self._wall_off(example)
             if not example["answered"]:
                 self.without_teacher_answer += 1
                 continue
@@ -49,6 +51,12 @@ class GoldenTally:
         teacher, student = self._teacher_tokens / rows, self._student_tokens / rows
         return {"teacher": round(teacher, 1), "student": round(student, 1), "saved": round(teacher - student, 1)}
 
+    def _wall_off(self, example: Mapping[str, Any]) -> None:
+        """As it is, and as it would stand among redacted rows."""
+        texts = {"input": example["input"], "truth": example["truth"]}
+        for told in {tuple(texts.values()), tuple(self._redactor.redacted(texts).values())}:
+            self.wall.add(told[0], example["group_key"], told[1])
+
     def _count(self, task: Task, row: Mapping[str, Any], example: Mapping[str, Any]) -> None:
         self.rows += 1
         self.kinds[row["kind"]] += 1
@@ -65,7 +73,7 @@ def example_row(task: Task, candidate: Mapping[str, Any]) -> dict[str, Any]:
         "completion": candidate["answer"],
         "question": candidate["question"],
         "kind": candidate["kind"],
-        "weight": 1.0 / candidate["probability"],
+        "weight": 1.0 / candidate["probability"] if task.sampling.weigh == "traffic" else 1.0,
         "corrected": bool(candidate["corrected"]),
         "teacher_answer": candidate["teacher_answer"],
     }

@@ -17,9 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from services.controller.errors import Refused
-from services.controller.guards import GoldenWall, Tally
+from services.controller.guards import Tally
 from services.controller.preferences import CHOSEN_DIGEST, Preferences
 from services.controller.proof import proven
+from services.controller.redaction import Redactor
 from services.controller.rows import GoldenTally, is_set_aside
 from services.controller.splits import LINEAGE_COLUMNS, Splits
 from services.controller.store import Page, Store
@@ -79,18 +80,19 @@ def truth(directory: Path) -> Truth:
 
 def _fill(directory: Path, store: Store, order: Order) -> None:
     similarity = order.task.sampling.near_duplicate
-    golden = GoldenTally(similarity)
+    redactor = Redactor(order.task.redaction)
+    golden = GoldenTally(similarity, redactor)
     whose: Truth = "people" if store.counts(order.task.name).golden else "teacher"
     pages = (golden.rows_of(order.task, page) for page in _proving(store, order, whose))
     _write(directory / "golden.parquet", GOLDEN_COLUMNS, pages)
-    tallies = _write_splits(directory, store, order, golden.wall)
+    tallies = _write_splits(directory, store, order, Splits(order.task, golden.wall, redactor, store.secret()))
     _check(golden, tallies)
     pairs = Preferences(order.task, golden.wall, DIGEST, store.secret())
     preferred = (pairs.rows_of(page) for page in store.preferences(order.task.name, order.page_rows))
     _write(directory / "preferences.parquet", PAIR_COLUMNS, preferred)
     manifest = {**_manifest(order, golden, tallies), "truth": whose, "sha256": hashes(directory)}
     manifest["counts"]["preferences"] = pairs.counts()
-    manifest["split_proof"] = proven(directory, similarity, store.secret())
+    manifest["split_proof"] = proven(directory, similarity, redactor, store.secret())
     (directory / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
 
 
@@ -108,8 +110,10 @@ def _proving(store: Store, order: Order, whose: Truth) -> Iterator[Page]:
             return
 
 
-def _write_splits(directory: Path, store: Store, order: Order, wall: GoldenWall) -> Mapping[str, Tally]:
-    splits = Splits(order.task, wall, store.secret())
+def _write_splits(directory: Path, store: Store, order: Order, splits: Splits) -> Mapping[str, Tally]:
+    if order.task.sampling.strata.per_snapshot:
+        for page in store.candidates(order.task.name, "train", order.page_rows):
+            splits.look_at_train(page)
     for page in store.candidates(order.task.name, "eval", order.page_rows):
         splits.look_at_eval(page)
     for split in ("train", "eval"):
@@ -149,7 +153,8 @@ def _manifest(order: Order, golden: GoldenTally, tallies: Mapping[str, Tally]) -
         "counts": {**{split: tally.counts() for split, tally in tallies.items()}, "golden": golden.counts()},
         "source": order.source,
         "teacher": order.task.teacher.model_dump(mode="json", include={"model", "may_be_trained_on"}),
-        "strata": order.task.sampling.strata.model_dump(mode="json"),
+        "sampling": order.task.sampling.model_dump(mode="json"),
+        "redaction": order.task.redaction.model_dump(mode="json"),
         "filters": FILTERS,
         "lineage": {
             **{split: tally.lineage() for split, tally in tallies.items()},

@@ -6,11 +6,14 @@ In memory is a sketch of every eval row and of the last so many train rows; near
 both kept, which is no leak.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from services.controller.guards import GoldenWall, Tally
-from services.controller.rows import example_row
+from services.controller.quotas import Quotas
+from services.controller.redaction import Redactor
+from services.controller.rows import example_row, prompt
 from services.erasures import digest
 from services.similarity import Neighbours, Sketch, normalised, sketch
 from services.tasks import Task, stratum
@@ -22,12 +25,14 @@ EVAL_REMEMBERED: Final = 10_000_000
 """All: the proof that the splits are apart needs them."""
 NEAR_TRAIN: Final = "it is nearly the same as one in train, or of a group in train"
 NEAR_ITSELF: Final = "it is nearly the same as another one of its split"
+ENOUGH: Final = "there are enough of its sort"
 LATE: Final = "it came while the snapshot was taken"
 LINEAGE_COLUMNS: Final = {
     "group_digest": "string",  # whose row it is, should that customer be erased; '' where it has no group
     "stratum": "string",
     "reason": "string",  # why the sampler chose it
-    "probability": "double",  # with which it was chosen
+    "probability": "double",  # with which it was chosen, and taken into this snapshot
+    "hard": "string",  # why it is a hard case, with commas between the reasons; '' if it is none
     "teacher_model": "string",
     "decided_at": "string",  # ISO 8601, UTC
 }
@@ -37,10 +42,12 @@ LINEAGE_COLUMNS: Final = {
 class Splits:
     """The two splits of one snapshot, counted."""
 
-    def __init__(self, task: Task, wall: GoldenWall, secret: str) -> None:
+    def __init__(self, task: Task, wall: GoldenWall, redactor: Redactor, secret: str) -> None:
         """`secret` is the digests'."""
         self.tallies = {"train": Tally(), "eval": Tally()}
         self._task, self._wall, self._secret = task, wall, secret
+        self._quotas = Quotas(task)
+        self._redactor = redactor
         similarity = task.sampling.near_duplicate
         self._seen = {
             "train": Neighbours(similarity, TRAIN_REMEMBERED),
@@ -52,9 +59,15 @@ class Splits:
         """Ids of eval rows by their questions, as the same with another answer is no near-duplicate, and by their
         groups, as the task's shares may have been others when an old candidate was put on its side."""
 
-    def look_at_eval(self, page: Page) -> None:
-        """The first look."""
+    def look_at_train(self, page: Page) -> None:
+        """The first look, for the quotas of the sorts; needed only where the task has some."""
         for candidate in page:
+            self._quotas.look(candidate)
+
+    def look_at_eval(self, page: Page) -> None:
+        """The first look at eval, before the first row of train."""
+        for raw in page:
+            candidate = self._clean(raw)
             seen = _sketch(candidate)
             if not self._wall.objection(candidate, self._task) and not any(self._seen["eval"].near(seen)):
                 self._held_out[str(candidate["id"])] = True
@@ -65,13 +78,24 @@ class Splits:
     def rows(self, split: str, page: Page) -> Iterator[dict[str, Any]]:
         """A page's rows of a split; all of train before the first of eval."""
         tally = self.tallies[split]
-        for candidate in page:
+        for raw in page:
+            found: Counter[str] = Counter()
+            candidate = self._clean(raw, found)
             if why := self._objection(split, candidate):
                 tally.removed[why] += 1
                 continue
             sort = stratum(self._task, candidate["kind"], candidate["answer"])
             tally.add(candidate, sort)
-            yield {**example_row(self._task, candidate), **lineage(candidate, sort, self._secret)}
+            tally.redacted.update(found)
+            share = self._quotas.probability(candidate) if split == "train" else 1.0
+            taken = {**candidate, "probability": candidate["probability"] * share}
+            row = {**example_row(self._task, taken), "prompt": taken["prompt"]}
+            yield {**row, **lineage(taken, sort, self._secret)}
+
+    def _clean(self, raw: Mapping[str, Any], counts: Counter[str] | None = None) -> dict[str, Any]:
+        """A candidate with its prompt, both without personal data."""
+        texts = {name: raw[name] for name in ("question", "answer", "teacher_answer")}
+        return {**raw, **self._redactor.redacted({**texts, "prompt": prompt(self._task, raw["request"])}, counts)}
 
     def _objection(self, split: str, candidate: Mapping[str, Any]) -> str:
         if why := self._wall.objection(candidate, self._task):
@@ -79,6 +103,8 @@ class Splits:
         return self._of_train(candidate) if split == "train" else self._of_eval(candidate)
 
     def _of_train(self, candidate: Mapping[str, Any]) -> str:
+        if not self._quotas.takes(candidate):
+            return ENOUGH
         seen = _sketch(candidate)
         if not candidate["corrected"] and any(self._seen["train"].near(seen)):
             return NEAR_ITSELF
@@ -102,6 +128,7 @@ def lineage(candidate: Mapping[str, Any], sort: str, secret: str) -> dict[str, A
         "stratum": sort,
         "reason": candidate["reason"],
         "probability": candidate["probability"],
+        "hard": ",".join(candidate.get("hard", ())),
         "teacher_model": candidate["teacher_model"],
         "decided_at": candidate["decided_at"].isoformat(),
     }

@@ -32,7 +32,7 @@ WHERE task = {task:String} AND NOT excluded AND split = 'train'
 """
 
 CANDIDATES: Final = """
-SELECT id, request, question, kind, group_key, answer, corrected, reason, probability,
+SELECT id, request, question, kind, group_key, answer, corrected, reason, probability, hard,
        teacher_answer, teacher_model, decided_at
 FROM candidates FINAL
 WHERE task = {task:String} AND split = {split:String} AND NOT excluded AND id > {after:UUID}

@@ -50,7 +50,7 @@ def build(settings: SamplerSettings, tasks: Mapping[str, Task], partitions: int)
     topic = app.topic(EXCHANGES.name, FEEDBACK.name, schema=Undecoded(key_type=bytes, value_type=bytes))
     table = BoundedTable.of(app, settings.sampler_remember_count, settings.sampler_remember_s, partitions)
     memory = Memory(table.data.data, settings.sampler_remember_count, settings.sampler_remember_s)
-    joiner = Joiner(tasks, memory)
+    joiner = Joiner(tasks, memory, settings.sampler_remember_sketches)
     producer = Producer(settings)
 
     async def sample(stream: Any) -> None:

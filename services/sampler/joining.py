@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -11,12 +11,15 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
 from services.errors import BadEvent
+from services.sampler.crowd import Remembered
+from services.sampler.hardness import note
 from services.sampler.memory import Kind, Memory
 from services.sampler.sampling import (
     BY_A_PERSON,
     KEPT,
     NOTHING,
     Decision,
+    Past,
     Said,
     Verdict,
     candidate,
@@ -25,6 +28,8 @@ from services.sampler.sampling import (
 )
 from services.tasks import Task, by_name
 
+MOST_SKETCHES: Final = 50_000
+
 
 class Joiner:
     """Takes events one by one and yields the candidates that follow. Raises BadEvent for what it can't use.
@@ -32,16 +37,19 @@ class Joiner:
     An exchange that it is given becomes its own: what no decision looks at is taken out.
     """
 
-    def __init__(self, tasks: Mapping[str, Task], memory: Memory) -> None:
+    def __init__(self, tasks: Mapping[str, Task], memory: Memory, most_sketches: int = MOST_SKETCHES) -> None:
         self._tasks = tasks
         self._memory = memory
+        self._crowd = Remembered(most_sketches)
 
     def take(
         self, message: events.Exchange | events.FeedbackRecord, partition: int, now_s: float
     ) -> Iterator[events.Candidate]:
         """The candidates that this event makes, changes or takes back; a later one replaces an earlier of its id."""
+        self._crowd.now_s = now_s
         if isinstance(message, events.Exchange):
             _required(message.id, "exchange", "id")
+            note(message)
             _slim(message)
             self._memory.put(Kind.EXCHANGE, message.id, message.SerializeToString(), partition, now_s)
             yield from self._judge(message, partition, now_s)
@@ -73,14 +81,17 @@ class Joiner:
     def _judge(self, exchange: events.Exchange, partition: int, now_s: float) -> Iterator[events.Candidate]:
         task, said = self._task(exchange), self._said(exchange.id)
         mark = fingerprint(task, exchange.request)
-        owner = (self._memory.get(Kind.QUESTION, mark) or b"").decode()
-        decision = decide(task, exchange, said, duplicate=owner not in {"", exchange.id})
+        owner, kept_at = _chosen(self._memory.get(Kind.QUESTION, mark))
+        past = Past(owner not in {"", exchange.id}, kept_at if owner == exchange.id else 0.0)
+        decision = decide(task, exchange, said, past, self._crowd)
         _counter(task.name, decision.verdict).inc()
         now = _moment(now_s)
         if decision.verdict in BY_A_PERSON and owner not in {"", exchange.id}:
             yield from self._displace(owner, exchange.id, now)
         if decision.verdict in KEPT and owner != exchange.id:
-            self._memory.put(Kind.QUESTION, mark, exchange.id.encode(), partition, now_s)
+            self._crowd.choose(task, exchange)
+            chosen = f"{exchange.id} {decision.probability!r}"
+            self._memory.put(Kind.QUESTION, mark, chosen.encode(), partition, now_s)
         if made := candidate(task, exchange, said, decision, now):
             yield made
 
@@ -91,7 +102,7 @@ class Joiner:
             return
         other, said = events.Exchange.FromString(known), self._said(owner)
         task = self._task(other)
-        if decide(task, other, said, duplicate=False).verdict is Verdict.CHOSEN:
+        if decide(task, other, said, Past(kept_at=1.0)).verdict is Verdict.CHOSEN:
             taken_back = Decision(Verdict.EXCLUDED, f"a person answered the same question in {by}")
             if made := candidate(task, other, said, taken_back, now):
                 yield made
@@ -101,6 +112,12 @@ class Joiner:
             return by_name(self._tasks, exchange.request.task)
         except KeyError as error:
             raise BadEvent(str(error.args[0])) from error
+
+
+def _chosen(known: bytes | None) -> tuple[str, float]:
+    """Which exchange was chosen for a question, and with which probability; what older versions wrote had none."""
+    owner, _, probability = (known or b"").decode().partition(" ")
+    return owner, float(probability or 1.0)
 
 
 def _required(value: str, what: str, name: str) -> None:

@@ -1,8 +1,8 @@
 """What the sampler remembers of the past, bounded by count and age: the oldest is forgotten first.
 
 Kinds of entry: `exchange` (id -> Exchange), `rating` and `correction` (exchange id -> FeedbackRecord, the latest of
-each) and `question` (fingerprint -> id of the exchange that was chosen for it). All live in one mapping of bytes,
-which Faust rebuilds from the changelog topic after a restart.
+each) and `question` (fingerprint -> id of the exchange that was chosen for it, and the probability of that). All live
+in one mapping of bytes, which Faust rebuilds from the changelog topic after a restart.
 """
 
 import struct

@@ -12,14 +12,15 @@ satisfy them (an implied value that does not stand in the input, say) reach the 
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final
+from typing import Final, Protocol
 
 import xxhash
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.tasks import Task, answer_text, fraction, question, split, student_prompt
+from services.sampler.hardness import reasons
+from services.tasks import Task, answer_text, fraction, question, split, stratum, student_prompt
 from services.topics import CUT_FROM, name
 from services.validators import JsonSchema, OneOf, Regex, refusal
 
@@ -62,6 +63,42 @@ NOTHING: Final = Said()
 
 
 @dataclass(frozen=True)
+class Past:
+    """What is known of the question from earlier exchanges.
+
+    `duplicate`: another exchange with its fingerprint has been chosen already. `kept_at`: this very one has, with that
+    probability, and stays chosen; 0 if not.
+    """
+
+    duplicate: bool = False
+    kept_at: float = 0.0
+
+
+class Crowd(Protocol):
+    """What others have asked so far, as far as it is remembered."""
+
+    def is_near_duplicate(self, task: Task, exchange: events.Exchange, answer: str) -> bool:
+        """Whether nearly the same question with the same answer has been chosen already."""
+
+    def limit(self, task: Task, stratum: str, priority: float) -> float:
+        """The priority below which an exchange of that sort is kept; its own is noted."""
+
+
+class Nobody:
+    """A crowd of none."""
+
+    def is_near_duplicate(self, task: Task, exchange: events.Exchange, answer: str) -> bool:  # noqa: ARG002
+        return False
+
+    def limit(self, task: Task, stratum: str, priority: float) -> float:  # noqa: ARG002
+        return 1.0
+
+
+FIRST: Final = Past()
+NOBODY: Final = Nobody()
+
+
+@dataclass(frozen=True)
 class Decision:
     """A verdict and its reason, for people."""
 
@@ -81,8 +118,8 @@ def side(task: Task, exchange: events.Exchange) -> events.Split:
     return split(task.sampling.split, exchange.request.group_key or exchange.id)
 
 
-def decide(task: Task, exchange: events.Exchange, said: Said, duplicate: bool) -> Decision:
-    """The verdict on an exchange. `duplicate`: another exchange with its fingerprint has been chosen already."""
+def decide(task: Task, exchange: events.Exchange, said: Said, past: Past = FIRST, crowd: Crowd = NOBODY) -> Decision:
+    """The verdict on an exchange."""
     if aside := _set_aside(task, exchange):
         return aside
     if said.correction:
@@ -93,7 +130,7 @@ def decide(task: Task, exchange: events.Exchange, said: Said, duplicate: bool) -
         return unfit
     if said.rating > 0:
         return Decision(Verdict.CONFIRMED, f"rated {said.rating:g}")
-    return _by_luck(task, exchange, duplicate)
+    return _by_luck(task, exchange, past, crowd)
 
 
 def _set_aside(task: Task, exchange: events.Exchange) -> Decision | None:
@@ -124,29 +161,67 @@ def _unfit(task: Task, exchange: events.Exchange) -> Decision | None:
     return None
 
 
-def _by_luck(task: Task, exchange: events.Exchange, duplicate: bool) -> Decision:
+def _by_luck(task: Task, exchange: events.Exchange, past: Past, crowd: Crowd) -> Decision:
     """The filters of answers that no person has judged, the cheapest first."""
-    if duplicate:
+    hard = tuple(reasons(exchange.request))
+    if past.kept_at:
+        return _kept(past.kept_at, hard)
+    if past.duplicate:
         return Decision(Verdict.DUPLICATE, "the same question has been chosen already")
-    if not _drawn(task, exchange.request):
+    return _by_priority(task, exchange, hard, crowd)
+
+
+def _by_priority(task: Task, exchange: events.Exchange, hard: tuple[str, ...], crowd: Crowd) -> Decision:
+    priority = _priority(task, exchange.request, hard)
+    if priority >= task.sampling.rate:
         return Decision(Verdict.LEFT_OUT, f"not among the {task.sampling.rate:g} that are kept")
     answer = answer_text(exchange.reply.message)
     if not answer.strip():
         return Decision(Verdict.INVALID, "the answer is empty")
     if why := refusal(task.validators, question(exchange.request), answer):
         return Decision(Verdict.INVALID, f"the teacher's answer fails the task's validators: {why}")
-    return _kept(task.sampling.rate)
+    if crowd.is_near_duplicate(task, exchange, answer):
+        return Decision(Verdict.DUPLICATE, "nearly the same question, with the same answer, has been chosen already")
+    return _in_reservoir(task, exchange, priority, crowd, hard)
 
 
-def _drawn(task: Task, request: inference.Request) -> bool:
-    """By the question, not the id: however often it is asked, it has one chance, and the probability is the rate."""
-    rate = task.sampling.rate
-    return rate >= 1 or fraction(fingerprint(task, request), salt="sample") < rate
+def _in_reservoir(
+    task: Task, exchange: events.Exchange, priority: float, crowd: Crowd, hard: tuple[str, ...]
+) -> Decision:
+    limit = 1.0
+    if task.sampling.strata.per_day:
+        sort = stratum_of(task, exchange)
+        limit = crowd.limit(task, sort, priority)
+        if priority >= limit:
+            return Decision(Verdict.LEFT_OUT, f"enough of its sort today: {sort}")
+    return _kept(min(1.0, min(task.sampling.rate, limit) * _weight(task, hard)), hard)
+
+
+def _priority(task: Task, request: inference.Request, hard: tuple[str, ...]) -> float:
+    """By the question, not the id: however often it is asked, it has one chance. Below the rate it is drawn, so a hard
+    case's is the smaller, and the probability to be drawn the rate times its weight."""
+    if task.sampling.rate >= 1 and not task.sampling.strata.per_day:
+        return 0.0
+    return fraction(fingerprint(task, request), salt="sample") / _weight(task, hard)
+
+
+def _weight(task: Task, hard: tuple[str, ...]) -> float:
+    return task.sampling.hard_weight if hard else 1.0
 
 
 @lru_cache(maxsize=1024)
-def _kept(rate: float) -> Decision:
-    return Decision(Verdict.CHOSEN, f"the teacher's answer, kept at rate {rate:g}", rate)
+def _kept(probability: float, hard: tuple[str, ...]) -> Decision:
+    why = f", a hard case: {', '.join(hard)}" if hard else ""
+    return Decision(Verdict.CHOSEN, f"the teacher's answer, kept at rate {probability:.3g}{why}", probability)
+
+
+def stratum_of(task: Task, exchange: events.Exchange) -> str:
+    """Which sort of example it is, by its own answer."""
+    return stratum(task, _kind(exchange.request), answer_text(exchange.reply.message))
+
+
+def _kind(request: inference.Request) -> str:
+    return str(request.metadata.get("kind", ""))
 
 
 def candidate(
@@ -156,16 +231,19 @@ def candidate(
     if decision.verdict not in EMITTED:
         return None
     own = answer_text(exchange.reply.message)
+    answer = said.correction if decision.verdict is Verdict.CORRECTED else own
     teacher, model = _teachers(exchange, own)
     return events.Candidate(
         id=exchange.id,
         task=task.name,
         split=side(task, exchange),
         request=exchange.request,
-        answer=said.correction if decision.verdict is Verdict.CORRECTED else own,
+        answer=answer,
         corrected=decision.verdict in BY_A_PERSON,
         reason=decision.reason,
         probability=decision.probability,
+        stratum=stratum(task, _kind(exchange.request), answer),
+        hard=reasons(exchange.request),
         excluded=decision.verdict is Verdict.EXCLUDED,
         teacher_answer=teacher,
         teacher_model=model,

@@ -26,3 +26,5 @@ class SamplerSettings(KafkaSettings, ServiceSettings):
     """Entries kept in memory: an exchange, its question, its rating and its correction are one each."""
     sampler_remember_s: float = Field(3 * 86_400, gt=0)
     """How late feedback may come and still find its exchange; also the changelog's retention."""
+    sampler_remember_sketches: int = Field(50_000, ge=1)
+    """Chosen questions of each task among which near-duplicates are looked for; about 1 KB each."""

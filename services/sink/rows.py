@@ -110,6 +110,8 @@ def _candidate() -> Columns:
         "corrected": "corrected",
         "reason": "reason",
         "probability": "probability",
+        "stratum": "stratum",
+        "hard": "hard",
         "excluded": "excluded",
         "teacher_answer": "teacher_answer",
         "teacher_model": "teacher_model",

@@ -48,6 +48,7 @@ def test_a_candidate_becomes_an_example_with_the_students_prompt(world: World) -
         "stratum": "yes",
         "reason": "kept at rate 0.5",
         "probability": 0.5,
+        "hard": "",
         "teacher_model": "big",
         "decided_at": NOON.isoformat(),
     }

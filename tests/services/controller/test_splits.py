@@ -11,7 +11,8 @@ import pytest
 from services.controller import snapshot
 from services.controller.errors import Refused
 from services.controller.proof import proven
-from services.tasks import Task
+from services.controller.redaction import Redactor
+from services.tasks import Redaction, Task
 from tests.services.controller.test_snapshot import manifest, rows
 from tests.services.controller.world import NOON, World, a_candidate, a_golden, a_task
 
@@ -137,10 +138,57 @@ def test_a_leak_that_was_put_into_the_files_is_found(world: World, leak: dict[st
         path.unlink()
         pq.write_table(pa.Table.from_pylist(held, schema=schema), path)
     with pytest.raises(Refused, match=f"not apart.*train and eval.*{named}"):
-        proven(directory, 0.9)
+        proven(directory, 0.9, Redactor(Redaction()))
 
 
 def test_the_manifest_names_the_teacher_with_its_licence(world: World) -> None:
     told = json.loads((taken(world.filled()) / "manifest.json").read_text())
     assert told["teacher"] == {"model": "big", "may_be_trained_on": True}
     assert told["source"] == {"kind": "candidates"}
+
+
+def many(answers: str, first: int = 0) -> list[dict[str, Any]]:
+    """Candidates of nobody's repetition; the answers are the letters' own."""
+    words = {"y": "yes", "n": "no"}
+    return [
+        a_candidate(n, question=f"{n * 7919} or {n}?", answer=words[letter], probability=1.0)
+        for n, letter in enumerate(answers, start=first)
+    ]
+
+
+def test_a_quota_keeps_the_frequent_sort_from_drowning_the_rare_one(world: World) -> None:
+    world.filled().store.rows["train"] = many("y" * 90 + "n" * 10)
+    directory = taken(world, a_task(sampling={"strata": {"per_snapshot": 20}}))
+    told = manifest(directory)["counts"]["train"]
+    assert told["strata"] == {"yes": 20, "no": 10}
+    assert told["removed"] == {"there are enough of its sort": 70}
+
+
+def test_the_rows_that_a_quota_takes_stand_for_those_that_it_leaves(world: World) -> None:
+    world.filled().store.rows["train"] = many("y" * 400 + "n" * 10)
+    found = rows(taken(world, a_task(sampling={"strata": {"per_snapshot": 100}})), "train")
+    weights = {sort: sum(row["weight"] for row in found if row["stratum"] == sort) for sort in ("yes", "no")}
+    assert weights["no"] == 10
+    assert weights["yes"] == pytest.approx(400, rel=0.2)
+    alike = taken_again(world, a_task(sampling={"strata": {"per_snapshot": 100}, "weigh": "alike"}))
+    assert {row["weight"] for row in rows(alike, "train")} == {1.0}
+
+
+def taken_again(world: World, task: Task) -> Path:
+    directory = world.directory / "snapshots" / "labels" / "2"
+    snapshot.take(world.store, snapshot.Order(task, 2, directory, NOON, page_rows=3))
+    return directory
+
+
+def test_what_people_answered_is_within_no_quota(world: World) -> None:
+    world.filled().store.rows["train"] = [row | {"corrected": True} for row in many("y" * 30)]
+    assert len(ids(taken(world, a_task(sampling={"strata": {"per_snapshot": 5}})), "train")) == 30
+
+
+def test_hard_cases_are_taken_more_often_and_count_less_for_it(world: World) -> None:
+    world.filled().store.rows["train"] = many("y" * 200) + [row | {"hard": ["unsure"]} for row in many("y" * 200, 500)]
+    found = rows(taken(world, a_task(sampling={"hard_weight": 4, "strata": {"per_snapshot": 100}})), "train")
+    hard = [row for row in found if row["hard"] == "unsure"]
+    assert len(hard) > 2.5 * (len(found) - len(hard))
+    assert sum(row["weight"] for row in found) == pytest.approx(400, rel=0.35)
+    assert {round(row["weight"], 6) for row in hard} == {round(found[0]["weight"] / 4, 6)} or hard[0] is found[0]

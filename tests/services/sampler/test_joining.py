@@ -9,14 +9,20 @@ from protos import inference_pb2 as inference
 from services.errors import BadEvent
 from services.sampler.joining import Joiner
 from services.sampler.memory import Kind, Memory
+from services.sampler.sampling import fingerprint
+from services.tasks import Task
 from tests.services.sampler.makers import PROVES, a_task, an_exchange, feedback
 
 LATER_CORRECTION = '{"street": "Main"}'
 
 
 def a_joiner(max_count: int = 1000) -> tuple[Joiner, Memory]:
+    return a_joiner_of(a_task(), max_count)
+
+
+def a_joiner_of(task: Task, max_count: int = 1000) -> tuple[Joiner, Memory]:
     memory = Memory({}, max_count, max_age_s=100.0)
-    return Joiner({"address": a_task()}, memory), memory
+    return Joiner({"address": task}, memory), memory
 
 
 def folded(*messages: events.Exchange | events.FeedbackRecord) -> dict[str, events.Candidate]:
@@ -116,3 +122,61 @@ def test_what_can_not_be_used_is_a_bad_event(message, reason):
     with pytest.raises(BadEvent) as refused:
         list(joiner.take(message, 0, 0.0))
     assert refused.value.reason == reason
+
+
+LONG = (
+    "The parcel is for the people at number {} of the road that runs along the river, behind the second bridge as you"
+    " come from the station, in the town that they call Main St, and nobody knows who had that idea a hundred years ago"
+)
+
+
+def chosen(*messages: events.Exchange | events.FeedbackRecord, in_stream: bool = True) -> list[str]:
+    joiner, _ = a_joiner_of(a_task(sampling={"near_duplicates_in_stream": in_stream}))
+    return list({made.id: made for message in messages for made in joiner.take(message, 0, 1.0)})
+
+
+def test_nearly_the_same_question_with_the_same_answer_is_chosen_once_where_the_task_wants_it():
+    asked = [an_exchange(f"e{n}", LONG.format(n)) for n in (7, 8, 9)]
+    assert chosen(*asked) == ["e7"]
+    assert chosen(*asked, in_stream=False) == ["e7", "e8", "e9"]
+
+
+def test_with_another_answer_or_a_persons_word_it_is_chosen_again():
+    other = an_exchange("e8", LONG.format(8), '{"street": "Main St", "city": "town"}')
+    assert chosen(an_exchange("e7", LONG.format(7)), other) == ["e7", "e8"]
+    judged = [an_exchange("e9", LONG.format(9)), feedback("e9", rating=1.0)]
+    assert chosen(an_exchange("e7", LONG.format(7)), *judged) == ["e7", "e9"]
+
+
+def test_of_each_sort_so_many_are_kept_a_day():
+    joiner, _ = a_joiner_of(a_task(sampling={"strata": {"per_day": 20}}))
+    often = [an_exchange(f"a{n}", f"{n * 7919} Main St") for n in range(500)]
+    rarely = [an_exchange(f"b{n}", f"{n * 104729} Main St", f'{{"number": "{n * 104729}"}}') for n in range(10)]
+    made = [one for exchange in (*often, *rarely) for one in joiner.take(exchange, 0, 1.0)]
+    sorts = [one.stratum for one in made]
+    assert sorts.count("number") == 10
+    assert 20 < sorts.count("street") < 150
+    assert sum(1 / one.probability for one in made if one.stratum == "street") == pytest.approx(500, rel=0.4)
+
+
+def test_what_was_kept_stays_kept_with_its_probability_whatever_comes_after():
+    joiner, _ = a_joiner_of(a_task(sampling={"strata": {"per_day": 5}}))
+    made = {}
+    for number in range(200):
+        for one in joiner.take(an_exchange(f"a{number}", f"{number * 7919} Main St"), 0, 1.0):
+            made[one.id] = one
+    rarest = min(made.values(), key=lambda one: one.probability)
+    assert rarest.probability < 0.2
+    for one in (rarest, made["a0"]):
+        [again] = joiner.take(feedback(one.id, rating=0.0), 0, 2.0)
+        assert (again.probability, again.reason) == (one.probability, one.reason)
+
+
+def test_what_older_versions_remembered_of_a_question_is_understood():
+    joiner, memory = a_joiner()
+    [made] = joiner.take(an_exchange(), 0, 1.0)
+    mark = fingerprint(a_task(), an_exchange().request)
+    memory.put(Kind.QUESTION, mark, b"e1", 0, 2.0)
+    [again] = joiner.take(an_exchange(), 0, 3.0)
+    assert (again.id, again.probability) == (made.id, 1.0)
+    assert list(joiner.take(an_exchange("e2"), 0, 4.0)) == []

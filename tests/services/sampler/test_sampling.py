@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.sampler.sampling import KEPT, NOTHING, Said, Verdict, candidate, decide, fingerprint, side
+from services.sampler.sampling import KEPT, NOTHING, Past, Said, Verdict, candidate, decide, fingerprint, side
 from services.topics import CUT_FROM
 from tests.services.sampler.makers import PROVES, a_task, an_exchange
 
@@ -18,7 +18,7 @@ MOMENT = Timestamp(seconds=int(NOW.timestamp()))
 
 
 def verdict(exchange: events.Exchange, said: Said = NOTHING, *, duplicate: bool = False, **task: object) -> Verdict:
-    return decide(a_task(**task), exchange, said, duplicate).verdict
+    return decide(a_task(**task), exchange, said, Past(duplicate)).verdict
 
 
 def test_a_whole_answer_of_the_teacher_is_chosen():
@@ -59,7 +59,7 @@ def test_a_teacher_that_forbids_training_is_obeyed_unless_a_person_wrote_the_ans
 
 
 def test_an_answer_that_the_validators_refuse_is_a_wrong_label():
-    decision = decide(a_task(), an_exchange(answer='{"street": "Elm St"}'), NOTHING, duplicate=False)
+    decision = decide(a_task(), an_exchange(answer='{"street": "Elm St"}'), NOTHING)
     assert decision.verdict is Verdict.INVALID
     assert "grounded" in decision.reason
 
@@ -70,7 +70,7 @@ def test_a_person_may_know_better_than_the_validators_of_content():
 
 
 def test_a_correction_that_is_no_answer_at_all_excludes():
-    decision = decide(a_task(), an_exchange(), Said(correction="that's wrong!"), duplicate=False)
+    decision = decide(a_task(), an_exchange(), Said(correction="that's wrong!"))
     assert decision.verdict is Verdict.EXCLUDED
     assert "json_schema" in decision.reason
 
@@ -200,4 +200,4 @@ def test_what_was_cut_to_fit_kafka_is_not_learnt_from_whoever_corrects_it() -> N
     exchange.request.metadata[CUT_FROM] = "5000000"
     assert verdict(exchange) is Verdict.CUT
     assert verdict(exchange, Said(correction='{"street": "Main"}')) is Verdict.CUT
-    assert candidate(a_task(), exchange, NOTHING, decide(a_task(), exchange, NOTHING, duplicate=False), MOMENT) is None
+    assert candidate(a_task(), exchange, NOTHING, decide(a_task(), exchange, NOTHING), MOMENT) is None

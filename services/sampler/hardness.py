@@ -1,0 +1,52 @@
+"""Which exchanges are hard cases: those in which a student was asked, and the teacher after it or beside it; pure.
+
+What is found is noted in the request's metadata, as the student's attempts, by far the larger part, are not remembered.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Final
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services.tasks import answer_text
+
+HARD: Final = "tutelage.hard"
+"""The key of the metadata; the reasons with commas between them."""
+UNSURE: Final = "confidence"
+"""The kind, as the gateway writes it, of a refusal because the student was not sure enough."""
+
+
+def note(exchange: events.Exchange) -> None:
+    """Write down why it is a hard case, if it is one. Of others the key is taken out: it is not a caller's to set."""
+    found: tuple[str, ...] = ()
+    if exchange.reply.answered_by == inference.BACKEND_TEACHER and len(exchange.attempts) > 1:
+        found = tuple(dict.fromkeys(_reasons(exchange)))
+    if found:
+        exchange.request.metadata[HARD] = ",".join(found)
+    elif HARD in exchange.request.metadata:
+        del exchange.request.metadata[HARD]
+
+
+def reasons(request: inference.Request) -> list[str]:
+    """What was noted."""
+    return request.metadata[HARD].split(",") if HARD in request.metadata else []
+
+
+def _reasons(exchange: events.Exchange) -> Iterator[str]:
+    for attempt in exchange.attempts:
+        said = answer_text(attempt.message)
+        if attempt.backend != inference.BACKEND_STUDENT or not said:
+            continue
+        if attempt.refusal:
+            yield "unsure" if attempt.refusal.startswith(UNSURE) else "refused"
+        if _value(said) != _value(answer_text(exchange.reply.message)):
+            yield "disagreed"
+
+
+def _value(answer: str) -> object:
+    """What an answer means: JSON by its value, a text without outer space."""
+    try:
+        return json.loads(answer)
+    except (ValueError, RecursionError):
+        return answer.strip()
