@@ -246,6 +246,15 @@ def answer_text(message: inference.Message) -> str:
     return json.dumps({"tool_calls": calls}, ensure_ascii=False, separators=(",", ":"))
 
 
+def meaning(answer: str) -> object:
+    """What an answer is compared by: JSON by its value, another text without outer space."""
+    try:
+        value: object = json.loads(answer)
+    except (ValueError, RecursionError):
+        return answer.strip()
+    return value
+
+
 def split(shares: SplitShares, group_key: str) -> events.Split:
     """Which side of the wall a group stands on. The same for ever: a stable hash, before any selection."""
     place = fraction(group_key, salt="split")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from services.controller.noise import Judged
 from services.similarity import Neighbours, normalised, sketch
 from services.tasks import Task
 
@@ -57,6 +58,7 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
     teachers: Counter[str] = field(default_factory=Counter)
     strata: Counter[str] = field(default_factory=Counter)
+    judged: Judged = field(default_factory=Judged)
     redacted: Counter[str] = field(default_factory=Counter)
     removed: Counter[str] = field(default_factory=Counter)
     first_id: str = ""
@@ -68,6 +70,8 @@ class Tally:
         """Count a candidate that stays."""
         self.rows += 1
         self.strata[stratum] += 1
+        if row["corrected"] and row["teacher_answer"]:
+            self.judged.add(row["teacher_answer"], row["answer"])
         self.corrected += bool(row["corrected"])
         self.kinds[row["kind"]] += 1
         self.reasons[row["reason"]] += 1

@@ -10,6 +10,7 @@ from google.protobuf import json_format
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.controller.guards import GoldenWall
+from services.controller.noise import Judged
 from services.controller.redaction import Redactor
 from services.similarity import Neighbours
 from services.tasks import Task, split, student_prompt
@@ -24,6 +25,7 @@ class GoldenTally:
     def __init__(self, similarity: float, redactor: Redactor) -> None:
         self.wall = GoldenWall(near=Neighbours(similarity, GOLDEN_REMEMBERED))
         self._redactor = redactor
+        self.judged = Judged()
         self.rows = 0
         self.without_teacher_answer = 0
         self.kinds: Counter[str] = Counter()
@@ -60,6 +62,7 @@ class GoldenTally:
     def _count(self, task: Task, row: Mapping[str, Any], example: Mapping[str, Any]) -> None:
         self.rows += 1
         self.kinds[row["kind"]] += 1
+        self.judged.add(row["teacher_answer"], row["truth"])
         self._teacher_tokens += row["teacher_prompt_tokens"]
         whole = max(1, _sent_characters(task, _request(example["teacher"][5])))
         self._student_tokens += row["teacher_prompt_tokens"] * min(1.0, len(row["prompt"]) / whole)

@@ -15,7 +15,17 @@ SPLITS: Final = ("train", "eval", "golden")
 COMPARED: Final = ("prompt", "completion", "truth", "corrected", "weight", "kind", "teacher_answer")
 """Columns that make two rows of one id alike."""
 SHOWN_CHANGES: Final = 5
-TOLD: Final = ("task", "source", "teacher", "sampling", "redaction", "filters", "truth", "mean_prompt_tokens")
+TOLD: Final = (
+    "task",
+    "source",
+    "teacher",
+    "sampling",
+    "redaction",
+    "filters",
+    "teacher_error",
+    "truth",
+    "mean_prompt_tokens",
+)
 """What of two manifests is compared by value."""
 
 

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from services.controller.errors import Refused
 from services.controller.guards import Tally
+from services.controller.noise import Judged, estimate
 from services.controller.preferences import CHOSEN_DIGEST, Preferences
 from services.controller.proof import proven
 from services.controller.redaction import Redactor
@@ -92,6 +93,8 @@ def _fill(directory: Path, store: Store, order: Order) -> None:
     _write(directory / "preferences.parquet", PAIR_COLUMNS, preferred)
     manifest = {**_manifest(order, golden, tallies), "truth": whose, "sha256": hashes(directory)}
     manifest["counts"]["preferences"] = pairs.counts()
+    of_people = golden.judged if whose == "people" else Judged()
+    manifest["teacher_error"] = estimate(of_people, [tally.judged for tally in tallies.values()])
     manifest["split_proof"] = proven(directory, similarity, redactor, store.secret())
     (directory / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
 

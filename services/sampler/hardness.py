@@ -3,13 +3,12 @@
 What is found is noted in the request's metadata, as the student's attempts, by far the larger part, are not remembered.
 """
 
-import json
 from collections.abc import Iterator
 from typing import Final
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.tasks import answer_text
+from services.tasks import answer_text, meaning
 
 HARD: Final = "tutelage.hard"
 """The key of the metadata; the reasons with commas between them."""
@@ -40,13 +39,5 @@ def _reasons(exchange: events.Exchange) -> Iterator[str]:
             continue
         if attempt.refusal:
             yield "unsure" if attempt.refusal.startswith(UNSURE) else "refused"
-        if _value(said) != _value(answer_text(exchange.reply.message)):
+        if meaning(said) != meaning(answer_text(exchange.reply.message)):
             yield "disagreed"
-
-
-def _value(answer: str) -> object:
-    """What an answer means: JSON by its value, a text without outer space."""
-    try:
-        return json.loads(answer)
-    except (ValueError, RecursionError):
-        return answer.strip()

@@ -151,7 +151,7 @@ def test_with_another_answer_or_a_persons_word_it_is_chosen_again():
 def test_of_each_sort_so_many_are_kept_a_day():
     joiner, _ = a_joiner_of(a_task(sampling={"strata": {"per_day": 20}}))
     often = [an_exchange(f"a{n}", f"{n * 7919} Main St") for n in range(500)]
-    rarely = [an_exchange(f"b{n}", f"{n * 104729} Main St", f'{{"number": "{n * 104729}"}}') for n in range(10)]
+    rarely = [an_exchange(f"b{n}", f"{n * 104729} Main St", f'{{"number": "{n * 104729}"}}') for n in range(1, 11)]
     made = [one for exchange in (*often, *rarely) for one in joiner.take(exchange, 0, 1.0)]
     sorts = [one.stratum for one in made]
     assert sorts.count("number") == 10
