@@ -120,7 +120,7 @@ async def test_a_student_that_learnt_from_the_customer_is_named_marked_and_not_u
     directory = world.directory / "snapshots" / "labels" / "1"
     receipt = await world.erasing.erase(ACME)
     [student] = receipt.students
-    assert (student.student_version, student.run_id, student.train_rows, student.serving) == (1, run.id, 3, True)
+    assert (student.student_version, student.run_id, student.train_rows, student.serving) == (1, run.id, 2, True)
     assert len(ids(directory, "train")) == 7
     assert not receipt.snapshots[0].rewritten
     assert list(world.state.known_run(run.id).erasures) == [receipt.id]

@@ -121,7 +121,7 @@ def test_without_a_group_the_id_decides_the_side():
 
 def test_the_share_that_is_kept_is_the_rate_and_the_probability_says_so():
     task = a_task(sampling={"rate": 0.3}, validators=[])
-    decisions = [decide(task, an_exchange(f"e{n}", f"{n} Main St"), NOTHING, False) for n in range(4000)]
+    decisions = [decide(task, an_exchange(f"e{n}", f"{n} Main St"), NOTHING) for n in range(4000)]
     kept = [decision for decision in decisions if decision.verdict is Verdict.CHOSEN]
     assert {decision.verdict for decision in decisions} == {Verdict.CHOSEN, Verdict.LEFT_OUT}
     assert 0.27 < len(kept) / len(decisions) < 0.33
@@ -155,7 +155,7 @@ def test_a_transcript_task_compares_the_whole_transcript():
 
 
 def make(exchange: events.Exchange, said: Said = NOTHING) -> events.Candidate | None:
-    return candidate(a_task(), exchange, said, decide(a_task(), exchange, said, False), MOMENT)
+    return candidate(a_task(), exchange, said, decide(a_task(), exchange, said), MOMENT)
 
 
 def test_a_candidate_carries_the_request_the_answer_and_the_teacher():
