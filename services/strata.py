@@ -30,7 +30,7 @@ def _keys(answer: str) -> str:
     """The keys of an object in the order of the alphabet; another value by its type."""
     try:
         value = json.loads(answer)
-    except ValueError:
+    except (ValueError, RecursionError):
         return UNREADABLE
     return "+".join(sorted(value)) if isinstance(value, dict) else type(value).__name__
 

@@ -86,9 +86,10 @@ def _fill(directory: Path, store: Store, order: Order) -> None:
     whose: Truth = "people" if store.counts(order.task.name).golden else "teacher"
     pages = (golden.rows_of(order.task, page) for page in _proving(store, order, whose))
     _write(directory / "golden.parquet", GOLDEN_COLUMNS, pages)
-    tallies = _write_splits(directory, store, order, Splits(order.task, golden.wall, redactor, store.secret()))
+    splits = Splits(order.task, golden.wall, redactor, store.secret())
+    tallies = _write_splits(directory, store, order, splits)
     _check(golden, tallies)
-    pairs = Preferences(order.task, golden.wall, DIGEST, store.secret())
+    pairs = Preferences(order.task, splits, DIGEST, store.secret())
     preferred = (pairs.rows_of(page) for page in store.preferences(order.task.name, order.page_rows))
     _write(directory / "preferences.parquet", PAIR_COLUMNS, preferred)
     manifest = {**_manifest(order, golden, tallies), "truth": whose, "sha256": hashes(directory)}

@@ -24,6 +24,7 @@ TRAIN_REMEMBERED: Final = 200_000
 EVAL_REMEMBERED: Final = 10_000_000
 """All: the proof that the splits are apart needs them."""
 NEAR_TRAIN: Final = "it is nearly the same as one in train, or of a group in train"
+NEAR_EVAL: Final = "it is nearly the same as one in eval, or of a group in eval"
 NEAR_ITSELF: Final = "it is nearly the same as another one of its split"
 ENOUGH: Final = "there are enough of its sort"
 LATE: Final = "it came while the snapshot was taken"
@@ -92,10 +93,27 @@ class Splits:
             row = {**example_row(self._task, taken), "prompt": taken["prompt"]}
             yield {**row, **lineage(taken, sort, self._secret)}
 
+    def redacted(self, texts: Mapping[str, str], counts: Counter[str] | None = None) -> dict[str, str]:
+        """Texts without personal data, with the stand-ins of this snapshot."""
+        return self._redactor.redacted(texts, counts)
+
+    def objection_to_pair(self, row: Mapping[str, Any]) -> str:
+        """Why a redacted pair with the fields of a candidate may not be learnt, once both splits are written."""
+        if why := self._wall.objection(row, self._task):
+            return why
+        if row["split"] == "eval":
+            return NEAR_TRAIN if any(self._seen["train"].near(_sketch(row))) else ""
+        return NEAR_EVAL if any(self._held_out[one] for one in self._of_eval_like(row)) else ""
+
+    def _of_eval_like(self, row: Mapping[str, Any]) -> list[str]:
+        """Ids of the eval rows that are nearly the same, or of its groups, or of its question."""
+        same = [one for mark in _marks(row) for one in self._shared.get(mark, ())]
+        return [*self._seen["eval"].near(_sketch(row)), *same]
+
     def _clean(self, raw: Mapping[str, Any], counts: Counter[str] | None = None) -> dict[str, Any]:
         """A candidate with its prompt, both without personal data."""
         texts = {name: raw[name] for name in ("question", "answer", "teacher_answer")}
-        return {**raw, **self._redactor.redacted({**texts, "prompt": prompt(self._task, raw["request"])}, counts)}
+        return {**raw, **self.redacted({**texts, "prompt": prompt(self._task, raw["request"])}, counts)}
 
     def _objection(self, split: str, candidate: Mapping[str, Any]) -> str:
         if why := self._wall.objection(candidate, self._task):
@@ -109,8 +127,7 @@ class Splits:
         if not candidate["corrected"] and any(self._seen["train"].near(seen)):
             return NEAR_ITSELF
         self._seen["train"].add(str(candidate["id"]), seen)
-        same = [held_out for mark in _marks(candidate) for held_out in self._shared.get(mark, ())]
-        for held_out in (*self._seen["eval"].near(seen), *same):
+        for held_out in self._of_eval_like(candidate):
             self._held_out[held_out] = False
         return ""
 
@@ -139,5 +156,5 @@ def _sketch(candidate: Mapping[str, Any]) -> Sketch:
 
 
 def _marks(candidate: Mapping[str, Any]) -> list[str]:
-    group = [f"group {candidate['group_key']}"] if candidate["group_key"] else []
-    return [f"question {normalised(candidate['question'])}", *group]
+    groups = {candidate["group_key"], candidate.get("liked_group_key", "")} - {""}
+    return [f"question {normalised(candidate['question'])}", *(f"group {group}" for group in groups)]

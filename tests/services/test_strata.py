@@ -31,3 +31,7 @@ def test_or_by_the_requests_tag_or_not_at_all() -> None:
 def test_a_name_has_a_bound_whatever_the_answer(answer: str) -> None:
     for answers in ("label", "json", "text"):
         assert len(stratum("answer", answers, "", answer)) <= LONGEST_NAME  # type: ignore[arg-type]
+
+
+def test_an_answer_nested_beyond_all_reason_is_not_read() -> None:
+    assert stratum("answer", "json", "", "[" * 100_000) == "not JSON"

@@ -10,7 +10,7 @@ import pytest
 
 from protos import control_pb2 as control
 from protos import events_pb2 as events
-from services.controller import snapshot
+from services.controller import snapshot, splits
 from services.controller.erasing import Asked
 from services.controller.errors import Refused
 from services.controller.snapshot import DIGEST, Order
@@ -100,7 +100,7 @@ async def test_rows_of_an_older_snapshot_without_digests_are_found_by_their_ids(
 async def test_rows_of_a_snapshot_from_before_there_was_a_secret_are_found_by_the_key_that_was_given(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot, "digest", lambda key, _secret: hashlib.sha256(key.encode()).hexdigest())
+    monkeypatch.setattr(splits, "digest", lambda key, _secret: hashlib.sha256(key.encode()).hexdigest())
     directory = taken(with_acme(world))
     monkeypatch.undo()
     world.store.rows["train"] = []  # ClickHouse has let go of them since.

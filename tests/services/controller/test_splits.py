@@ -14,7 +14,7 @@ from services.controller.proof import proven
 from services.controller.redaction import Redactor
 from services.tasks import Redaction, Task
 from tests.services.controller.test_snapshot import manifest, rows
-from tests.services.controller.world import NOON, World, a_candidate, a_golden, a_task
+from tests.services.controller.world import NOON, SECRET, World, a_candidate, a_golden, a_task
 
 LONG = (
     "Would you say that the weather in the village by the lake was good on the {} day of the long summer,"
@@ -138,7 +138,7 @@ def test_a_leak_that_was_put_into_the_files_is_found(world: World, leak: dict[st
         path.unlink()
         pq.write_table(pa.Table.from_pylist(held, schema=schema), path)
     with pytest.raises(Refused, match=f"not apart.*train and eval.*{named}"):
-        proven(directory, 0.9, Redactor(Redaction()))
+        proven(directory, 0.9, Redactor(Redaction()), SECRET)
 
 
 def test_the_manifest_names_the_teacher_with_its_licence(world: World) -> None:
