@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from benchmarks import messages
 from deploy.demo.addresses import Address, addresses
 from deploy.demo.scale import FULL, SEED, STAND_IN_ERROR_RATE
@@ -21,6 +23,16 @@ REVIEWED_AFTER: Final = 500
 """How many exchanges later a user says something of an answer."""
 ADDRESSES: Final = 15_000
 """The demo's sources hold hardly more."""
+
+
+def choosing(directory: Path) -> Path:
+    """A folder with the demo's task as one that asks for what the stream can do, but for novelty."""
+    definition = yaml.safe_load((TASKS / f"{messages.TASK}.yaml").read_text(encoding="utf-8"))
+    wanted = {"near_duplicates_in_stream": True, "hard_weight": 4, "strata": {"per_day": 1000}}
+    definition["sampling"] = {**definition.get("sampling", {}), **wanted}
+    directory.mkdir()
+    (directory / f"{messages.TASK}.yaml").write_text(yaml.safe_dump(definition), encoding="utf-8")
+    return directory
 
 
 def as_the_demo(count: int, cache_dir: Path) -> Iterator[Record]:

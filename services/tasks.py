@@ -105,13 +105,24 @@ class Strata(_Part):
     """At most so many of each sort are in a snapshot's train, those from people aside; 0 takes all."""
 
 
+class Novelty(_Part):
+    """Which questions are unlike all before them, and so hard cases."""
+
+    embedder: str = ""
+    """What makes a vector of a text, as module:function: `services.sampler.minilm:embedder`, say, with the extra
+    `novelty`; some milliseconds a question. Empty looks for nothing."""
+    similarity: float = Field(0.7, gt=0, lt=1)
+    """The cosine from which on a question counts as like another one."""
+
+
 class Sampling(_Part):
     """What the sampler keeps, what a snapshot takes of it, and how much starts a run."""
 
     rate: float = Field(1.0, gt=0, le=1)
     hard_weight: float = Field(1.0, ge=1)
     """How many times as likely a hard case is kept where not all are: the student had answered otherwise, had failed
-    the validators or had not been sure."""
+    the validators or had not been sure; or the question is novel."""
+    novelty: Novelty = Novelty()
     weigh: Literal["traffic", "alike"] = "traffic"
     """What an example counts in training: 1 / the probability of its having been chosen, as in the traffic; or all
     alike, which leaves rare sorts and hard cases as frequent as they were sampled."""

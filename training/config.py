@@ -66,6 +66,7 @@ class Config(Frozen):
     epochs: float = Field(1.0, gt=0)
     min_steps: int = Field(100, gt=0)  # few examples are passed over again until there are this many steps
     batch_size: int = Field(16, gt=0)  # examples a step, over all workers
+    doubtful: Literal["keep", "leave_out"] = "keep"  # the teacher's answers that are likely wrong; see `doubts`
     longest: int = Field(2048, gt=1)  # tokens; a longer example is left out and counted
     pack_tokens: int | None = Field(None, gt=1)  # examples share rows this wide, unseen by one another; see `packing`
     learning_rate: float = Field(1e-3, gt=0)  # the peak

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from training import data, kinds
+from training import data, doubts, kinds
 from training.config import Config
 
 
@@ -27,9 +27,11 @@ def imitation(config: Config, dataset: Path) -> Lesson:
     """The answers of a dataset, as the config's kind of student learns them."""
     table = data.rows(dataset, "train")
     kind = kinds.kind(config, table)
-    made, held_out = kind.examples(table), kind.examples(data.rows(dataset, "eval"))
+    believed = doubts.believed(table) if config.doubtful == "leave_out" else table
+    made, held_out = kind.examples(believed), kind.examples(data.rows(dataset, "eval"))
+    left_out = {**made.left_out, **({doubts.DOUBTED: gone} if (gone := len(table) - len(believed)) else {})}
     some = share(made.kept, config)
-    return Lesson(some, held_out.kept, kind.collate, lambda bf16: kind.learner(bf16=bf16), made.left_out)
+    return Lesson(some, held_out.kept, kind.collate, lambda bf16: kind.learner(bf16=bf16), left_out)
 
 
 def share(examples: Sequence[Any], config: Config) -> list[Any]:

@@ -8,7 +8,7 @@ unacknowledged, and a restart reads it again.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -72,18 +72,33 @@ def build(settings: SamplerSettings, tasks: Mapping[str, Task], partitions: int)
 def decide_batch(joiner: Joiner, records: Sequence[Record], now_s: float) -> list[Record]:
     """What to produce for these records: the latest candidate of each exchange, and the dead letters."""
     latest: dict[str, Record] = {}
-    dead = []
+    dead: list[Record] = []
     for topic, count in Counter(record.topic for record in records).items():
         telemetry.CONSUMED.labels(topic).inc(count)
-    for record in records:
+    decoded = list(_decoded(records, dead))
+    joiner.look_ahead(message for _, message in decoded)
+    for record, message in decoded:
         try:
-            for candidate in joiner.take(decode(record), record.partition, now_s):
+            for candidate in joiner.take(message, record.partition, now_s):
                 latest[candidate.id] = _fitting(encode(CANDIDATES, candidate))
         except BadEvent as bad:
-            telemetry.DEAD.labels(record.topic).inc()
-            telemetry.log.warning("dead letter", topic=record.topic, offset=record.offset, reason=bad.reason)
-            dead.append(dead_letter(record, bad.reason, SERVICE))
+            dead.append(_buried(record, bad))
     return [*latest.values(), *dead]
+
+
+def _decoded(records: Sequence[Record], dead: list[Record]) -> Iterator[tuple[Record, Any]]:
+    """The records with their messages; `dead` gets those that have none."""
+    for record in records:
+        try:
+            yield record, decode(record)
+        except BadEvent as bad:
+            dead.append(_buried(record, bad))
+
+
+def _buried(record: Record, bad: BadEvent) -> Record:
+    telemetry.DEAD.labels(record.topic).inc()
+    telemetry.log.warning("dead letter", topic=record.topic, offset=record.offset, reason=bad.reason)
+    return dead_letter(record, bad.reason, SERVICE)
 
 
 def _fitting(record: Record) -> Record:

@@ -1,4 +1,5 @@
-"""Which exchanges are hard cases: those in which a student was asked, and the teacher after it or beside it; pure.
+"""Which exchanges are hard cases: those in which a student was asked, and the teacher after it or beside it, and those
+whose question is novel; pure.
 
 What is found is noted in the request's metadata, as the student's attempts, by far the larger part, are not remembered.
 """
@@ -16,11 +17,11 @@ UNSURE: Final = "confidence"
 """The kind, as the gateway writes it, of a refusal because the student was not sure enough."""
 
 
-def note(exchange: events.Exchange) -> None:
+def note(exchange: events.Exchange, *further: str) -> None:
     """Write down why it is a hard case, if it is one. Of others the key is taken out: it is not a caller's to set."""
-    found: tuple[str, ...] = ()
+    found = further
     if exchange.reply.answered_by == inference.BACKEND_TEACHER and len(exchange.attempts) > 1:
-        found = tuple(dict.fromkeys(_reasons(exchange)))
+        found = (*dict.fromkeys(_reasons(exchange)), *further)
     if found:
         exchange.request.metadata[HARD] = ",".join(found)
     elif HARD in exchange.request.metadata:

@@ -1,6 +1,6 @@
 """Joins exchanges with what is said of them, in whatever order they come; pure but for the memory it is given."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final
@@ -14,6 +14,7 @@ from services.errors import BadEvent
 from services.sampler.crowd import Remembered
 from services.sampler.hardness import note
 from services.sampler.memory import Kind, Memory
+from services.sampler.novelty import NOVEL, Novelties
 from services.sampler.sampling import (
     BY_A_PERSON,
     KEPT,
@@ -41,6 +42,11 @@ class Joiner:
         self._tasks = tasks
         self._memory = memory
         self._crowd = Remembered(most_sketches)
+        self._novelties = Novelties(tasks)
+
+    def look_ahead(self, messages: Iterable[events.Exchange | events.FeedbackRecord]) -> None:
+        """What is done for a whole batch at once, before its events are taken."""
+        self._novelties.look_ahead(message for message in messages if isinstance(message, events.Exchange))
 
     def take(
         self, message: events.Exchange | events.FeedbackRecord, partition: int, now_s: float
@@ -49,7 +55,7 @@ class Joiner:
         self._crowd.now_s = now_s
         if isinstance(message, events.Exchange):
             _required(message.id, "exchange", "id")
-            note(message)
+            note(message, *([NOVEL] if self._novelties.is_novel(message) else []))
             _slim(message)
             self._memory.put(Kind.EXCHANGE, message.id, message.SerializeToString(), partition, now_s)
             yield from self._judge(message, partition, now_s)

@@ -1,0 +1,98 @@
+"""Which answers are doubted: planted mistakes are found, and what people said is believed."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from training import doubts
+from training.linear import Linear, Tagger, of_pieces, of_text
+
+STREETS = ("Oak Lane", "Elm Street", "North Road", "Mill Hill")
+CITIES = ("Marion", "Evanston", "Soldotna", "Ely")
+TOPICS = {"billing": ("invoice", "refund", "charge"), "bug": ("crash", "error", "freeze"), "praise": ("love", "great")}
+
+
+def row(question: str, answer: str, *, corrected: bool = False) -> dict[str, Any]:
+    return {"prompt": question, "question": question, "completion": answer, "corrected": corrected}
+
+
+def labelled(count: int, wrong: set[int]) -> list[dict[str, Any]]:
+    """Tickets with their topics; those of `wrong` have another one."""
+    draw, made = random.Random(3), []
+    for place in range(count):
+        topic = draw.choice(sorted(TOPICS))
+        said = draw.choice([other for other in sorted(TOPICS) if other != topic]) if place in wrong else topic
+        made.append(row(f"The {draw.choice(TOPICS[topic])} number {draw.randrange(10**6)} of today", said))
+    return made
+
+
+def extracted(count: int, wrong: set[int]) -> list[dict[str, Any]]:
+    """Addresses with their fields; in those of `wrong` two are taken for one another."""
+    draw, made = random.Random(3), []
+    for place in range(count):
+        number, street, city = str(draw.randrange(1, 9999)), draw.choice(STREETS), draw.choice(CITIES)
+        fields = {"number": number, "street": street, "city": city}
+        if place in wrong:
+            fields |= {"street": city, "city": street}
+        made.append(row(f"{number} {street}, {city}", json.dumps(fields)))
+    return made
+
+
+@pytest.mark.parametrize("make", [labelled, extracted])
+def test_planted_mistakes_are_found_and_little_else(make: Any) -> None:
+    wrong = set(range(0, 400, 10))
+    found = doubts.doubtful(make(400, wrong))
+    assert len(found & wrong) >= 36
+    assert len(found - wrong) <= 4
+
+
+@pytest.mark.parametrize("make", [labelled, extracted])
+def test_where_nothing_is_wrong_hardly_anything_is_doubted(make: Any) -> None:
+    assert len(doubts.doubtful(make(400, set()))) <= 8
+
+
+def test_what_a_person_said_is_never_doubted() -> None:
+    wrong = set(range(0, 400, 10))
+    table = [one | {"corrected": True} for one in labelled(400, wrong)]
+    assert doubts.doubtful(table) == set()
+
+
+def test_rows_that_are_believed_stay_in_their_order() -> None:
+    table = labelled(400, set(range(0, 400, 10)))
+    kept = doubts.believed(table)
+    assert len(kept) < len(table)
+    assert kept == [one for one in table if one in kept]
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        [],
+        labelled(50, {3}),
+        [row(f"question {n}", "always") for n in range(200)],
+        [row(f"question {n}", f"a free text about {n}") for n in range(300)],
+    ],
+)
+def test_too_few_one_answer_alone_or_free_texts_are_not_judged(table: list[dict[str, Any]]) -> None:
+    assert doubts.doubtful(table) == set()
+
+
+def test_a_linear_tagger_learns_a_simple_language() -> None:
+    learnt, asked = extracted(300, set()), extracted(320, set())[300:]
+    tagger = Tagger().fit([one["prompt"] for one in learnt], [one["completion"] for one in learnt], [1.0] * 300)
+    said = tagger.answer([one["prompt"] for one in asked])
+    assert [json.loads(answer) for answer in said] == [json.loads(one["completion"]) for one in asked]
+
+
+def test_a_weight_of_nothing_is_as_if_the_example_were_not_there() -> None:
+    bags, labels = [of_text("red rose"), of_text("blue sea")] * 20 + [of_text("red rose")] * 60, ["r", "b"] * 20
+    model = Linear().fit(bags, labels + ["b"] * 60, [1.0] * 40 + [0.0] * 60)
+    likely = model.probabilities([of_text("red rose")])[0]
+    assert model.labels[int(likely.argmax())] == "r"
+
+
+def test_an_empty_text_has_no_pieces_and_still_a_bag() -> None:
+    assert of_pieces("") == []
+    assert of_text("") != []
