@@ -2,11 +2,14 @@
 
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from training import doubts
+from tests.training.tiny import example, write_rows
+from training import doubts, lesson
+from training.config import Config
 from training.linear import Linear, Tagger, of_pieces, of_text
 
 STREETS = ("Oak Lane", "Elm Street", "North Road", "Mill Hill")
@@ -96,3 +99,15 @@ def test_a_weight_of_nothing_is_as_if_the_example_were_not_there() -> None:
 def test_an_empty_text_has_no_pieces_and_still_a_bag() -> None:
     assert of_pieces("") == []
     assert of_text("") != []
+
+
+def test_a_config_may_leave_doubtful_answers_out_and_they_are_counted(config: Config, tmp_path: Path) -> None:
+    table = [example(place) | {"corrected": False} for place in range(300)]
+    wrong = [row | {"completion": json.dumps({"number": row["question"].split(" ", 1)[1]})} for row in table[::15]]
+    write_rows(tmp_path, {"train": [*table, *wrong], "eval": table[:16]})
+    whole = lesson.imitation(config, tmp_path)
+    kept = lesson.imitation(config.model_copy(update={"doubtful": "leave_out"}), tmp_path)
+    left_out = kept.left_out[doubts.DOUBTED]
+    assert len(kept.examples) == len(whole.examples) - left_out
+    assert 16 <= left_out <= 24
+    assert doubts.DOUBTED not in whole.left_out
