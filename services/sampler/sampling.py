@@ -242,7 +242,8 @@ def candidate(
         corrected=decision.verdict in BY_A_PERSON,
         reason=decision.reason,
         probability=decision.probability,
-        stratum=stratum(task, _kind(exchange.request), answer),
+        # A tenth of all that is done with an event, so only where it decides; a snapshot names its own.
+        stratum=stratum(task, _kind(exchange.request), answer) if task.sampling.strata.per_day else "",
         hard=reasons(exchange.request),
         excluded=decision.verdict is Verdict.EXCLUDED,
         teacher_answer=teacher,

@@ -69,7 +69,7 @@ def test_hard_cases_are_kept_so_many_times_as_often_and_the_probability_says_so(
 
 
 def test_a_candidate_tells_its_sort_and_why_it_is_hard_also_when_it_is_told_again() -> None:
-    joiner, _ = a_joiner_of(a_task())
+    joiner, _ = a_joiner_of(a_task(sampling={"strata": {"per_day": 100}}))
     [made] = joiner.take(asked_first('{"street": "Main"}', "confidence: low"), 0, 1.0)
     assert (made.stratum, list(made.hard)) == ("street", ["unsure", "disagreed"])
     liked = events.FeedbackRecord(id="f", exchange_id="e1", rating=1.0)
