@@ -59,6 +59,21 @@ class Regex(_Spec):
         return "" if re.fullmatch(self.pattern, answer) else f"regex: does not match {self.pattern}"
 
 
+class Length(_Spec):
+    """The answer is as long as it should be, outer white space aside."""
+
+    kind: Literal["length"]
+    least_characters: int = Field(1, ge=1)
+    most_characters: int | None = Field(None, ge=1)
+    least_words: int = Field(0, ge=0)
+    most_words: int | None = Field(None, ge=1)
+
+    def refusal(self, question: str, answer: str) -> str:  # noqa: ARG002
+        return _beyond("characters", len(answer.strip()), self.least_characters, self.most_characters) or _beyond(
+            "words", len(answer.split()), self.least_words, self.most_words
+        )
+
+
 class Grounded(_Spec):
     """Every value of the JSON answer stands in the question, word for word and in one piece."""
 
@@ -89,7 +104,7 @@ class Covers(_Spec):
         return ""
 
 
-Validator = Annotated[JsonSchema | OneOf | Regex | Grounded | Covers, Field(discriminator="kind")]
+Validator = Annotated[JsonSchema | OneOf | Regex | Length | Grounded | Covers, Field(discriminator="kind")]
 
 
 def refusal(validators: Sequence[Validator], question: str, answer: str) -> str:
@@ -101,6 +116,12 @@ def refusal(validators: Sequence[Validator], question: str, answer: str) -> str:
     if not answer.strip():
         return "empty: no text"
     return next((why for validator in validators if (why := validator.refusal(question, answer))), "")
+
+
+def _beyond(unit: str, counted: int, least: int, most: int | None) -> str:
+    if counted < least:
+        return f"length: {counted} {unit}, fewer than {least}"
+    return f"length: {counted} {unit}, more than {most}" if most is not None and counted > most else ""
 
 
 def schema_refusal(schema: str, answer: str) -> str:

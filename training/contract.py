@@ -93,6 +93,7 @@ class Job(Frozen):
     max_tokens: int = Field(gt=0)  # an answer is cut there
     error_ceiling: float = Field(gt=0, lt=1)  # the share of wrong answers that the task's owner accepts
     truth: Truth = "people"
+    look: int = Field(1, ge=1)  # the how manieth decision on this golden set the report is for; see `proof`
 
 
 class Progress(Frozen):
@@ -111,11 +112,22 @@ class Progress(Frozen):
 
 
 class FieldScore(Frozen):
-    """How one field of structured answers fared."""
+    """How one field of structured answers, or one label, fared. Bounds are 95 % intervals."""
 
     precision: float
     recall: float
     f1: float
+    f1_low: float = 0.0
+    f1_high: float = 1.0
+    credit: float | None = None  # mean share of the field's words that are right, where truth or answer has it; 0 to 1
+
+
+class Confused(Frozen):
+    """How often a label was taken for another, or rightly for itself."""
+
+    truth: str
+    answer: str
+    n: int
 
 
 class KindScore(Frozen):
@@ -140,16 +152,39 @@ class Score(Frozen):
     completion_tokens: float
     teacher_share: float  # share of requests that the teacher answered
     fields: dict[str, FieldScore] = {}
+    labels: dict[str, FieldScore] = {}  # of a task that names labels
+    confusion: list[Confused] = []  # the commonest first
     kinds: dict[str, KindScore] = {}
     latency_quantiles_ms: list[float] = []  # 101 of them: 0 %, 1 %, ... 100 %
 
 
 class Difference(Frozen):
-    """A difference of two error shares over the same examples, with its 95 % interval."""
+    """A difference of two figures over the same examples, with its 95 % interval unless a level is named."""
 
     difference: float
     low: float
     high: float
+
+
+class Figure(Frozen):
+    """A share, or a mean of values from 0 to 1, over `n` examples with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+class Metric(Frozen):
+    """One way of looking at the answers, beside the error that decides; more is better. The differences are paired."""
+
+    name: str
+    what: str  # is counted, for people
+    teacher: Figure
+    student: Figure
+    cascade: Figure
+    student_minus_teacher: Difference
+    cascade_minus_teacher: Difference
 
 
 class Paired(Frozen):
@@ -157,6 +192,54 @@ class Paired(Frozen):
 
     cascade_minus_teacher: Difference
     student_minus_teacher: Difference
+
+
+class Interval(Frozen):
+    """An error share with its bounds."""
+
+    error: float
+    low: float
+    high: float
+
+
+class Proof(Frozen):
+    """What a verdict goes by: the errors with intervals so wide that many decisions on one golden set, too, promote a
+    student wrongly in 5 % of all cases at most.
+    """
+
+    look: int  # 1, 2, 3 ...
+    level: float  # of the intervals, two-sided
+    teacher: Interval
+    student: Interval
+    cascade: Interval
+    paired: Paired
+
+
+class Leaks(Frozen):
+    """Golden examples that stand among the rows learnt or tuned on, too, and so prove nothing: none of them counts."""
+
+    questions: int = 0  # the same question, case and white space aside
+    near: int = 0  # nearly the same question, with the same answer
+    groups: int = 0  # their customer or conversation is learnt from
+
+
+class Judgement(Frozen):
+    """What a language model that was asked to judge thinks of the student's answers beside the teacher's.
+
+    Each pair is asked twice, with the answers' places changed; only a preference that stays is one, all else is a tie.
+    """
+
+    judge: str  # the model's name
+    pairs: int
+    wins: int  # the student's answer was preferred
+    ties: int
+    losses: int
+    preferred: Figure  # mean of 1 for a win, 1/2 for a tie, 0 for a loss
+    first_place: Figure  # share of the preferences that go to whatever stands first: 1/2 without a bias
+    steady: Figure  # share of the pairs whose two verdicts agree
+    agreement: Figure | None = None  # as `preferred`, for answers that people preferred: 1/2 is what chance reaches
+    unanswered: int = 0  # pairs that it gave no readable verdict on
+    why: str = ""  # the first of these failed
 
 
 class CurvePoint(Frozen):
@@ -292,6 +375,10 @@ class Report(Frozen):
     base_model: str
     error_ceiling: float
     truth: Truth = "people"
+    metrics: list[Metric] = []  # beside the error
+    proof: Proof | None = None  # None in reports from before there were such
+    leaks: Leaks = Leaks()  # `golden` counts what is left
+    judgement: Judgement | None = None  # None: no judge was asked
     preferences: Preferences | None = None
     forgetting: Forgetting | None = None
     search: Search | None = None

@@ -10,7 +10,7 @@ from decimal import Decimal
 
 import numpy as np
 
-from training import scoring
+from training import labels, scoring
 from training.answers import Answer
 from training.contract import Job, Score
 from training.data import Row
@@ -84,6 +84,7 @@ def score(job: Job, golden: Sequence[Row], way: Way) -> Score:
     """The way's figures over the golden set."""
     error, low, high = scoring.error_interval(way.wrong)
     latency_ms = scoring.quantiles(way.latency_ms)
+    truths = [row["truth"] for row in golden]
     return Score(
         error=error,
         error_low=low,
@@ -94,7 +95,9 @@ def score(job: Job, golden: Sequence[Row], way: Way) -> Score:
         prompt_tokens=float(np.mean(way.prompt_tokens)),
         completion_tokens=float(np.mean(way.completion_tokens)),
         teacher_share=way.teacher_share,
-        fields=scoring.fields([row["truth"] for row in golden], way.answers) if job.answer_kind == "json" else {},
+        fields=scoring.fields(truths, way.answers) if job.answer_kind == "json" else {},
+        labels=labels.each(truths, way.answers) if job.answer_kind == "label" else {},
+        confusion=labels.confusion(truths, way.answers) if job.answer_kind == "label" else [],
         kinds=scoring.kinds(way.wrong, [row["kind"] for row in golden]),
         latency_quantiles_ms=latency_ms,
     )

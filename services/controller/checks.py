@@ -15,7 +15,7 @@ from protos import control_pb2 as control
 from protos import events_pb2 as events
 from services.controller.guards import normalised
 from services.tasks import Task
-from services.validators import JsonSchema, OneOf, Regex
+from services.validators import JsonSchema, Length, OneOf, Regex
 
 MAX_EXAMPLES: Final = 10_000
 MAX_OVERRIDES: Final = 64
@@ -128,7 +128,7 @@ def _truth_refusal(task: Task, text: str, truth: str) -> str:
     """A truth that no kept answer could equal would count every answer as wrong."""
     if task.answer == "json" and not _is_json(truth):
         return "is not JSON, as the task's answers are"
-    shape = [validator for validator in task.validators if isinstance(validator, JsonSchema | OneOf | Regex)]
+    shape = [validator for validator in task.validators if isinstance(validator, JsonSchema | OneOf | Regex | Length)]
     return next((why for validator in shape if (why := validator.refusal(text, truth))), "")
 
 

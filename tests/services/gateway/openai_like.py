@@ -101,9 +101,9 @@ def _head(kind: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[OpenAILike]:
+async def serving(server: OpenAILike | None = None) -> AsyncIterator[OpenAILike]:
     """A server on a free port of loopback."""
-    server, app = OpenAILike(), web.Application()
+    server, app = server or OpenAILike(), web.Application()
     app.router.add_post("/v1/chat/completions", server.complete)
     runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
