@@ -92,6 +92,10 @@ class Config(Frozen):
     eval_examples: int = Field(64, gt=0)  # examples that the eval loss is taken on
     general_texts: int = Field(24, ge=0)  # texts that tell what was forgotten; 0: not measured
     general_file: Path | None = None  # their source, paragraphs between empty lines; see `forgetting`
+    judged_pairs: int = Field(100, ge=0)  # golden answers that a judge of texts compares, where one is configured
+    shuffled_answers: bool = (
+        False  # a check of the proof: learn each example with another's answer, and be seen to fail
+    )
     timed_answers: int = Field(60, gt=0)  # golden prompts asked one at a time, for the latency
     int8: bool = False  # an encoder's weights as served; a causal student's always are
     least_aligned: float = Field(0.5, ge=0, le=1)  # share of the answers that a tagger must be able to take from texts

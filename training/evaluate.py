@@ -1,7 +1,7 @@
 """Measure what will be served: the exported student on the eval split and the golden set, and the cascade of both.
 
-The threshold comes from the eval split alone; the golden set only judges. Latencies of the student are of golden
-prompts asked one at a time on this machine.
+The threshold comes from the eval split alone; the golden set only judges, without what leaked into training. Latencies
+of the student are of golden prompts asked one at a time on this machine.
 """
 
 import json
@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from services.validators import refusal
-from training import answers, data, progress, scoring, threshold, ways
+from training import answers, data, judging, leaking, metrics, progress, proof, scoring, threshold, ways
 from training.answers import Answer, Done
 from training.config import Config
-from training.contract import Difference, Job, Mistake, Paired, Score, ThresholdRow
+from training.contract import Difference, Job, Judgement, Leaks, Metric, Mistake, Paired, Proof, Score, ThresholdRow
 from training.data import Row
+from training.judge import Judge
 from training.scoring import Flags
 
 JUDGED = "eval.json"
@@ -34,14 +35,19 @@ class Measured:
     student: Score
     cascade: Score
     paired: Paired
+    metrics: list[Metric]
+    proof: Proof
+    leaks: Leaks
+    judgement: Judgement | None
     mistakes: list[Mistake]
     golden: int
     eval: int
 
 
-def evaluate(job: Job, config: Config) -> Measured:
-    """Ask the student in `<output>/triton` everything, and score it beside the teacher."""
-    judged, golden = data.rows(job.dataset, "eval"), data.rows(job.dataset, "golden")
+def evaluate(job: Job, config: Config, judge: Judge | None = None) -> Measured:
+    """Ask the student in `<output>/triton` everything, and score it beside the teacher; `judge` compares texts."""
+    judged = data.rows(job.dataset, "eval")
+    golden, leaks = leaking.apart(job.dataset, data.rows(job.dataset, "golden"))
     said, latency_ms = _asked(job, config, judged, golden)
     on_eval = _judged(job, judged, said[: len(judged)])
     (job.output / JUDGED).write_text(json.dumps([asdict(row) for row in on_eval]))
@@ -63,6 +69,10 @@ def evaluate(job: Job, config: Config) -> Measured:
         student=ways.score(job, golden, student),
         cascade=ways.score(job, golden, cascade),
         paired=Paired(cascade_minus_teacher=_less(cascade, teacher), student_minus_teacher=_less(student, teacher)),
+        metrics=metrics.measured(job.answer_kind, job.validators, golden, _says(teacher, student, cascade)),
+        proof=proof.proof(job.look, teacher.wrong, student.wrong, cascade.wrong),
+        leaks=leaks,
+        judgement=_judgement(job, config, golden, student.answers, judge) if judge else None,
         mistakes=_mistakes(golden, student_said, student.wrong, kept),
         golden=len(golden),
         eval=len(judged),
@@ -116,6 +126,24 @@ def _judged(job: Job, rows: Sequence[Row], said: Sequence[Answer]) -> list[thres
         )
         for row, answer in zip(rows, said, strict=True)
     ]
+
+
+def _says(teacher: ways.Way, student: ways.Way, cascade: ways.Way) -> metrics.Says:
+    return {"teacher": teacher.answers, "student": student.answers, "cascade": cascade.answers}
+
+
+def _judgement(job: Job, config: Config, golden: Sequence[Row], said: Sequence[str], judge: Judge) -> Judgement | None:
+    """Of texts, and of as many as the config wants. People's own preferences, where there are some, try the judge."""
+    if job.answer_kind != "text" or not config.judged_pairs:
+        return None
+    pairs = [judging.Pair(row["question"], ours, row["teacher_answer"]) for row, ours in zip(golden, said, strict=True)]
+    people = [judging.Pair(row["prompt"], row["chosen"], row["rejected"]) for row in data.preferences(job.dataset)]
+    return judging.judgement(judge, _some(pairs, config.judged_pairs), _some(people, config.judged_pairs))
+
+
+def _some(pairs: Sequence[judging.Pair], most: int) -> Sequence[judging.Pair]:
+    """So many at most, from everywhere."""
+    return pairs[:: max(1, -(-len(pairs) // most))]
 
 
 def _less(way: ways.Way, reference: ways.Way) -> Difference:

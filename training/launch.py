@@ -30,6 +30,7 @@ from training import (
     export,
     forgetting,
     kinds,
+    leaking,
     lesson,
     preferring,
     progress,
@@ -39,6 +40,7 @@ from training import (
 )
 from training.config import Config, candidates, resolve
 from training.contract import CurvePoint, Job, Report, Stage
+from training.judge import Judge, JudgeSettings, configured
 
 LOCAL_CPUS = 2
 WORKER_ENVIRONMENT = {
@@ -59,20 +61,23 @@ RAY_ENVIRONMENT = {
 }
 
 
-def launch(job: Job, ray_address: str) -> None:
-    """Do the job, unless its report is there. Raises what went wrong."""
+def launch(job: Job, ray_address: str, judge: Judge | None = None) -> None:
+    """Do the job, unless its report is there; `judge` compares texts. Raises what went wrong."""
     job.output.mkdir(parents=True, exist_ok=True)
     with _locked(job.output / ".lock"):
         if not (job.output / "report.json").is_file():
             _check_same(job)
             if several := candidates(job.config):
-                contest.run(job, several, lambda one: launch(one, ray_address))
+                contest.run(job, several, lambda one: launch(one, ray_address, judge))
             else:
-                _run(job, resolve(job.config), ray_address)
+                _run(job, resolve(job.config), ray_address, judge)
 
 
-def _run(job: Job, config: Config, ray_address: str) -> None:
+def _run(job: Job, config: Config, ray_address: str, judge: Judge | None) -> None:
     seconds: dict[str, float] = {}
+    leaking.apart(
+        job.dataset, data.rows(job.dataset, "golden")
+    )  # raises before hours are spent on what can't be proven
     table = data.rows(job.dataset, "train")
     student = kinds.kind(config, table)
     if why := student.objection(job.answer_kind, table):
@@ -90,7 +95,7 @@ def _run(job: Job, config: Config, ray_address: str) -> None:
     with _stage(job, "export", seconds):
         export.triton_version(config, student, model, job.max_tokens, job.output)
     with _stage(job, "evaluate", seconds):
-        measured = evaluate.evaluate(job, config)
+        measured = evaluate.evaluate(job, config, judge)
         forgotten = forgetting.measured(config, job.output) if config.kind == "causal" else None
     with _stage(job, "report", seconds):
         found = _report(job, config, state, measured, seconds)
@@ -239,7 +244,8 @@ def main() -> None:
         os.environ.setdefault(name, value)  # whoever runs a cluster may want otherwise
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # else a Ray of our own listens beyond loopback
     try:
-        launch(Job.model_validate_json(given.job.read_text()), given.ray_address)
+        judge = configured(JudgeSettings())
+        launch(Job.model_validate_json(given.job.read_text()), given.ray_address, judge)
     except Exception as error:  # noqa: BLE001 - the last line of the output says what went wrong, whatever it was
         sys.exit(f"training failed: {type(error).__name__}: {' '.join(str(error).split())}")
 

@@ -28,10 +28,18 @@ def imitation(config: Config, dataset: Path) -> Lesson:
     table = data.rows(dataset, "train")
     kind = kinds.kind(config, table)
     believed = doubts.believed(table) if config.doubtful == "leave_out" else table
-    made, held_out = kind.examples(believed), kind.examples(data.rows(dataset, "eval"))
+    made = kind.examples(shuffled(believed, config.seed) if config.shuffled_answers else believed)
+    held_out = kind.examples(data.rows(dataset, "eval"))
     left_out = {**made.left_out, **({doubts.DOUBTED: gone} if (gone := len(table) - len(believed)) else {})}
     some = share(made.kept, config)
     return Lesson(some, held_out.kept, kind.collate, lambda bf16: kind.learner(bf16=bf16), left_out)
+
+
+def shuffled(table: Sequence[data.Row], seed: int) -> list[data.Row]:
+    """Each example with the answer of another. A student can learn nothing from them but which answers are common."""
+    answers = [row["completion"] for row in table]
+    random.Random(seed).shuffle(answers)  # noqa: S311 - an order, not a secret
+    return [{**row, "completion": answer} for row, answer in zip(table, answers, strict=True)]
 
 
 def share(examples: Sequence[Any], config: Config) -> list[Any]:
