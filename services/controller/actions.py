@@ -3,7 +3,7 @@
 import asyncio
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from services.controller.cycle import Facts, decided_since
 from services.controller.errors import Refused
 from services.controller.launcher import Launcher
 from services.controller.loading import Loading, Student
+from services.controller.looks import look
 from services.controller.snapshot import Order
 from services.controller.store import Store
 from services.controller.verdict import judge
@@ -68,9 +69,9 @@ class Actions:
         with self.datasets:
             snapshot.take(self.store, Order(task, run.snapshot, self.dataset(run), self.now(), self.page_rows))
 
-    async def train(self, run: events.Run) -> None:
-        """Train, export and measure. Raises Refused with the last lines of the log."""
-        job = await asyncio.to_thread(self._written_job, run)
+    async def train(self, run: events.Run, runs: Sequence[events.Run]) -> None:
+        """Train, export and measure; `runs` are the task's. Raises Refused with the last lines of the log."""
+        job = await asyncio.to_thread(self._written_job, run, runs)
         status = await self.launcher.run(job)
         if status != 0 or not (self.output(run) / "report.json").is_file():
             raise Refused(f"training ended with {status}: {launcher.last_lines(job) or 'it said nothing'}")
@@ -115,21 +116,21 @@ class Actions:
     def _student(self, run: events.Run) -> Student:
         return Student(run.task, run.student_version, self.output(run) / "triton")
 
-    def _written_job(self, run: events.Run) -> Path:
+    def _written_job(self, run: events.Run, runs: Sequence[events.Run]) -> Path:
         """The job's file. One that is there stays: an interrupted training goes on as it began."""
         path = self.output(run) / "job.json"
         with self.datasets:
-            self._write_job(run, path)
+            self._write_job(run, runs, path)
         return path
 
-    def _write_job(self, run: events.Run, path: Path) -> None:
+    def _write_job(self, run: events.Run, runs: Sequence[events.Run], path: Path) -> None:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = path.with_suffix(".unfinished")
-            unfinished.write_text(self._job(run).model_dump_json(by_alias=True, indent=2), encoding="utf-8")
+            unfinished.write_text(self._job(run, runs).model_dump_json(by_alias=True, indent=2), encoding="utf-8")
             unfinished.replace(path)
 
-    def _job(self, run: events.Run) -> Job:
+    def _job(self, run: events.Run, runs: Sequence[events.Run]) -> Job:
         task = self.tasks[run.task]
         return Job(
             task=task.name,
@@ -143,4 +144,5 @@ class Actions:
             max_tokens=task.student.max_tokens,
             error_ceiling=task.error_ceiling,
             truth=snapshot.truth(self.dataset(run)),
+            look=look(run, runs, lambda one: snapshot.golden_ids(self.dataset(one))),
         )

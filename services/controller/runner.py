@@ -115,7 +115,7 @@ class Runner:
             case Step.SNAPSHOT:
                 await asyncio.to_thread(self._actions.snapshot, run)
             case Step.TRAINING:
-                await self._actions.train(run)
+                await self._actions.train(run, self._state.runs(run.task))
             case Step.LOADING:
                 await self._load_and_promote(run, facts)
             case _:

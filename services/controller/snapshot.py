@@ -25,6 +25,7 @@ from services.controller.redaction import Redactor
 from services.controller.rows import GoldenTally, is_set_aside
 from services.controller.splits import LINEAGE_COLUMNS, Splits
 from services.controller.store import Page, Store
+from services.erasures import digest
 from services.tasks import Task
 from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS, PREFERENCE_COLUMNS, Truth
 
@@ -39,8 +40,10 @@ FILTERS: Final = (
 MOST_OF_THE_TEACHERS: Final = 1_000
 """More narrow the interval little, and each costs the student's time."""
 DIGEST: Final = "group_digest"
-"""The column of train and eval that says whose row it is, should that customer be erased."""
+"""A column of train, eval and golden: whose row it is, should that customer be erased. By it training sees, too, that
+nobody is learnt from whose examples prove."""
 COLUMNS: Final = {**EXAMPLE_COLUMNS, **LINEAGE_COLUMNS}
+PROVING_COLUMNS: Final = {**GOLDEN_COLUMNS, DIGEST: "string"}
 PAIR_COLUMNS: Final = {**PREFERENCE_COLUMNS, DIGEST: "string", CHOSEN_DIGEST: "string"}
 READ_ONLY_FILE: Final = 0o444
 READ_ONLY_DIRECTORY: Final = 0o555
@@ -73,6 +76,12 @@ def take(store: Store, order: Order) -> None:
     order.directory.chmod(READ_ONLY_DIRECTORY)
 
 
+def golden_ids(directory: Path) -> frozenset[str] | None:
+    """The ids of a snapshot's golden examples; None if it is gone."""
+    path = directory / "golden.parquet"
+    return frozenset(pq.read_table(path, columns=["id"]).column(0).to_pylist()) if path.is_file() else None
+
+
 def truth(directory: Path) -> Truth:
     """Whose answers count as right in the snapshot's golden.parquet."""
     said: Truth = json.loads((directory / "manifest.json").read_text(encoding="utf-8")).get("truth", "people")
@@ -84,12 +93,16 @@ def _fill(directory: Path, store: Store, order: Order) -> None:
     redactor = Redactor(order.task.redaction)
     golden = GoldenTally(similarity, redactor)
     whose: Truth = "people" if store.counts(order.task.name).golden else "teacher"
-    pages = (golden.rows_of(order.task, page) for page in _proving(store, order, whose))
-    _write(directory / "golden.parquet", GOLDEN_COLUMNS, pages)
-    splits = Splits(order.task, golden.wall, redactor, store.secret())
+    secret = store.secret()
+    pages = (
+        ({**row, DIGEST: _whose(row["group_key"], secret)} for row in golden.rows_of(order.task, page))
+        for page in _proving(store, order, whose)
+    )
+    _write(directory / "golden.parquet", PROVING_COLUMNS, pages)
+    splits = Splits(order.task, golden.wall, redactor, secret)
     tallies = _write_splits(directory, store, order, splits)
     _check(golden, tallies)
-    pairs = Preferences(order.task, splits, DIGEST, store.secret())
+    pairs = Preferences(order.task, splits, DIGEST, secret)
     preferred = (pairs.rows_of(page) for page in store.preferences(order.task.name, order.page_rows))
     _write(directory / "preferences.parquet", PAIR_COLUMNS, preferred)
     manifest = {**_manifest(order, golden, tallies), "truth": whose, "sha256": hashes(directory)}
@@ -124,6 +137,10 @@ def _write_splits(directory: Path, store: Store, order: Order, splits: Splits) -
         rows = (splits.rows(split, page) for page in store.candidates(order.task.name, split, order.page_rows))
         _write(directory / f"{split}.parquet", COLUMNS, rows)
     return splits.tallies
+
+
+def _whose(group_key: str, secret: str) -> str:
+    return digest(group_key, secret) if group_key else ""
 
 
 def _write(path: Path, columns: Mapping[str, str], pages: Iterator[Iterator[dict[str, Any]]]) -> None:

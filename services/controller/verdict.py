@@ -1,9 +1,13 @@
 """From a report to a verdict; pure.
 
-The rule. A way of answering is good enough if the upper end of its error's 95 % interval is at or below the task's
+The rule. A way of answering is good enough if the upper end of its error's interval is at or below the task's
 ceiling, and the upper end of its paired difference to the teacher is at or below zero, on at least
 MIN_GOLDEN_EXAMPLES golden examples. The student alone is promoted if it is good enough; else the cascade if that is
 and it keeps some of the student's answers; else nothing, and the reason says what would change it.
+
+The intervals are those of the report's proof, which are the wider the more often a golden set was looked at, so that
+all decisions on it together promote wrongly in 5 % of the cases at most. Reports from before there was a proof have
+95 % intervals alone.
 
 Without a golden set the teacher's own answers stand in as the truth. Then there is no comparison with the teacher, and
 a promotion only if the task says `proof: teacher`.
@@ -15,7 +19,7 @@ from typing import Final
 
 from protos import events_pb2 as events
 from services.tasks import Task
-from training.contract import Difference, Report, Score
+from training.contract import Difference, Interval, Report, Score
 
 MIN_GOLDEN_EXAMPLES: Final = 30
 """Below this a 95 % interval says little, whatever the method."""
@@ -38,8 +42,9 @@ class _Way:
 
     name: str
     policy: events.Policy
-    score: Score
+    error: Interval
     paired: Difference
+    teacher_share: float
 
 
 def judge(report: Report, task: Task) -> Verdict:
@@ -49,7 +54,8 @@ def judge(report: Report, task: Task) -> Verdict:
     best = next((way for way in ways if not objections[way.name]), None)
     if best is None:
         why = "; ".join(f"{name}: {objection}" for name, objection in objections.items())
-        return Verdict(False, events.Policy(kind=events.POLICY_KIND_TEACHER_ONLY), f"not promoted: {why}")
+        reason = f"not promoted: {why}{_rule(report)}"
+        return Verdict(False, events.Policy(kind=events.POLICY_KIND_TEACHER_ONLY), reason)
     return Verdict(True, best.policy, f"{_figures(best, report, task)}: promote")
 
 
@@ -75,10 +81,18 @@ def _ways(report: Report) -> tuple[_Way, _Way]:
     """The student alone, then the cascade: the order of preference."""
     alone = events.Policy(kind=events.POLICY_KIND_STUDENT_ONLY)
     cascade = events.Policy(kind=events.POLICY_KIND_CASCADE, min_confidence=report.threshold)
+    errors = report.proof or report
+    student, both, paired = _bounds(errors.student), _bounds(errors.cascade), errors.paired
     return (
-        _Way("student alone", alone, report.student, report.paired.student_minus_teacher),
-        _Way("cascade", cascade, report.cascade, report.paired.cascade_minus_teacher),
+        _Way("student alone", alone, student, paired.student_minus_teacher, 0.0),
+        _Way("cascade", cascade, both, paired.cascade_minus_teacher, report.cascade.teacher_share),
     )
+
+
+def _bounds(found: Score | Interval) -> Interval:
+    if isinstance(found, Interval):
+        return found
+    return Interval(error=found.error, low=found.error_low, high=found.error_high)
 
 
 def _objection(way: _Way, report: Report, task: Task) -> str:
@@ -90,11 +104,11 @@ def _objection(way: _Way, report: Report, task: Task) -> str:
             "only the teacher's own answers say what is right: add golden examples, or accept them by `proof: teacher`"
         )
     # Written as `not <=` so that a figure that is not a number never promotes.
-    if way.policy.kind == events.POLICY_KIND_CASCADE and not way.score.teacher_share < 1:
+    if way.policy.kind == events.POLICY_KIND_CASCADE and not way.teacher_share < 1:
         return "it keeps no answer of the student's: more training examples"
-    if not way.score.error_high <= task.error_ceiling:
-        beyond = f"upper end {_percent(way.score.error_high, 2)} is above the ceiling {_percent(task.error_ceiling)}"
-        return f"{beyond}: {_way_out(report.golden, way.score.error, way.score.error_high, task.error_ceiling, ' %')}"
+    if not way.error.high <= task.error_ceiling:
+        beyond = f"upper end {_percent(way.error.high, 2)} is above the ceiling {_percent(task.error_ceiling)}"
+        return f"{beyond}: {_way_out(report.golden, way.error.error, way.error.high, task.error_ceiling, ' %')}"
     if report.truth == "people" and not way.paired.high <= 0:
         beyond = f"paired difference to the teacher reaches {_points(way.paired.high)} points, above 0"
         return f"{beyond}: {_way_out(report.golden, way.paired.difference, way.paired.high, 0.0, ' points')}"
@@ -120,16 +134,29 @@ def _golden_needed(golden: int, middle: float, high: float, bound: float) -> int
 def _figures(way: _Way, report: Report, task: Task) -> str:
     ceiling = _percent(task.error_ceiling)
     if report.truth == "teacher":
-        return f"{way.name} is not what the teacher said on {_interval(way.score)}, under ceiling {ceiling}"
+        said = f"{way.name} is not what the teacher said on {_interval(way.error)}, under ceiling {ceiling}"
+        return f"{said}{_rule(report)}"
     paired = f"{_points(way.paired.difference)} points [{_points(way.paired.low)}, {_points(way.paired.high)}]"
     return (
-        f"{way.name} error {_interval(way.score)} under ceiling {ceiling} "
-        f"and not above teacher {_interval(report.teacher)} (paired difference {paired})"
+        f"{way.name} error {_interval(way.error)} under ceiling {ceiling} "
+        f"and not above teacher {_interval(_bounds((report.proof or report).teacher))} (paired difference {paired})"
+        f"{_rule(report)}"
     )
 
 
-def _interval(score: Score) -> str:
-    return f"{_percent(score.error)} [{_points(score.error_low)}, {_points(score.error_high)}]"
+def _rule(report: Report) -> str:
+    """By which intervals it was judged, and how many golden examples had no say."""
+    rule = ""
+    if report.proof:
+        rule = (
+            f"; by {_percent(report.proof.level, 3)} intervals, as this is look {report.proof.look} at the golden set"
+        )
+    leaks = report.leaks.questions + report.leaks.near + report.leaks.groups
+    return f"{rule}; {leaks} golden examples that were learnt from, too, had no say" if leaks else rule
+
+
+def _interval(found: Interval) -> str:
+    return f"{_percent(found.error)} [{_points(found.low)}, {_points(found.high)}]"
 
 
 def _percent(share: float, digits: int = 1) -> str:
