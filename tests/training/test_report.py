@@ -1,10 +1,13 @@
 import re
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from training import growth, report
+from tests.training.test_judging import PAIRS, FakeJudge, longer
+from training import growth, judging, labels, metrics, proof, report
 from training.contract import (
     Candidate,
     CurvePoint,
@@ -13,6 +16,7 @@ from training.contract import (
     FieldScore,
     Forgetting,
     KindScore,
+    Leaks,
     Mistake,
     Paired,
     Preferences,
@@ -203,3 +207,39 @@ def test_the_page_tells_what_was_searched_preferred_and_forgotten(full: Report) 
 def test_a_stage_that_taught_nothing_says_why(full: Report) -> None:
     skipped = full.model_copy(update={"preferences": Preferences(why="no preferences were learnt: 2 pairs")})
     assert "No preferences were learnt: 2 pairs." in report.html(skipped)
+
+
+def measured(full: Report, truths: Sequence[str], said: Sequence[str]) -> Report:
+    """With everything that is measured beside the error."""
+    golden = [{"question": "q", "truth": truth} for truth in truths]
+    says = {"teacher": truths, "student": said, "cascade": said}
+    wrong = np.array([truth != answer for truth, answer in zip(truths, said, strict=True)])
+    told = {"labels": labels.each(truths, said), "confusion": labels.confusion(truths, said)}
+    return full.model_copy(
+        update={
+            "student": full.student.model_copy(update=told),
+            "metrics": metrics.measured("label", [], golden, says),
+            "proof": proof.proof(3, np.zeros_like(wrong), wrong, wrong),
+            "leaks": Leaks(questions=2, near=1),
+            "judgement": judging.judgement(FakeJudge(longer), PAIRS, PAIRS[:1]),
+        }
+    )
+
+
+def test_the_page_shows_what_is_measured_beside_the_error_and_what_the_verdict_goes_by(
+    full: Report, tmp_path: Path
+) -> None:
+    whole = measured(full, ["a", "b", ATTACK] * 10, ["a", "a", ATTACK] * 10)
+    page = report.html(whole)
+    for shown in (
+        "macro-F1",
+        "This is look 3 at this golden set. Its intervals are of 99.6623&#8239;%",
+        "3 golden examples leaked",
+        "fake compared 3 answers",
+        "1 wins, 1 ties, 1 losses",
+        "That this judge knows what people prefer is not shown.",
+    ):
+        assert shown in page
+    assert ATTACK not in page
+    report.write(whole, tmp_path)
+    assert Report.model_validate_json((tmp_path / "report.json").read_text()) == whole

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from protos import events_pb2 as events
 from services.controller.verdict import judge, objection
 from tests.services.controller.world import a_report, a_score, a_task
-from training.contract import Difference, Paired
+from training.contract import Difference, Interval, Leaks, Paired, Proof
 
 CASCADE = events.Policy(kind=events.POLICY_KIND_CASCADE, min_confidence=-0.5)
 STUDENT = events.Policy(kind=events.POLICY_KIND_STUDENT_ONLY)
@@ -29,6 +29,40 @@ def test_the_cascade_is_promoted_with_its_figures_as_the_reason() -> None:
         "cascade error 4.1 % [2.6, 6.2] under ceiling 9 % and not above teacher 11.2 % [8.4, 14.6] "
         "(paired difference -7.1 points [-9.6, -4.7]): promote"
     )
+
+
+def a_proof(student: tuple[float, float, float], high: float = -0.04) -> Proof:
+    error, low, upper = student
+    bounds = Interval(error=error, low=low, high=upper)
+    teacher = Interval(error=0.112, low=0.07, high=0.16)
+    return Proof(look=2, level=0.9924, teacher=teacher, student=bounds, cascade=bounds, paired=paired(high, high))
+
+
+def test_the_proof_decides_whatever_the_95_percent_intervals_say() -> None:
+    better = a_score(0.05, 0.03, 0.08)
+    report = a_report(student=better, cascade=better, proof=a_proof((0.05, 0.02, 0.0914)))
+    verdict = judge(report, a_task())
+    assert not verdict.promote
+    assert "student alone: upper end 9.14 % is above the ceiling 9 %" in verdict.reason
+    assert verdict.reason.endswith("; by 99.24 % intervals, as this is look 2 at the golden set")
+    assert "is above the ceiling" in objection(report, a_task(), STUDENT)
+
+
+def test_the_sentence_names_the_look_and_its_intervals() -> None:
+    verdict = judge(a_report(proof=a_proof((0.031, 0.02, 0.046))), a_task())
+    assert verdict.reason == (
+        "student alone error 3.1 % [2, 4.6] under ceiling 9 % and not above teacher 11.2 % [7, 16] "
+        "(paired difference -6 points [-8, -4]); by 99.24 % intervals, as this is look 2 at the golden set: promote"
+    )
+
+
+def test_a_difference_that_may_be_above_the_teachers_at_this_look_is_not_promoted() -> None:
+    assert not judge(a_report(proof=a_proof((0.031, 0.02, 0.046), high=0.001)), a_task()).promote
+
+
+def test_leaked_examples_are_named() -> None:
+    verdict = judge(a_report(leaks=Leaks(questions=1, near=2)), a_task())
+    assert "3 golden examples that were learnt from, too, had no say" in verdict.reason
 
 
 def test_a_student_that_is_good_enough_alone_is_promoted_alone() -> None:
