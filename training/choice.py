@@ -3,16 +3,17 @@
 The rule. The eval split alone decides, by what it says of each student's cascade, with one estimate of the teacher's
 error for all of them. Of the students whose cascade errs at most one standard error more than the best's, the one that
 answers the most requests itself is chosen, for the teacher's answers are what costs; a difference below `LIKE` counts
-as none, and then the one that was listed first, the cheapest, is chosen. The golden set then judges only that one.
+as none, and then the one that was listed first, the cheapest, is chosen. The golden set then judges only that one. It has
+a veto where prompts are pruned: a student that errs more on it than its twin on whole prompts gives way to the twin.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from training import threshold
-from training.contract import ThresholdRow
+from training.contract import Difference, ThresholdRow
 from training.threshold import Judged
 
 LIKE = 0.01  # of the requests
@@ -44,6 +45,16 @@ def choose(standings: Mapping[str, Standing]) -> Choice:
     most = max(row.kept for row in good.values())
     name = next(name for name, row in good.items() if row.kept >= most - LIKE)
     return Choice(name, _why(name, rows, good), rows)
+
+
+def accepted(chosen: Choice, twin: str, gap: Difference, margin: float) -> Choice:
+    """The choice, or the `twin` that reads whole prompts, by how much more the chosen one errs on the golden set."""
+    said = f"{100 * gap.difference:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}] on the golden set"
+    told = f"its pruned prompts cost {said} beside {twin}"
+    if gap.high <= margin:
+        return replace(chosen, why=f"{chosen.why}. Accepted, as {told}, and up to {100 * margin:g} are")
+    refused = f"{twin}, because {chosen.name} is refused: {told}, and up to {100 * margin:g} are accepted"
+    return replace(chosen, name=twin, why=f"{refused}. Before that: {chosen.why}")
 
 
 def _why(chosen: str, rows: Mapping[str, ThresholdRow], good: Mapping[str, ThresholdRow]) -> str:

@@ -63,6 +63,8 @@ class Config(Frozen):
     dpo: Dpo | None = None
     search: Search | None = None
     train_share: float = Field(1.0, gt=0, le=1)  # of the examples to learn from; a larger share holds the smaller ones
+    prune: bool = False  # leave out what all prompts have in common, in training and in serving; see `prune`
+    prune_margin: float = Field(0.02, ge=0, lt=1)  # by how much more it may err than the same student on whole prompts
     epochs: float = Field(1.0, gt=0)
     min_steps: int = Field(100, gt=0)  # few examples are passed over again until there are this many steps
     batch_size: int = Field(16, gt=0)  # examples a step, over all workers

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from training import choice, data, evaluate, kinds, progress, report
+from training import choice, data, evaluate, kinds, progress, report, scoring
 from training.choice import Choice, Standing
 from training.config import resolve
 from training.contract import Candidate, Job, Report
@@ -28,7 +28,7 @@ def run(job: Job, several: Settings, fit: Callable[[Job], None]) -> None:
         fit(one)
     made = {name: Report.model_validate_json((one.output / "report.json").read_bytes()) for name, one in jobs.items()}
     standings = {name: Standing(made[name].threshold, evaluate.judged(one.output)) for name, one in jobs.items()}
-    chosen = choice.choose(standings)
+    chosen = _accepted(choice.choose(standings), jobs)
     for folder in ("model", "triton"):
         _place(jobs[chosen.name].output / folder, job.output / folder)
     progress.write(job.output, "report", message=chosen.why)
@@ -51,6 +51,18 @@ def _those_that_can(job: Job, several: Settings) -> tuple[dict[str, Job], dict[s
             output = job.output / "candidates" / name
             jobs[name] = job.model_copy(update={"output": output, "config": several[name]})
     return jobs, passed_over
+
+
+def _accepted(chosen: Choice, jobs: Mapping[str, Job]) -> Choice:
+    """The choice, once the golden set has been asked what pruning cost, where the same student without it is there."""
+    configs = {name: resolve(one.config) for name, one in jobs.items()}
+    config = configs[chosen.name]
+    unpruned = config.model_copy(update={"prune": False})
+    twin = next((name for name, one in configs.items() if one == unpruned), None)
+    if twin is None or not config.prune:
+        return chosen
+    gap = scoring.difference(*(evaluate.wrong(jobs[name].output) for name in (chosen.name, twin)))
+    return choice.accepted(chosen, twin, gap, config.prune_margin)
 
 
 def _whole(made: Mapping[str, Report], chosen: Choice, passed_over: Mapping[str, str]) -> Report:

@@ -5,7 +5,8 @@ Imports neither torch nor ray, so that the controller, which imports this module
 A dataset directory holds `manifest.json`, `train.parquet`, `eval.parquet` and `golden.parquet`, and may hold
 `preferences.parquet`, with the columns named below. An output directory ends with `model/` (merged weights in Hugging
 Face layout, `training.yaml` beside them), `triton/` (the files of one Triton model version), `report.json`,
-`report.html`, `eval.json` (what the student said to the eval split, judged), `checkpoints/` and `train.jsonl` (one
+`report.html`, `eval.json` (what the student said to the eval split, judged), `golden.json` (which golden examples it
+got wrong), `checkpoints/` and `train.jsonl` (one
 `Progress` a line).
 
 A config with `candidates` fits several students. Each has a directory like this one, `candidates/<name>/`; the outer
@@ -315,6 +316,18 @@ class Forgetting(Frozen):
     nats_lost: Difference  # mean over texts of the loss per token, after less before; above 0: something was forgotten
 
 
+class Pruning(Frozen):
+    """What the student does not read, as all prompts have it in common, and what that saves."""
+
+    head: str
+    lines: list[str]
+    tail: str
+    golden_left_whole: int  # golden prompts that lack a part of it
+    tokens_before: float  # mean of a golden prompt, by the student's own tokenizer
+    tokens_after: float
+    usd_saved_per_million: float  # requests that the student answers
+
+
 class Trial(Frozen):
     """One trial of a search."""
 
@@ -382,6 +395,7 @@ class Report(Frozen):
     preferences: Preferences | None = None
     forgetting: Forgetting | None = None
     search: Search | None = None
+    pruning: Pruning | None = None
     stopping: str = ""  # when the run ended and whose weights are kept, where early stopping was asked for
     kind: StudentKind = "causal"
     left_out: dict[str, int] = {}  # examples that could not be learnt from, by reason

@@ -21,6 +21,7 @@ from training.judge import Judge
 from training.scoring import Flags
 
 JUDGED = "eval.json"
+WRONG = "golden.json"
 MISTAKES = 30
 LEAST = -1000.0  # a confidence in a report: JSON knows no infinity
 
@@ -62,6 +63,7 @@ def evaluate(job: Job, config: Config, judge: Judge | None = None) -> Measured:
     teacher = ways.teacher(job, golden)
     student = ways.student(job, golden, student_said, ways.spread(latency_ms, student_said))
     cascade = ways.cascade(student, teacher, kept)
+    (job.output / WRONG).write_text(json.dumps(student.wrong.tolist()))
     return Measured(
         threshold=limit,
         threshold_curve=curve,
@@ -82,6 +84,11 @@ def evaluate(job: Job, config: Config, judge: Judge | None = None) -> Measured:
 def judged(output: Path) -> list[threshold.Judged]:
     """The student's answers to the eval split, as an evaluation left them."""
     return [threshold.Judged(**row) for row in json.loads((output / JUDGED).read_text())]
+
+
+def wrong(output: Path) -> Flags:
+    """Which golden examples the student got wrong, as an evaluation left it."""
+    return np.array(json.loads((output / WRONG).read_text()), dtype=bool)
 
 
 def _asked(job: Job, config: Config, judged: Sequence[Row], golden: Sequence[Row]) -> tuple[list[Answer], list[float]]:

@@ -23,6 +23,7 @@ from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from training import (
+    base,
     checkpoint,
     contest,
     data,
@@ -34,6 +35,7 @@ from training import (
     lesson,
     preferring,
     progress,
+    prune,
     recipe,
     report,
     tune,
@@ -75,9 +77,11 @@ def launch(job: Job, ray_address: str, judge: Judge | None = None) -> None:
 
 def _run(job: Job, config: Config, ray_address: str, judge: Judge | None) -> None:
     seconds: dict[str, float] = {}
-    leaking.apart(
-        job.dataset, data.rows(job.dataset, "golden")
-    )  # raises before hours are spent on what can't be proven
+    golden = data.rows(job.dataset, "golden")
+    leaking.apart(job.dataset, golden)  # raises before hours are spent on what can't be proven
+    whole = job.dataset
+    if config.prune:
+        job = prune.job(job)
     table = data.rows(job.dataset, "train")
     student = kinds.kind(config, table)
     if why := student.objection(job.answer_kind, table):
@@ -99,7 +103,9 @@ def _run(job: Job, config: Config, ray_address: str, judge: Judge | None) -> Non
         forgotten = forgetting.measured(config, job.output) if config.kind == "causal" else None
     with _stage(job, "report", seconds):
         found = _report(job, config, state, measured, seconds)
-        report.write(found.model_copy(update={"forgetting": forgotten}), job.output)
+        left_out = prune.told(job, whole, base.tokenizer(base.fetch(config)))
+        report.write(found.model_copy(update={"forgetting": forgotten, "pruning": left_out}), job.output)
+    prune.forget(job.output)
     progress.write(job.output, "done")
 
 

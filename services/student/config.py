@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from services.pruning import Rule
 from services.tagging import SPECIAL_TOKENS, UNUSED_POSITIONS
 
 EngineName = Literal["openvino", "tensorrt_llm", "encoder"]
@@ -28,6 +29,8 @@ class Student(BaseModel):
     """Each ends the answer and is not part of its text. An encoder has none."""
     stop_texts: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Each ends every answer and is not part of it."""
+    pruning: Rule | None = None
+    """What it does not read of a prompt, as it learned without it. A prompt that lacks it is refused."""
 
     @model_validator(mode="after")
     def _answers_end(self) -> "Student":

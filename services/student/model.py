@@ -51,7 +51,8 @@ class TritonPythonModel:
         for request in requests:
             sender = request.get_response_sender()
             try:
-                self._submit(sender, read_ask(next(self._ids), _values(request), self._encode, self._limits))
+                unread = self._student.pruning
+                self._submit(sender, read_ask(next(self._ids), _values(request), self._encode, self._limits, unread))
             except (BadRequest, Overloaded) as error:
                 sender.send(error_response(str(error)), flags=FINAL)
 

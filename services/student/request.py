@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from services.pruning import Rule, pruned
 from services.student.config import Limits
 from services.student.engine import Prompt
 
@@ -41,16 +42,21 @@ class Ask:
     stream: bool
 
 
-def read_ask(request_id: int, values: Mapping[str, object], encode: Encode, limits: Limits) -> Ask:
+def read_ask(
+    request_id: int, values: Mapping[str, object], encode: Encode, limits: Limits, unread: Rule | None = None
+) -> Ask:
     """Raises BadRequest. A request without a seed draws by its own id, so that it differs from the others."""
     inputs = _parse(values)
     max_tokens = inputs.max_tokens or limits.max_tokens
     if max_tokens > limits.max_tokens:
         raise BadRequest(f"max_tokens: {max_tokens} is above the limit {limits.max_tokens}")
-    token_ids = encode(inputs.text_input)
+    text = inputs.text_input if unread is None else pruned(inputs.text_input, unread)
+    if text is None:
+        raise BadRequest("text_input: lacks what all prompts had in common when this version was trained")
+    token_ids = encode(text)
     _check_prompt(len(token_ids), max_tokens, limits)
     seed = request_id if inputs.seed is None else inputs.seed
-    prompt = Prompt(request_id, token_ids, max_tokens, inputs.temperature, inputs.top_p, seed, inputs.text_input)
+    prompt = Prompt(request_id, token_ids, max_tokens, inputs.temperature, inputs.top_p, seed, text)
     return Ask(prompt, inputs.stop, inputs.stream)
 
 
