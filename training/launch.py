@@ -103,9 +103,9 @@ def _run(job: Job, config: Config, ray_address: str, judge: Judge | None) -> Non
         forgotten = forgetting.measured(config, job.output) if config.kind == "causal" else None
     with _stage(job, "report", seconds):
         found = _report(job, config, state, measured, seconds)
-        left_out = prune.told(job, whole, base.tokenizer(base.fetch(config)))
-        report.write(found.model_copy(update={"forgetting": forgotten, "pruning": left_out}), job.output)
-    prune.forget(job.output)
+        unread = prune.told(job, whole, base.tokenizer(base.fetch(config)))
+        prune.forget(job.output)
+        report.write(found.model_copy(update={"forgetting": forgotten, "pruning": unread}), job.output)
     progress.write(job.output, "done")
 
 

@@ -25,9 +25,10 @@ FOLDER = "pruned"
 def job(asked: Job) -> Job:
     """The job on pruned prompts, which are written below its output; the job as it is where nothing can be pruned."""
     target = asked.output / FOLDER
-    if not target.is_dir():
+    if not (target / "train.parquet").is_file():
         part = Path(tempfile.mkdtemp(dir=asked.output))
         _write(asked.dataset, part)
+        shutil.rmtree(target, ignore_errors=True)
         part.rename(target)
     return asked.model_copy(update={"dataset": target}) if rule(asked.output) else asked
 

@@ -1,6 +1,7 @@
 import pytest
 
-from training.choice import Standing, choose
+from training.choice import Standing, accepted, choose
+from training.contract import Difference
 from training.threshold import Judged
 
 
@@ -43,3 +44,13 @@ def test_one_that_keeps_nothing_errs_as_its_teacher_does() -> None:
 
 def test_the_only_one_is_chosen_as_such() -> None:
     assert "the only one that can do the task" in choose({"small": standing(9, 0, 1)}).why
+
+
+def test_a_student_on_pruned_prompts_is_kept_only_if_the_golden_set_shows_that_it_errs_no_more_than_the_margin() -> None:
+    made = choose({"pruned": standing(90, 1, 9), "whole": standing(90, 1, 9)})
+    kept = accepted(made, "whole", Difference(difference=0.0, low=-0.01, high=0.02), margin=0.02)
+    assert kept.name == "pruned"
+    assert "+0.0 points [-1.0, +2.0] on the golden set beside whole" in kept.why
+    refused = accepted(made, "whole", Difference(difference=0.01, low=-0.01, high=0.03), margin=0.02)
+    assert refused.name == "whole"
+    assert refused.why.startswith("whole, because pruned is refused: its pruned prompts cost +1.0 points")

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from services.pruning import Rule
 from services.student.config import Limits
 from services.student.request import BadRequest, read_ask
 
@@ -58,3 +59,12 @@ def test_a_prompt_and_answer_that_just_fit_are_taken() -> None:
 def test_a_bad_request_is_refused_with_its_field_and_limit(values: dict[str, object], reason: str) -> None:
     with pytest.raises(BadRequest, match=f"^{reason}"):
         read_ask(7, values, encode, LIMITS)
+
+
+def test_a_student_that_learned_without_the_instructions_reads_none() -> None:
+    unread = Rule(head="Take it apart: ", tail=" now\n")
+    prompt = read_ask(7, {"text_input": b"Take it apart: abc now\n"}, encode, LIMITS, unread).prompt
+    assert prompt.text == "abc\n"
+    assert prompt.token_ids == encode("abc\n")
+    with pytest.raises(BadRequest, match="^text_input: lacks what all prompts had in common"):
+        read_ask(7, {"text_input": b"abc\n"}, encode, LIMITS, unread)
