@@ -3,8 +3,8 @@
 The rule. The eval split alone decides, by what it says of each student's cascade, with one estimate of the teacher's
 error for all of them. Of the students whose cascade errs at most one standard error more than the best's, the one that
 answers the most requests itself is chosen, for the teacher's answers are what costs; a difference below `LIKE` counts
-as none, and then the one that was listed first, the cheapest, is chosen. The golden set then judges only that one. It has
-a veto where prompts are pruned: a student that errs more on it than its twin on whole prompts gives way to the twin.
+as none, and then the one that was listed first, the cheapest, is chosen. The golden set then judges only that one. It
+has a veto where prompts are pruned: a student that errs more on it than its twin on whole prompts gives way to it.
 """
 
 from collections.abc import Mapping, Sequence

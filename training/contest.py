@@ -61,7 +61,7 @@ def _accepted(chosen: Choice, jobs: Mapping[str, Job]) -> Choice:
     twin = next((name for name, one in configs.items() if one == unpruned), None)
     if twin is None or not config.prune:
         return chosen
-    gap = scoring.difference(*(evaluate.wrong(jobs[name].output) for name in (chosen.name, twin)))
+    gap = scoring.difference(evaluate.wrong(jobs[chosen.name].output), evaluate.wrong(jobs[twin].output))
     return choice.accepted(chosen, twin, gap, config.prune_margin)
 
 

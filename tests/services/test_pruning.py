@@ -19,7 +19,7 @@ def test_what_all_prompts_begin_and_end_with_is_left_out() -> None:
 
 
 def test_no_word_is_cut_in_two() -> None:
-    found = rule([prompt(number) for number in range(1000, 1099)])  # all of them begin with 10, end with a letter t or e
+    found = rule([prompt(number) for number in range(1000, 1099)])  # all begin with 10, end with t or e
     assert found is not None
     assert pruned(prompt(1001), found) == "1001 Main St\n"
 

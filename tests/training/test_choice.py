@@ -46,7 +46,7 @@ def test_the_only_one_is_chosen_as_such() -> None:
     assert "the only one that can do the task" in choose({"small": standing(9, 0, 1)}).why
 
 
-def test_a_student_on_pruned_prompts_is_kept_only_if_the_golden_set_shows_that_it_errs_no_more_than_the_margin() -> None:
+def test_a_student_on_pruned_prompts_is_kept_only_if_it_errs_no_more_than_the_margin_on_golden_examples() -> None:
     made = choose({"pruned": standing(90, 1, 9), "whole": standing(90, 1, 9)})
     kept = accepted(made, "whole", Difference(difference=0.0, low=-0.01, high=0.02), margin=0.02)
     assert kept.name == "pruned"

@@ -66,5 +66,5 @@ def test_a_student_that_learned_without_the_instructions_reads_none() -> None:
     prompt = read_ask(7, {"text_input": b"Take it apart: abc now\n"}, encode, LIMITS, unread).prompt
     assert prompt.text == "abc\n"
     assert prompt.token_ids == encode("abc\n")
-    with pytest.raises(BadRequest, match="^text_input: lacks what all prompts had in common"):
+    with pytest.raises(BadRequest, match=r"^text_input: lacks what all prompts had in common"):
         read_ask(7, {"text_input": b"abc\n"}, encode, LIMITS, unread)
