@@ -41,7 +41,7 @@ def row(index: int) -> dict[str, Any]:
 
 
 def golden_row(index: int) -> dict[str, Any]:
-    """The teacher is wrong about every third."""
+    """The teacher is wrong about two in seven."""
     made = row(index)
     kept = {key: made[key] for key in ("question", "prompt")}
     said = made["completion"] if index % 7 > 1 else "nothing"
