@@ -45,7 +45,8 @@ def restore(student: torch.nn.Module, kept: dict[str, torch.Tensor]) -> None:
 
     Raises RuntimeError on a weight that the student lacks.
     """
-    given = dict(kept)  # torch fills it up with what is missing
+    first = not dist.is_initialized() or dist.get_rank() == 0
+    given = dict(kept) if first else {}  # torch fills it up; others' names it would not translate to their copies'
     if unknown := states.set_model_state_dict(student, given, options=_given(strict=False)).unexpected_keys:
         raise RuntimeError(f"the checkpoint holds weights that the student lacks: {', '.join(unknown[:3])} ...")
 

@@ -51,7 +51,10 @@ def test_weights_in_parts_learn_what_whole_ones_learn(config: Config, dataset: P
         torch.testing.assert_close(parts[1]["weights"][name], weight, rtol=1e-2, atol=1e-3)
 
 
-def test_a_run_goes_on_with_its_weights_in_parts(config: Config, dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("sharding", ["none", "fsdp"])
+def test_a_run_goes_on_with_its_weights_in_copies_and_in_parts(
+    config: Config, dataset: Path, tmp_path: Path, sharding: str
+) -> None:
     """What one worker began and left half done, two finish."""
     config = config.model_copy(update={"patience": 5})
     train(config, dataset, tmp_path / "alone")
@@ -61,5 +64,5 @@ def test_a_run_goes_on_with_its_weights_in_parts(config: Config, dataset: Path, 
         run.state.recent.append(run.step(run.share_done()))
         recipe._record(run)
     run.save()
-    on_two(config.model_copy(update={"workers": 2, "sharding": "fsdp"}), dataset, tmp_path / "parts")
+    on_two(config.model_copy(update={"workers": 2, "sharding": sharding}), dataset, tmp_path / "parts")
     assert losses(tmp_path / "parts") == pytest.approx(losses(tmp_path / "alone"), rel=1e-3)
