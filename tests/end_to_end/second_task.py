@@ -26,7 +26,7 @@ def write_task(tasks: Path) -> None:
                     "prices": {"input_usd_per_million": 30, "output_usd_per_million": 60},
                 },
                 "student": {
-                    "training": "label",
+                    "training": "minilm-classifier-cpu",
                     "max_tokens": 4,
                     "prices": {"input_usd_per_million": 0.02, "output_usd_per_million": 0.04},
                 },
