@@ -111,6 +111,20 @@ def kind_table(report: dict[str, Any]) -> Table:
     return table
 
 
+def pruning_text(report: dict[str, Any]) -> str:
+    """What leaving out what all prompts have in common saves, in a line, from report.json's object; '' if nothing."""
+    found = report.get("pruning")
+    if not found:
+        return ""
+    tokens = f"{found['tokens_after']:,.0f} instead of {found['tokens_before']:,.0f} tokens a prompt"
+    money = f"${found['usd_saved_per_million']:,.2f} less a million requests"
+    told = f"{tokens}, {money}"
+    if cost := found["cost"]:
+        points = [f"{100 * cost[end]:+.1f}" for end in ("difference", "low", "high")]
+        told += f", {points[0]} points of error [{points[1]}, {points[2]}]"
+    return f"pruned prompts: {told}" if found["used"] else f"whole prompts; pruned ones, not chosen: {told}"
+
+
 def _error(score: dict[str, Any]) -> str:
     return f"{score['error'] * 100:.1f} [{score['error_low'] * 100:.1f}, {score['error_high'] * 100:.1f}]"
 

@@ -47,14 +47,14 @@ def choose(standings: Mapping[str, Standing]) -> Choice:
     return Choice(name, _why(name, rows, good), rows)
 
 
-def accepted(chosen: Choice, twin: str, gap: Difference, margin: float) -> Choice:
-    """The choice, or the `twin` that reads whole prompts, by how much more the chosen one errs on the golden set."""
-    said = f"{100 * gap.difference:+.1f} points [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}] on the golden set"
-    told = f"its pruned prompts cost {said} beside {twin}"
-    if gap.high <= margin:
-        return replace(chosen, why=f"{chosen.why}. Accepted, as {told}, and up to {100 * margin:g} are")
-    refused = f"{twin}, because {chosen.name} is refused: {told}, and up to {100 * margin:g} are accepted"
-    return replace(chosen, name=twin, why=f"{refused}. Before that: {chosen.why}")
+def accepted(chosen: Choice, twin: str, cost: Difference, margin: float) -> Choice:
+    """The choice, or the `twin` that reads whole prompts. `cost`: its golden errors less those of its twin."""
+    more = f"{100 * cost.difference:+.1f} points [{100 * cost.low:+.1f}, {100 * cost.high:+.1f}] of error"
+    if cost.high <= margin:
+        within = f"accepted, as on the golden set they cost {more} beside {twin}, within the margin of {100 * margin:g}"
+        return replace(chosen, why=f"{chosen.why}. Its pruned prompts are {within}")
+    beyond = f"on the golden set its pruned prompts cost {more}, which may be beyond the margin of {100 * margin:g}"
+    return replace(chosen, name=twin, why=f"{twin}, because {chosen.name} is refused: {beyond}. Else: {chosen.why}")
 
 
 def _why(chosen: str, rows: Mapping[str, ThresholdRow], good: Mapping[str, ThresholdRow]) -> str:

@@ -6,9 +6,11 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, model_validator
 
+from services.pruning import Rule
 from training.contract import Frozen
 
 CONFIGS = Path(__file__).parent / "configs"
+ALONE = "whole"  # the name of a single student that is fitted twice
 
 
 class Lora(Frozen):
@@ -63,8 +65,9 @@ class Config(Frozen):
     dpo: Dpo | None = None
     search: Search | None = None
     train_share: float = Field(1.0, gt=0, le=1)  # of the examples to learn from; a larger share holds the smaller ones
-    prune: bool = False  # leave out what all prompts have in common, in training and in serving; see `prune`
-    prune_margin: float = Field(0.02, ge=0, lt=1)  # by how much more it may err than the same student on whole prompts
+    prune: bool = False  # fit it twice, without what all prompts have in common and with it; see `prune`
+    prune_margin: float = Field(0.02, ge=0, lt=1)  # by how much more it may then err on the golden set
+    unread: Rule | None = None  # what it leaves out of its prompts, in training and in serving; `prune` finds it
     epochs: float = Field(1.0, gt=0)
     min_steps: int = Field(100, gt=0)  # few examples are passed over again until there are this many steps
     batch_size: int = Field(16, gt=0)  # examples a step, over all workers
@@ -124,9 +127,12 @@ def candidates(settings: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The settings of each candidate by its name, in their order; empty where there is but one student to fit.
 
     `candidates` is a list of configs' names, or of settings with a key `from`; other keys are laid over each of them.
-    An entry's `name` is its config's, if it has none. Raises ValueError if two have the same.
+    An entry's `name` is its config's, if it has none. Raises ValueError if two have the same. A single student that is
+    to be pruned is one, as it is fitted twice.
     """
     both = _laid_over(settings)
+    if "candidates" not in both:
+        return {ALONE: both} if Config.model_validate(both).prune else {}
     over = {key: value for key, value in both.items() if key != "candidates"}
     entries = [{"from": entry} if isinstance(entry, str) else dict(entry) for entry in both.get("candidates", [])]
     names = [str(entry.pop("name", Path(entry.get("from", "")).stem)) for entry in entries]

@@ -1,18 +1,18 @@
-"""Several candidates for one job: each is fitted as a job of its own, one is chosen, its report shows them all."""
+"""Several candidates for one job: each is fitted as a job of its own, one is chosen, its report shows them all.
+
+One that is to be pruned is fitted twice, and gives way to the same student on whole prompts if the golden set says so.
+"""
 
 import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-from training import choice, data, evaluate, kinds, progress, report, scoring
+from training import choice, data, evaluate, kinds, progress, prune, report, scoring
 from training.choice import Choice, Standing
 from training.config import resolve
-from training.contract import Candidate, Job, Report
-
-Settings = Mapping[str, dict[str, Any]]
-"""Configs by the candidates' names, the cheapest first."""
+from training.contract import Candidate, Difference, Job, Pruning, Report
+from training.prune import Settings
 
 
 def run(job: Job, several: Settings, fit: Callable[[Job], None]) -> None:
@@ -20,27 +20,31 @@ def run(job: Job, several: Settings, fit: Callable[[Job], None]) -> None:
 
     `fit` does a job of a single student, or finds it done. Raises ValueError if no candidate can do the task.
     """
-    jobs, passed_over = _those_that_can(job, several)
+    tried = prune.tried(job, several)
+    jobs, unable = _those_that_can(job, tried.several)
+    passed_over = {**tried.passed_over, **unable}
     if not jobs:
         raise ValueError(f"no candidate can do the task: {_listed(passed_over)}")
-    for place, (name, one) in enumerate(jobs.items(), 1):
+    twins = {short: whole for short, whole in tried.twins.items() if {short, whole} <= jobs.keys()}
+    for place, (name, one) in enumerate(_sharing_a_look(jobs, twins).items(), 1):
         progress.write(job.output, "train", message=f"{name}, {place} of {len(jobs)}")
         fit(one)
     made = {name: Report.model_validate_json((one.output / "report.json").read_bytes()) for name, one in jobs.items()}
-    standings = {name: Standing(made[name].threshold, evaluate.judged(one.output)) for name, one in jobs.items()}
-    chosen = _accepted(choice.choose(standings), jobs)
+    costs = {short: _cost(jobs[short], jobs[whole]) for short, whole in twins.items()}
+    chosen = _chosen(made, jobs, twins, costs)
     for folder in ("model", "triton"):
         _place(jobs[chosen.name].output / folder, job.output / folder)
     progress.write(job.output, "report", message=chosen.why)
-    report.write(_whole(made, chosen, passed_over), job.output)
+    found = _whole(made, chosen, passed_over)
+    report.write(found.model_copy(update={"pruning": _pruning(made, chosen.name, twins, costs)}), job.output)
     progress.write(job.output, "done")
 
 
 def _those_that_can(job: Job, several: Settings) -> tuple[dict[str, Job], dict[str, str]]:
     """A job for each candidate that can do the task, and why the others can't."""
-    table = data.rows(job.dataset, "train")
     jobs, passed_over = {}, {}
     for name, config in {name: resolve(settings) for name, settings in several.items()}.items():
+        table = data.rows(job.dataset, "train", config.unread)
         try:
             why = kinds.kind(config, table).objection(job.answer_kind, table)
         except (ValueError, OSError) as error:  # its base model is not here
@@ -53,16 +57,36 @@ def _those_that_can(job: Job, several: Settings) -> tuple[dict[str, Job], dict[s
     return jobs, passed_over
 
 
-def _accepted(chosen: Choice, jobs: Mapping[str, Job]) -> Choice:
-    """The choice, once the golden set has been asked what pruning cost, where the same student without it is there."""
-    configs = {name: resolve(one.config) for name, one in jobs.items()}
-    config = configs[chosen.name]
-    unpruned = config.model_copy(update={"prune": False})
-    twin = next((name for name, one in configs.items() if one == unpruned), None)
-    if twin is None or not config.prune:
+def _sharing_a_look(jobs: Mapping[str, Job], twins: Mapping[str, str]) -> dict[str, Job]:
+    """The golden set decides between twins, so they share what a look at it may spend."""
+    both = {*twins, *twins.values()}
+    return {name: job.model_copy(update={"among": 2}) if name in both else job for name, job in jobs.items()}
+
+
+def _cost(short: Job, whole: Job) -> Difference:
+    """By how much more a student on pruned prompts errs on the golden set than its twin on whole ones."""
+    return scoring.difference(evaluate.wrong(short.output), evaluate.wrong(whole.output))
+
+
+def _chosen(
+    made: Mapping[str, Report], jobs: Mapping[str, Job], twins: Mapping[str, str], costs: Mapping[str, Difference]
+) -> Choice:
+    """By the eval split; the golden set is asked only whether pruned prompts cost too much."""
+    standings = {name: Standing(made[name].threshold, evaluate.judged(job.output)) for name, job in jobs.items()}
+    chosen = choice.choose(standings)
+    if chosen.name not in twins:
         return chosen
-    gap = scoring.difference(evaluate.wrong(jobs[chosen.name].output), evaluate.wrong(jobs[twin].output))
-    return choice.accepted(chosen, twin, gap, config.prune_margin)
+    margin = resolve(jobs[chosen.name].config).prune_margin
+    return choice.accepted(chosen, twins[chosen.name], costs[chosen.name], margin)
+
+
+def _pruning(
+    made: Mapping[str, Report], chosen: str, twins: Mapping[str, str], costs: Mapping[str, Difference]
+) -> Pruning | None:
+    """What the chosen one leaves out, or would its twin; None if there is no such."""
+    short = next((short for short, whole in twins.items() if chosen in (short, whole)), chosen)
+    found = made[short].pruning
+    return found and found.model_copy(update={"cost": costs.get(short), "used": short == chosen})
 
 
 def _whole(made: Mapping[str, Report], chosen: Choice, passed_over: Mapping[str, str]) -> Report:

@@ -6,8 +6,7 @@ A dataset directory holds `manifest.json`, `train.parquet`, `eval.parquet` and `
 `preferences.parquet`, with the columns named below. An output directory ends with `model/` (merged weights in Hugging
 Face layout, `training.yaml` beside them), `triton/` (the files of one Triton model version), `report.json`,
 `report.html`, `eval.json` (what the student said to the eval split, judged), `golden.json` (which golden examples it
-got wrong), `checkpoints/` and `train.jsonl` (one
-`Progress` a line).
+got wrong), `checkpoints/` and `train.jsonl` (one `Progress` a line).
 
 A config with `candidates` fits several students. Each has a directory like this one, `candidates/<name>/`; the outer
 one ends with the chosen one's `model/` and `triton/`, and a report that shows all of them.
@@ -95,6 +94,7 @@ class Job(Frozen):
     error_ceiling: float = Field(gt=0, lt=1)  # the share of wrong answers that the task's owner accepts
     truth: Truth = "people"
     look: int = Field(1, ge=1)  # the how manieth decision on this golden set the report is for; see `proof`
+    among: int = Field(1, ge=1)  # how many students that decision is among, as far as the golden set makes it
 
 
 class Progress(Frozen):
@@ -317,15 +317,17 @@ class Forgetting(Frozen):
 
 
 class Pruning(Frozen):
-    """What the student does not read, as all prompts have it in common, and what that saves."""
+    """What a student does not read, as all prompts have it in common, and what that saves."""
 
     head: str
     lines: list[str]
     tail: str
-    golden_left_whole: int  # golden prompts that lack a part of it
-    tokens_before: float  # mean of a golden prompt, by the student's own tokenizer
+    golden_refused: int  # golden prompts that lack a part of it; the student refuses them, and the teacher answers
+    tokens_before: float  # mean of the other golden prompts, by the student's own tokenizer
     tokens_after: float
     usd_saved_per_million: float  # requests that the student answers
+    cost: Difference | None = None  # its golden errors less those of the same student on whole prompts
+    used: bool = True  # False: the report's own student, that of the `cost`, reads whole prompts
 
 
 class Trial(Frozen):

@@ -14,6 +14,7 @@ import pyarrow.parquet
 import torch
 from tokenizers import Tokenizer
 
+from services.pruning import Rule, pruned
 from training.contract import EXAMPLE_COLUMNS, GOLDEN_COLUMNS, PREFERENCE_COLUMNS
 
 Row = dict[str, Any]
@@ -54,13 +55,16 @@ class Batch:
         return Batch(*(None if tensor is None else tensor.to(device) for tensor in tensors))
 
 
-def rows(dataset: Path, split: str) -> list[Row]:
-    """The rows of one split ('train', 'eval' or 'golden'). Raises ValueError naming the columns that are missing."""
+def rows(dataset: Path, split: str, unread: Rule | None = None) -> list[Row]:
+    """The rows of one split ('train', 'eval' or 'golden'). Raises ValueError naming the columns that are missing.
+
+    Their prompts come without what is `unread`. One that lacks it comes empty: in serving the student refuses it.
+    """
     wanted = GOLDEN_COLUMNS if split == "golden" else EXAMPLE_COLUMNS
     table = pyarrow.parquet.read_table(dataset / f"{split}.parquet")
     if missing := sorted(set(wanted) - set(table.column_names)):
         raise ValueError(f"{split}.parquet lacks the columns {', '.join(missing)}")
-    return list(table.select(list(wanted)).to_pylist())
+    return _as_read(table.select(list(wanted)).to_pylist(), unread)
 
 
 def encode(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
@@ -68,12 +72,16 @@ def encode(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
     return [encoding.ids for encoding in tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
 
-def preferences(dataset: Path) -> list[Row]:
-    """The rows of preferences.parquet, train and eval; none where there is no such file."""
+def preferences(dataset: Path, unread: Rule | None = None) -> list[Row]:
+    """The rows of preferences.parquet, train and eval; none where there is no such file. `unread` as in `rows`."""
     path = dataset / "preferences.parquet"
-    return (
-        list(pyarrow.parquet.read_table(path, columns=list(PREFERENCE_COLUMNS)).to_pylist()) if path.is_file() else []
-    )
+    if not path.is_file():
+        return []
+    return _as_read(pyarrow.parquet.read_table(path, columns=list(PREFERENCE_COLUMNS)).to_pylist(), unread)
+
+
+def _as_read(table: list[Row], unread: Rule | None) -> list[Row]:
+    return [{**row, "prompt": pruned(row["prompt"], unread) or ""} for row in table] if unread else table
 
 
 def examples(table: Sequence[Row], tokenizer: Tokenizer, end_token: int, longest: int) -> list[Example]:

@@ -23,6 +23,7 @@ from training.scoring import Flags
 JUDGED = "eval.json"
 WRONG = "golden.json"
 MISTAKES = 30
+NONE = Answer("", float("-inf"), 0, 0)
 LEAST = -1000.0  # a confidence in a report: JSON knows no infinity
 
 
@@ -47,8 +48,8 @@ class Measured:
 
 def evaluate(job: Job, config: Config, judge: Judge | None = None) -> Measured:
     """Ask the student in `<output>/triton` everything, and score it beside the teacher; `judge` compares texts."""
-    judged = data.rows(job.dataset, "eval")
-    golden, leaks = leaking.apart(job.dataset, data.rows(job.dataset, "golden"))
+    judged = data.rows(job.dataset, "eval", config.unread)
+    golden, leaks = leaking.apart(job.dataset, data.rows(job.dataset, "golden", config.unread))
     said, latency_ms = _asked(job, config, judged, golden)
     on_eval = _judged(job, judged, said[: len(judged)])
     (job.output / JUDGED).write_text(json.dumps([asdict(row) for row in on_eval]))
@@ -72,7 +73,7 @@ def evaluate(job: Job, config: Config, judge: Judge | None = None) -> Measured:
         cascade=ways.score(job, golden, cascade),
         paired=Paired(cascade_minus_teacher=_less(cascade, teacher), student_minus_teacher=_less(student, teacher)),
         metrics=metrics.measured(job.answer_kind, job.validators, golden, _says(teacher, student, cascade)),
-        proof=proof.proof(job.look, teacher.wrong, student.wrong, cascade.wrong),
+        proof=proof.proof(job.look, teacher.wrong, student.wrong, cascade.wrong, job.among),
         leaks=leaks,
         judgement=_judgement(job, config, golden, student.answers, judge) if judge else None,
         mistakes=_mistakes(golden, student_said, student.wrong, kept),
@@ -92,13 +93,20 @@ def wrong(output: Path) -> Flags:
 
 
 def _asked(job: Job, config: Config, judged: Sequence[Row], golden: Sequence[Row]) -> tuple[list[Answer], list[float]]:
-    """The answers to both splits, and the milliseconds of some golden ones, asked first, while no cache knows them."""
+    """The answers to both splits, and the milliseconds of some golden ones, asked first, while no cache knows them.
+
+    A prompt that is empty is one that the student refuses.
+    """
     engine = answers.engine(config.engine, job.output, job.max_tokens)
-    prompts = [row["prompt"] for row in [*judged, *golden]]
-    asked = prompts[len(judged) :]
+    asked = [row["prompt"] for row in golden if row["prompt"]]
+    if not asked:
+        raise ValueError("the student refuses every golden prompt, so nothing can be measured")
     some = asked[:: max(1, len(asked) // (config.timed_answers + 1))]
     latency_ms = answers.timed(engine, some, _told(job.output, "one at a time", len(some) - 1))
-    return engine.answers(prompts, _told(job.output, "all at once", len(prompts))), latency_ms
+    prompts = [row["prompt"] for row in [*judged, *golden]]
+    read = [prompt for prompt in prompts if prompt]
+    said = iter(engine.answers(read, _told(job.output, "all at once", len(read))))
+    return [next(said) if prompt else NONE for prompt in prompts], latency_ms
 
 
 def _told(output: Path, message: str, total: int) -> Done:
@@ -116,6 +124,8 @@ def _told(output: Path, message: str, total: int) -> Done:
 
 def _refusal(job: Job, row: Row, answer: Answer) -> str:
     """Why the gateway would not keep the answer, '' if it would: it refuses what was cut at the limit, too."""
+    if not row["prompt"]:
+        return "refused: the prompt lacks what the student leaves out"
     if answer.completion_tokens >= job.max_tokens:
         return f"length: cut at {answer.completion_tokens} tokens"
     return refusal(job.validators, row["question"], answer.text)

@@ -11,7 +11,7 @@ from huggingface_hub import hf_hub_download
 from optimum.exporters.openvino import main_export
 from optimum.intel.openvino import OVConfig
 
-from training import base, prune
+from training import base
 from training.config import Config
 from training.kind import Kind
 from training.weights import Weights
@@ -44,8 +44,8 @@ def triton_version(config: Config, kind: Kind, model: Path, max_tokens: int, out
     student = {"engine": config.engine, "base_model": config.base_model, "max_tokens": max_tokens}
     if config.kind == "causal":
         student |= {"eos_token_ids": base.end_tokens(model), "stop_texts": []}
-    if unread := prune.rule(output):
-        student["pruning"] = unread.model_dump()
+    if config.unread:
+        student["pruning"] = config.unread.model_dump()
     (part / "student.json").write_text(json.dumps(student, indent=2))
     part.chmod(0o755)
     target = output / "triton"

@@ -23,7 +23,6 @@ from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
 
 from training import (
-    base,
     checkpoint,
     contest,
     data,
@@ -43,6 +42,8 @@ from training import (
 from training.config import Config, candidates, resolve
 from training.contract import CurvePoint, Job, Report, Stage
 from training.judge import Judge, JudgeSettings, configured
+from training.kind import Kind
+from training.weights import Weights
 
 LOCAL_CPUS = 2
 WORKER_ENVIRONMENT = {
@@ -77,36 +78,42 @@ def launch(job: Job, ray_address: str, judge: Judge | None = None) -> None:
 
 def _run(job: Job, config: Config, ray_address: str, judge: Judge | None) -> None:
     seconds: dict[str, float] = {}
-    golden = data.rows(job.dataset, "golden")
-    leaking.apart(job.dataset, golden)  # raises before hours are spent on what can't be proven
-    whole = job.dataset
-    if config.prune:
-        job = prune.job(job)
-    table = data.rows(job.dataset, "train")
-    student = kinds.kind(config, table)
-    if why := student.objection(job.answer_kind, table):
-        raise ValueError(f"a {config.kind} can't do this task: {why}")
+    leaking.apart(
+        job.dataset, data.rows(job.dataset, "golden")
+    )  # raises before hours are spent on what can't be proven
+    student = _able(job, config)
     if config.search:
         with _stage(job, "search", seconds), _ray(ray_address, config):
             config = tune.search(config, config.search, job.dataset, job.output / "search")
-        student = kinds.kind(config, table)
+        student = _able(job, config)
     with _stage(job, "train", seconds):
         _train(job, config, ray_address)
     state, tensors = _finished(job.output)
-    with _stage(job, "merge", seconds):
-        learnt = preferring.learnt(job.output) or tensors["weights"]
-        model = export.merge(config, student, learnt, job.output)
-    with _stage(job, "export", seconds):
-        export.triton_version(config, student, model, job.max_tokens, job.output)
+    _export(job, config, student, preferring.learnt(job.output) or tensors["weights"], seconds)
     with _stage(job, "evaluate", seconds):
         measured = evaluate.evaluate(job, config, judge)
         forgotten = forgetting.measured(config, job.output) if config.kind == "causal" else None
     with _stage(job, "report", seconds):
-        found = _report(job, config, state, measured, seconds)
-        unread = prune.told(job, whole, base.tokenizer(base.fetch(config)))
-        prune.forget(job.output)
-        report.write(found.model_copy(update={"forgetting": forgotten, "pruning": unread}), job.output)
+        more = {"forgetting": forgotten, "pruning": prune.told(job, config)}
+        report.write(_report(job, config, state, measured, seconds).model_copy(update=more), job.output)
     progress.write(job.output, "done")
+
+
+def _able(job: Job, config: Config) -> Kind:
+    """The config's kind of student. Raises ValueError with the reason if it can't do the task."""
+    table = data.rows(job.dataset, "train", config.unread)
+    student = kinds.kind(config, table)
+    if why := student.objection(job.answer_kind, table):
+        raise ValueError(f"a {config.kind} can't do this task: {why}")
+    return student
+
+
+def _export(job: Job, config: Config, student: Kind, learnt: Weights, seconds: dict[str, float]) -> None:
+    """Write `model/` and `triton/`."""
+    with _stage(job, "merge", seconds):
+        model = export.merge(config, student, learnt, job.output)
+    with _stage(job, "export", seconds):
+        export.triton_version(config, student, model, job.max_tokens, job.output)
 
 
 def _report(

@@ -4,12 +4,14 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
 from training import data, doubts, kinds
 from training.config import Config
+
+REFUSED: Final = "the student refuses its prompt, which lacks what others have in common"
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Lesson:
 
 def imitation(config: Config, dataset: Path) -> Lesson:
     """The answers of a dataset, as the config's kind of student learns them."""
-    table = data.rows(dataset, "train")
+    every = data.rows(dataset, "train", config.unread)
+    table = [row for row in every if row["prompt"]]
     kind = kinds.kind(config, table)
     believed = doubts.believed(table) if config.doubtful == "leave_out" else table
     made = kind.examples(shuffled(believed, config.seed) if config.shuffled_answers else believed)
-    held_out = kind.examples(data.rows(dataset, "eval"))
-    left_out = {**made.left_out, **({doubts.DOUBTED: gone} if (gone := len(table) - len(believed)) else {})}
+    held_out = kind.examples([row for row in data.rows(dataset, "eval", config.unread) if row["prompt"]])
+    gone = {REFUSED: len(every) - len(table), doubts.DOUBTED: len(table) - len(believed)}
+    left_out = {**made.left_out, **{why: count for why, count in gone.items() if count}}
     some = share(made.kept, config)
     return Lesson(some, held_out.kept, kind.collate, lambda bf16: kind.learner(bf16=bf16), left_out)
 

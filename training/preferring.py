@@ -103,7 +103,7 @@ def train(config: Config, dataset: Path, output: Path, device: torch.device) -> 
     """
     if config.dpo is None or done(output):
         return
-    table = data.preferences(dataset)
+    table = data.preferences(dataset, config.unread)
     if why := lacking(config, table):
         (output / "dpo").mkdir(parents=True, exist_ok=True)
         (output / "dpo" / "skipped.txt").write_text(why)

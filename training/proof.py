@@ -10,6 +10,8 @@ An interval leaves half of what the look spends beyond each of its ends. Two way
 student alone and the cascade, each on the strength of upper ends: twice one half. That both the ceiling and the teacher
 must be beaten costs nothing, for who is worse in one of the two can only be promoted by that one's mistake.
 
+Where the golden set itself decides which of several students is to be promoted, each spends its part of the look.
+
 Errors have Clopper and Pearson's exact interval; differences that of `scoring.difference`.
 """
 
@@ -31,9 +33,9 @@ def spent(look: int) -> float:
     return WRONGLY * 6 / (math.pi * look) ** 2
 
 
-def proof(look: int, teacher: Flags, student: Flags, cascade: Flags) -> Proof:
-    """Flags say which golden examples each way of answering got wrong."""
-    level = 1 - spent(look)
+def proof(look: int, teacher: Flags, student: Flags, cascade: Flags, among: int = 1) -> Proof:
+    """Flags say which golden examples each way of answering got wrong. `among` as in `contract.Job`."""
+    level = 1 - spent(look) / among
 
     def less(ours: Flags) -> Difference:
         return scoring.difference(ours, teacher, level)

@@ -1,79 +1,97 @@
-"""A dataset whose prompts lack what they all have in common, and what that saves.
+"""Students on prompts without what these have in common, each beside the same student on whole prompts.
 
-The rule is found in the training split alone, and is part of the student's version from then on: `pruned/rule.json`
-here, `student.json` where it is served. Prompts of another make stay as they are in what judges the student, which is
-hard on it: in serving it refuses them, so that the teacher answers.
+What may be left out is found in the training split alone, once for a run; `unread.json` keeps it. It is part of the
+student's config and version from then on: training, evaluation and serving read prompts without it.
 """
 
-import shutil
-import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
-
-import pyarrow as pa
-import pyarrow.parquet
-from tokenizers import Tokenizer
+from typing import Any, Final
 
 from services import pruning
 from services.pruning import Rule
-from training import data
-from training.contract import Job, Pruning
+from training import base, data
+from training.config import ALONE, Config, resolve
+from training.contract import Frozen, Job, Pruning
 
-FOLDER = "pruned"
+PROPOSED: Final = "unread.json"
+LEAST_GOLDEN: Final = 0.5
+"""Share of the golden prompts that must have it, too: the others say nothing about the student."""
 
-
-def job(asked: Job) -> Job:
-    """The job on pruned prompts, which are written below its output; the job as it is where nothing can be pruned."""
-    target = asked.output / FOLDER
-    if not (target / "train.parquet").is_file():
-        part = Path(tempfile.mkdtemp(dir=asked.output))
-        _write(asked.dataset, part)
-        shutil.rmtree(target, ignore_errors=True)
-        part.rename(target)
-    return asked.model_copy(update={"dataset": target}) if rule(asked.output) else asked
+Settings = Mapping[str, dict[str, Any]]
+"""Configs by the candidates' names, the cheapest first."""
 
 
-def rule(output: Path) -> Rule | None:
-    """What the student in `output` does not read; None where it reads all."""
-    written = output / FOLDER / "rule.json"
-    return Rule.model_validate_json(written.read_bytes()) if written.is_file() else None
+class Proposal(Frozen):
+    """What may be left out, or why nothing can be."""
+
+    rule: Rule | None = None
+    why: str = ""
 
 
-def told(asked: Job, dataset: Path, tokenizer: Tokenizer) -> Pruning | None:
-    """What the report says of it. `dataset` is the whole one, `asked.dataset` the pruned one."""
-    found = rule(asked.output)
-    if found is None:
+@dataclass(frozen=True)
+class Tried:
+    """Candidates none of which is to be pruned any more."""
+
+    several: Settings
+    twins: Mapping[str, str]  # whose prompts are pruned -> the same on whole ones
+    passed_over: Mapping[str, str]  # where nothing could be left out, with the reason
+
+
+def tried(job: Job, several: Settings) -> Tried:
+    """Each of the candidates that are to be pruned becomes two: with the rule, and then without, which is dearer."""
+    candidates, twins, passed_over = dict[str, dict[str, Any]](), dict[str, str](), dict[str, str]()
+    for name, settings in several.items():
+        config = resolve(settings)
+        if not config.prune:
+            candidates[name] = settings
+            continue
+        short = "pruned" if name == ALONE else f"{name}-pruned"
+        offer = Proposal(rule=config.unread) if config.unread else proposal(job)
+        if offer.rule:
+            candidates[short] = settings | {"prune": False, "unread": offer.rule.model_dump(mode="json")}
+            twins[short] = name
+        else:
+            passed_over[short] = offer.why
+        candidates[name] = settings | {"prune": False, "unread": None}
+    return Tried(candidates, twins, passed_over)
+
+
+def proposal(job: Job) -> Proposal:
+    """What may be left out; a run that goes on finds what it found before."""
+    written = job.output / PROPOSED
+    if not written.is_file():
+        part = written.with_suffix(".part")
+        part.write_text(_found(job.dataset).model_dump_json(indent=2), encoding="utf-8")
+        part.replace(written)
+    return Proposal.model_validate_json(written.read_bytes())
+
+
+def told(job: Job, config: Config) -> Pruning | None:
+    """What the report says of a student; None where it reads all."""
+    if config.unread is None:
         return None
-    tables = [[row["prompt"] for row in data.rows(place, "golden")] for place in (dataset, asked.dataset)]
-    before, after = (sum(map(len, data.encode(prompts, tokenizer))) / len(prompts) for prompts in tables)
-    saved = Decimal(before - after) * asked.student_input_usd_per_million
+    whole, read = (data.rows(job.dataset, "golden", unread) for unread in (None, config.unread))
+    pairs = [(long["prompt"], short["prompt"]) for long, short in zip(whole, read, strict=True) if short["prompt"]]
+    tokenizer = base.tokenizer(base.fetch(config))
+    before, after = (sum(map(len, data.encode(side, tokenizer))) / len(side) for side in zip(*pairs, strict=True))
     return Pruning(
-        **found.model_dump(),
-        golden_left_whole=sum(map(str.__eq__, *tables)),
+        **config.unread.model_dump(),
+        golden_refused=len(whole) - len(pairs),
         tokens_before=before,
         tokens_after=after,
-        usd_saved_per_million=float(saved),
+        usd_saved_per_million=float(Decimal(before - after) * job.student_input_usd_per_million),
     )
 
 
-def forget(output: Path) -> None:
-    """Remove the pruned copy of the dataset, which holds what customers wrote; the rule stays."""
-    for file in (output / FOLDER).glob("*.parquet"):
-        file.unlink()
-
-
-def _write(dataset: Path, target: Path) -> None:
-    found = pruning.rule([row["prompt"] for row in data.rows(dataset, "train")])
-    if found is None:
-        return
-    for file in sorted(dataset.iterdir()):
-        if file.suffix == ".parquet":
-            pa.parquet.write_table(_pruned(pa.parquet.read_table(file), found), target / file.name)
-        elif file.is_file():
-            shutil.copy(file, target / file.name)
-    (target / "rule.json").write_text(found.model_dump_json(indent=2))
-
-
-def _pruned(table: pa.Table, found: Rule) -> pa.Table:
-    prompts = [pruning.pruned(prompt, found) or prompt for prompt in table["prompt"].to_pylist()]
-    return table.set_column(table.column_names.index("prompt"), "prompt", pa.array(prompts, pa.string()))
+def _found(dataset: Path) -> Proposal:
+    rule = pruning.rule([row["prompt"] for row in data.rows(dataset, "train")])
+    if rule is None:
+        return Proposal(why="the prompts have too little in common that could be left out")
+    golden = [bool(row["prompt"]) for row in data.rows(dataset, "golden", rule)]
+    if sum(golden) < LEAST_GOLDEN * len(golden):
+        had = f"only {sum(golden)} of {len(golden)} golden prompts have what those to learn from have in common"
+        return Proposal(why=f"{had}, so nothing could be proven of it")
+    return Proposal(rule=rule)

@@ -12,7 +12,7 @@ from protos import events_pb2 as events
 from services.cli.controller import controller
 from services.cli.logs import TaskName
 from services.cli.settings import STATE, StateOption, settings
-from services.screen import clear_errors, console, fail, kind_table, policy_text, score_table
+from services.screen import clear_errors, console, fail, kind_table, policy_text, pruning_text, score_table
 
 app = typer.Typer()
 run_app = typer.Typer(help="Start a run, or look at one.", no_args_is_help=True)
@@ -29,9 +29,8 @@ def start(
     task: TaskName,
     set_: Annotated[list[str], typer.Option("--set", help="Change a key of the training config: epochs=2.")] = [],  # noqa: B006
     config: Annotated[
-        Path | None,
-        typer.Option(exists=True, dir_okay=False, help="A training config to lay over the task's, as YAML."),
-    ] = None,
+        str, typer.Option(help="A training config to lay over the task's: a YAML file, or a name in training/configs.")
+    ] = "",
     snapshot: Annotated[int, typer.Option(min=0, help="A snapshot that is there already; 0 takes a new one.")] = 0,
     state: StateOption = STATE,
 ) -> None:
@@ -40,8 +39,7 @@ def start(
         if wrong := [pair for pair in set_ if "=" not in pair]:
             raise fail(f"--set {wrong[0]}: must be KEY=VALUE")
         overrides = dict(pair.split("=", 1) for pair in set_)
-        text = config.read_text(encoding="utf-8") if config else ""
-        asked = pb.StartRunRequest(task=task, overrides=overrides, config=text, snapshot=snapshot)
+        asked = pb.StartRunRequest(task=task, overrides=overrides, config=_config_text(config), snapshot=snapshot)
         run = stub.StartRun(asked)
         console.print(f"run {run.id} started; `tutelage run show {task}` tells how far it is", highlight=False)
 
@@ -71,6 +69,8 @@ def report(
     console.print(score_table(made))
     if made.get("why"):
         console.print(f"* {made['why']}", highlight=False, markup=False)
+    for name, reason in made.get("passed_over", {}).items():
+        console.print(f"- {name} was passed over: {reason}", highlight=False, markup=False)
     console.print(kind_table(made))
     _show_run(run)
 
@@ -116,6 +116,16 @@ def state_name(run: events.Run) -> str:
     return events.RunState.Name(run.state).removeprefix("RUN_STATE_").lower()
 
 
+def _config_text(config: str) -> str:
+    """The file's text, or one that refers to the config of that name."""
+    path = Path(config)
+    if not config or path.is_file():
+        return path.read_text(encoding="utf-8") if config else ""
+    if path.name != config or path.suffix in {".yaml", ".yml"}:
+        raise fail(f"--config {config}: there is no such file")
+    return json.dumps({"from": config})  # JSON is YAML
+
+
 def _show_run(run: events.Run) -> None:
     verdict = "promoted" if run.promoted else "not promoted" if run.state == events.RUN_STATE_DONE else ""
     console.print(f"run {run.id}: {state_name(run)} {verdict}", highlight=False)
@@ -125,6 +135,8 @@ def _show_run(run: events.Run) -> None:
     if run.erasures:
         told = f"trained on rows of customers who were erased since; erasures {', '.join(run.erasures)}"
         console.print(told, highlight=False)
+    if run.report and (told := pruning_text(json.loads(run.report))):
+        console.print(told, highlight=False, markup=False)
     if run.report_path:
         console.print(f"report: {Path(run.report_path)}", highlight=False)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import pyarrow.parquet as pq
 import yaml
@@ -21,8 +22,11 @@ from services.controller.looks import look
 from services.controller.snapshot import Order
 from services.controller.store import Store
 from services.controller.verdict import judge
+from services.pruning import Rule, pruned
 from services.tasks import Task
 from training.contract import Job, Report
+
+PROMPTS_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True)
@@ -107,11 +111,16 @@ class Actions:
         return (self.runs_dir / run.task / run.id).resolve()
 
     def _first_prompt(self, run: events.Run) -> str:
+        """A golden prompt that the student reads, not one that it leaves to the teacher."""
         path = self.dataset(run) / "golden.parquet"
         if not path.is_file():
             raise Refused(f"student version {run.student_version} can't be tried: its snapshot {path} is gone")
-        prompt: str = next(pq.ParquetFile(path).iter_batches(1, columns=["prompt"])).column(0)[0].as_py()
-        return prompt
+        unread = _unread(self._student(run).exported)
+        for batch in pq.ParquetFile(path).iter_batches(PROMPTS_AT_ONCE, columns=["prompt"]):
+            for prompt in batch.column(0).to_pylist():
+                if pruned(prompt, unread) is not None:
+                    return str(prompt)
+        raise Refused(f"student version {run.student_version} can't be tried: it refuses every golden prompt")
 
     def _student(self, run: events.Run) -> Student:
         return Student(run.task, run.student_version, self.output(run) / "triton")
@@ -146,3 +155,10 @@ class Actions:
             truth=snapshot.truth(self.dataset(run)),
             look=look(run, runs, lambda one: snapshot.golden_ids(self.dataset(one))),
         )
+
+
+def _unread(exported: Path) -> Rule:
+    """What a student does not read; nothing, where its files are not there, which loading will say."""
+    written = exported / "student.json"
+    found = json.loads(written.read_bytes()).get("pruning") if written.is_file() else None
+    return Rule.model_validate(found or {})

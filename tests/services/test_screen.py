@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from services.screen import UNKNOWN, score_table
+from services.screen import UNKNOWN, pruning_text, score_table
 
 SCORE = {
     "error": 0.1,
@@ -61,3 +61,13 @@ def test_candidates_of_one_kind_are_told_apart_by_their_names() -> None:
     several = [{"name": name, "kind": "causal", "student": SCORE, "cascade": SCORE} for name in ("small", "large")]
     words = first_words({"teacher": SCORE, "candidates": several, "chosen": "large"})
     assert words == ["teacher", "small", "in cascade", "large *", "in cascade"]
+
+
+def test_what_pruning_saves_is_told_in_a_line() -> None:
+    found = {"tokens_before": 312.4, "tokens_after": 20.6, "usd_saved_per_million": 5.836, "cost": None, "used": True}
+    saved = "21 instead of 312 tokens a prompt, $5.84 less a million requests"
+    assert pruning_text({"pruning": found}) == f"pruned prompts: {saved}"
+    cost = {"difference": 0.031, "low": -0.004, "high": 0.07}
+    told = pruning_text({"pruning": {**found, "cost": cost, "used": False}})
+    assert told == f"whole prompts; pruned ones, not chosen: {saved}, +3.1 points of error [-0.4, +7.0]"
+    assert pruning_text({"pruning": None}) == pruning_text({}) == ""

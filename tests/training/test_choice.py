@@ -50,7 +50,8 @@ def test_a_student_on_pruned_prompts_is_kept_only_if_it_errs_no_more_than_the_ma
     made = choose({"pruned": standing(90, 1, 9), "whole": standing(90, 1, 9)})
     kept = accepted(made, "whole", Difference(difference=0.0, low=-0.01, high=0.02), margin=0.02)
     assert kept.name == "pruned"
-    assert "+0.0 points [-1.0, +2.0] on the golden set beside whole" in kept.why
+    assert "cost +0.0 points [-1.0, +2.0] of error beside whole, within the margin of 2" in kept.why
     refused = accepted(made, "whole", Difference(difference=0.01, low=-0.01, high=0.03), margin=0.02)
     assert refused.name == "whole"
-    assert refused.why.startswith("whole, because pruned is refused: its pruned prompts cost +1.0 points")
+    assert refused.why.startswith("whole, because pruned is refused: on the golden set its pruned prompts cost +1.0")
+    assert refused.why.endswith(made.why)

@@ -8,19 +8,31 @@ from typing import Any
 import pytest
 
 from tests.services.controller.world import a_report, a_score
+from tests.training.tiny import write_instructed
 from training import contest
-from training.contract import Job, Progress, Report
+from training.config import candidates, resolve
+from training.contract import Job, Progress, Pruning, Report
 
 RIGHT = {"confidence": -0.1, "refused": False, "differs": False, "corrected": True, "teacher_differs": False}
 UNSURE = {**RIGHT, "confidence": -9.0, "differs": True}
+A_PRUNING = Pruning(
+    head="Take it apart: ",
+    lines=[],
+    tail="",
+    golden_refused=0,
+    tokens_before=9,
+    tokens_after=5,
+    usd_saved_per_million=0.08,
+)
 
 
 class Fitting:
     """Leaves what a fitted student leaves; the share of the eval split that each answers well is given."""
 
-    def __init__(self, shares: Mapping[str, float]) -> None:
-        self.shares = shares
+    def __init__(self, shares: Mapping[str, float], golden_wrong: Mapping[str, int] | None = None) -> None:
+        self.shares, self.golden_wrong = shares, golden_wrong or {}
         self.fitted: list[str] = []
+        self.jobs: dict[str, Job] = {}
 
     def __call__(self, job: Job) -> None:
         name = job.output.name
@@ -29,8 +41,12 @@ class Fitting:
             (job.output / folder / "whose").write_text(name)
         sure = round(100 * self.shares[name])
         (job.output / "eval.json").write_text(json.dumps([RIGHT] * sure + [UNSURE] * (100 - sure)))
+        wrong = self.golden_wrong.get(name, 0)
+        (job.output / "golden.json").write_text(json.dumps([True] * wrong + [False] * (500 - wrong)))
+        config = resolve(job.config)
         made = a_report(
             task=job.task,
+            pruning=A_PRUNING if config.unread else None,
             threshold=-1.0,
             student=a_score(1 - self.shares[name], 0, 1),
             seconds={"train": 10.0, "export": 1.0},
@@ -38,6 +54,7 @@ class Fitting:
         )
         (job.output / "report.json").write_text(made.model_dump_json())
         self.fitted.append(name)
+        self.jobs[name] = job
 
 
 @pytest.fixture
@@ -107,6 +124,55 @@ def test_a_contest_that_was_cut_off_ends_as_it_would_have(job: Job, several: dic
 def test_a_job_that_no_candidate_can_do_fails_with_every_reason(job: Job, several: dict[str, dict[str, Any]]) -> None:
     with pytest.raises(ValueError, match=r"labels: it names a label.*absent: .*not installed"):
         contest.run(job, {name: several[name] for name in ("labels", "absent")}, Fitting({}))
+
+
+@pytest.mark.parametrize(("wrong", "chosen"), [(52, "pruned"), (75, "whole")])
+def test_the_golden_set_accepts_or_refuses_a_student_on_pruned_prompts(pruning: Job, wrong: int, chosen: str) -> None:
+    fitting = Fitting({"pruned": 0.9, "whole": 0.9}, {"pruned": wrong, "whole": 50})
+    contest.run(pruning, candidates(pruning.config), fitting)
+    report = read(pruning)
+    assert fitting.fitted == ["pruned", "whole"]
+    assert report.chosen == (pruning.output / "triton" / "whose").read_text() == chosen
+    assert report.pruning is not None
+    assert report.pruning.used == (chosen == "pruned")
+    assert report.pruning.cost is not None
+    assert report.pruning.cost.difference == pytest.approx((wrong - 50) / 500)
+    assert f"cost {(wrong - 50) / 5:+.1f} points" in report.why
+
+
+def test_twins_between_whom_the_golden_set_decides_share_what_a_look_at_it_may_spend(pruning: Job) -> None:
+    fitting = Fitting({"pruned": 0.9, "whole": 0.9})
+    contest.run(pruning, candidates(pruning.config), fitting)
+    assert {name: job.among for name, job in fitting.jobs.items()} == {"pruned": 2, "whole": 2}
+
+
+def test_where_prompts_have_nothing_in_common_the_whole_ones_alone_are_learnt(pruning: Job, dataset: Path) -> None:
+    plain = pruning.model_copy(update={"dataset": dataset})
+    fitting = Fitting({"whole": 0.9})
+    contest.run(plain, candidates(plain.config), fitting)
+    report = read(plain)
+    assert fitting.fitted == [report.chosen] == ["whole"]
+    assert "too little in common" in report.passed_over["pruned"]
+    assert (report.pruning, fitting.jobs["whole"].among) == (None, 1)
+
+
+def test_a_student_that_can_read_pruned_prompts_only_is_judged_alone(pruning: Job, tiny_encoder: Path) -> None:
+    config = {"kind": "tagger", "engine": "encoder", "base_model": str(tiny_encoder), "longest": 12, "prune": True}
+    alone = pruning.model_copy(update={"config": config})
+    contest.run(alone, candidates(config), Fitting({"pruned": 0.9}))
+    report = read(alone)
+    assert report.chosen == "pruned"
+    assert "longer than 12 tokens" in report.passed_over["whole"]
+    assert report.pruning == A_PRUNING
+
+
+@pytest.fixture
+def pruning(job: Job, tiny_base: Path, tmp_path: Path) -> Job:
+    """A job on prompts that all have the same instructions."""
+    dataset = tmp_path / "instructed"
+    dataset.mkdir()
+    config = {"base_model": str(tiny_base), "prune": True}
+    return job.model_copy(update={"dataset": write_instructed(dataset), "config": config})
 
 
 def read(job: Job) -> Report:

@@ -14,10 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.training.tiny import train
-from training import checkpoint
+from services.student.config import load_student
+from tests.training.tiny import train, write_instructed
+from training import checkpoint, lesson, prune
 from training.config import resolve
 from training.contract import Job, Progress, Report
+from training.proof import spent
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(600)]
 Write = Callable[..., Path]
@@ -130,6 +132,56 @@ def test_several_candidates_are_fitted_one_is_chosen_and_all_are_shown(
     assert "tagger (chosen)" in (output / "report.html").read_text()
     assert Report.model_validate_json((output / "candidates" / "causal" / "report.json").read_text()).kind == "causal"
     assert "(chosen)" not in (output / "candidates" / "causal" / "report.html").read_text()
+
+
+def test_a_student_on_pruned_prompts_carries_its_rule_and_the_golden_set_lets_it_pass(
+    write_job: Write, tmp_path: Path
+) -> None:
+    """One golden prompt and one to learn from are of another make, which the student refuses."""
+    output = tmp_path / "out"
+    result = launch(instructed(write_job(prune=True, prune_margin=0.9, general_texts=4), tmp_path))
+    assert result.returncode == 0, result.stderr[-3000:]
+    report = Report.model_validate_json((output / "report.json").read_text())
+    assert [one.name for one in report.candidates] == ["pruned", "whole"]
+    assert report.chosen == "pruned"  # of two that write gibberish it is the cheaper one
+    assert "within the margin of 90" in report.why
+    assert report.pruning is not None
+    assert report.pruning.used
+    assert report.pruning.cost is not None
+    assert report.pruning.golden_refused == 1
+    assert 3 * report.pruning.tokens_after < report.pruning.tokens_before
+    assert report.student.prompt_tokens == pytest.approx(report.pruning.tokens_after * 15 / 16)
+    assert report.left_out == {lesson.REFUSED: 1}
+    assert "What it does not read" in (output / "report.html").read_text()
+    served = load_student(output / "triton").pruning
+    assert served == prune.proposal(Job.model_validate_json((tmp_path / "job.json").read_text())).rule
+    assert load_student(output / "candidates" / "whole" / "triton").pruning is None
+    held = [Report.model_validate_json(path.read_text()).proof for path in output.glob("candidates/*/report.json")]
+    assert [proof and proof.level for proof in held] == [pytest.approx(1 - spent(1) / 2)] * 2
+
+
+def test_a_pruned_run_that_was_stopped_goes_on_with_its_rule(write_job: Write, tmp_path: Path) -> None:
+    changed = {"prune": True, "epochs": 40, "checkpoint_every_s": 0.2, "engine": "tensorrt_llm", "general_texts": 0}
+    job = instructed(write_job(**changed, evaluations=1), tmp_path)
+    part = tmp_path / "out" / "candidates" / "pruned"
+    with launched(job) as process:
+        await_checkpoint(part, process)
+        process.terminate()
+        assert process.wait() != 0
+    first = (part / "job.json").read_text()
+    assert not list(tmp_path.glob("out/**/*.parquet"))  # no copy of what customers wrote outlives the kill
+    assert launch(job).returncode == 0
+    assert (part / "job.json").read_text() == first
+    assert curve(part) == undisturbed(Job.model_validate_json(first), tmp_path / "alone")
+    assert load_student(part / "triton").pruning == resolve(json.loads(first)["config"]).unread
+
+
+def instructed(path: Path, folder: Path) -> Path:
+    """The job's file, with a dataset whose prompts nearly all have the same instructions."""
+    (folder / "instructed").mkdir()
+    dataset = write_instructed(folder / "instructed")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset": str(dataset)}))
+    return path
 
 
 def write_several(write_job: Write, folder: Path, names: list[str]) -> Path:

@@ -95,6 +95,23 @@ def write_dataset(directory: Path, train: int, held_out: int, golden: int) -> Pa
     return write_rows(directory, parts)
 
 
+def instructed(row: dict[str, Any]) -> dict[str, Any]:
+    """The same row of a task whose callers say each time what they want."""
+    instructions = "system: Take the address apart, word by word.\nuser: "
+    return row | {"prompt": f"{instructions}{row['question']}\nassistant:\n"}
+
+
+def write_instructed(directory: Path, golden_whole: int = 1) -> Path:
+    """Of the rows to learn from the last lacks the instructions, and so do some golden ones from the second on."""
+    golden = [golden_example(2000 + index) for index in range(16)]
+    parts = {
+        "train": [*(instructed(example(index)) for index in range(100, 199)), example(199)],
+        "eval": [instructed(example(1000 + index)) for index in range(16)],
+        "golden": [row if 1 <= at <= golden_whole else instructed(row) for at, row in enumerate(golden)],
+    }
+    return write_rows(directory, parts)
+
+
 def write_labelled(directory: Path) -> Path:
     """The same questions with a label each, by the last word."""
     labels = {"St": "street", "Ave": "avenue", "Rd": "road", "Ct": "court"}

@@ -36,11 +36,11 @@ def flags(n: int, wrong: range) -> NDArray[np.bool_]:
 
 
 @cache
-def promotes(look: int, n: int, both: int, ours: int, theirs: int) -> bool:
+def promotes(look: int, n: int, both: int, ours: int, theirs: int, *, among: int = 1) -> bool:
     """Whether a student is promoted that errs on `ours` examples alone, the teacher on `theirs`, and both on `both`."""
     student = flags(n, range(both + ours))
     teacher = flags(n, range(both)) | flags(n, range(both + ours, both + ours + theirs))
-    held = proof(look, teacher, student, teacher)  # a cascade that keeps nothing is the teacher
+    held = proof(look, teacher, student, teacher, among)  # a cascade that keeps nothing is the teacher
     idle = a_score(0.2, 0.1, 0.3, teacher_share=1.0)
     return judge(a_report(golden=n, proof=held, cascade=idle), TASK).promote
 
@@ -73,6 +73,13 @@ def growing(draw: np.random.Generator) -> Counts:
 def test_what_all_looks_spend_is_five_percent() -> None:
     assert sum(map(spent, range(1, 100_000))) == pytest.approx(WRONGLY, abs=1e-6)
     assert spent(1) > spent(2) > spent(3)
+
+
+def test_the_better_of_two_students_that_one_look_is_among(draw: np.random.Generator) -> None:
+    n = GROWING[-1]
+    limit = most(lambda k: promotes(1, n, 0, k, n - k, among=2), n)
+    better = draw.binomial(n, TASK.error_ceiling, (LIVES, 2)).min(axis=1)
+    assert 0 < (better <= limit).mean() <= stats.binom.ppf(0.9999, LIVES, spent(1)) / LIVES
 
 
 def test_one_student_on_a_growing_golden_set(draw: np.random.Generator) -> None:

@@ -1,5 +1,6 @@
 import json
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -66,6 +67,27 @@ async def test_a_student_that_says_nothing_is_not_promoted_and_the_live_one_stay
     assert world.actions.versions("labels") == [1]
     assert world.triton.ready == {("labels", 1)}
     assert len(world.promotions()) == 1
+
+
+@pytest.mark.parametrize(("head", "tried"), [("golden 2", ["golden 2?\n"]), ("", ["golden 0?\n"])])
+async def test_a_student_is_tried_with_the_first_prompt_that_it_reads(
+    world: World, tmp_path: Path, head: str, tried: list[str]
+) -> None:
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student" / "student.json").write_text(json.dumps({"pruning": {"head": head} if head else None}))
+    world.launcher.student = tmp_path / "student"
+    run = await world.filled().a_run()
+    assert run.promoted
+    assert world.triton.asked == tried
+
+
+async def test_a_student_that_refuses_every_golden_prompt_is_not_promoted(world: World, tmp_path: Path) -> None:
+    (tmp_path / "student").mkdir()
+    (tmp_path / "student" / "student.json").write_text(json.dumps({"pruning": {"head": "not there"}}))
+    world.launcher.student = tmp_path / "student"
+    run = await world.filled().a_run()
+    assert run.state == events.RUN_STATE_FAILED
+    assert "it refuses every golden prompt" in run.reason
 
 
 async def test_a_first_student_that_says_nothing_leaves_nothing_behind(world: World) -> None:

@@ -236,6 +236,7 @@ class FakeTriton:
     answers: str = "yes"
     away: bool = False
     loads: int = 0
+    asked: list[str] = field(default_factory=list)
 
     def serves(self, task: str, version: int) -> bool:
         self._there()
@@ -256,6 +257,7 @@ class FakeTriton:
 
     def answer(self, task: str, version: int, prompt: str) -> str:
         self._there()
+        self.asked.append(prompt)
         return self.answers
 
     def _there(self) -> None:

@@ -1,8 +1,10 @@
 """What every backend promises: one suite for the fake, the teacher over HTTP and the student in Triton."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import tritonclient.grpc.aio as triton_grpc
@@ -13,6 +15,7 @@ from services.gateway.backends import Ask, Backend, BackendFailed, FailureKind
 from services.gateway.student import TritonStudent
 from services.gateway.teacher import OpenAITeacher
 from tests.fakes.backends import FakeBackend
+from tests.fixtures.engines import TritonServer
 from tests.fixtures.students import install
 from tests.services.gateway.examples import a_task, an_ask
 from tests.services.gateway.openai_like import KEY, serving
@@ -144,6 +147,24 @@ async def test_a_prompt_that_the_student_cannot_take_is_the_requests_fault(stude
     words = inference.Message(role=inference.ROLE_USER, content="long " * 4_000)
     with pytest.raises(BackendFailed) as failed:
         await student.backend.answer(an_ask(version=VERSION, messages=[words]), None)
+    assert failed.value.kind is FailureKind.REFUSED
+
+
+async def test_a_prompt_of_another_make_than_it_learned_is_the_requests_fault(
+    student: Rig, tiny_student: Path, triton: TritonServer
+):
+    version = triton.repository / "say-pruned" / str(VERSION)
+    install(tiny_student, triton.repository, version.parent.name, VERSION)
+    described = json.loads((version / "student.json").read_text())
+    (version / "student.json").write_text(json.dumps({**described, "pruning": {"head": "Take it apart: "}}))
+    async with triton_grpc.InferenceServerClient(triton.grpc_address) as client:
+        await client.load_model(version.parent.name)
+    task = a_task(name=version.parent.name)
+    asked = [inference.Message(role=inference.ROLE_USER, content=text) for text in ("Take it apart: 12 Oak", "12 Oak")]
+    taken, refused = (an_ask(task, VERSION, messages=[message]) for message in asked)
+    assert (await student.backend.answer(taken, None)).usage.prompt_tokens == len("12 Oak\n")
+    with pytest.raises(BackendFailed, match="lacks what all prompts had in common") as failed:
+        await student.backend.answer(refused, None)
     assert failed.value.kind is FailureKind.REFUSED
 
 

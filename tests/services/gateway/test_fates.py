@@ -22,6 +22,16 @@ async def test_a_broken_student_goes_to_the_teacher(gateway: Gateway) -> None:
     assert gateway.exchange.attempts[0].student_version == 3
 
 
+@pytest.mark.parametrize("kind", [events.POLICY_KIND_STUDENT_ONLY, events.POLICY_KIND_CASCADE])
+async def test_a_prompt_that_the_student_refuses_goes_to_the_teacher(gateway: Gateway, kind: events.PolicyKind) -> None:
+    gateway.promote(kind, min_confidence=-1.0 if kind == events.POLICY_KIND_CASCADE else 0.0)
+    gateway.student.breaks(FailureKind.REFUSED)
+    reply = await gateway.inference.Complete(a_request())
+    assert reply.answered_by == inference.BACKEND_TEACHER
+    assert gateway.exchange.outcome == events.OUTCOME_OK
+    assert [attempt.refusal for attempt in gateway.exchange.attempts] == ["refused: it is broken", ""]
+
+
 async def test_a_slow_student_is_stopped_in_time_for_the_teacher(gateway: Gateway) -> None:
     gateway.promote(events.POLICY_KIND_STUDENT_ONLY)
     gateway.student.delay_s = 60

@@ -44,7 +44,7 @@ class Response:
 @pytest_asyncio.fixture
 async def client(triton_server: Server) -> AsyncIterator[triton_grpc.InferenceServerClient]:
     async with triton_grpc.InferenceServerClient(triton_server.grpc) as client:
-        for model in ("tiny", "narrow", "tagger"):
+        for model in ("tiny", "narrow", "pruned", "tagger"):
             await client.load_model(model)
         yield client
 
@@ -153,6 +153,18 @@ async def test_bad_input_is_refused_by_name_while_others_are_answered(
     with pytest.raises(InferenceServerException, match=reason):
         await ask(client, text, **values)
     assert (await other)[0].finish == b"length"
+
+
+async def test_a_student_that_learned_without_the_instructions_answers_as_if_they_were_not_there(client: Any) -> None:
+    (plain,) = await ask(client, "the house\n\nby the river\n", max_tokens=12)
+    text = "Take it apart: the house\nNever guess what is not there.\nby the river That is all."
+    (pruned,) = await ask(client, text, "pruned", max_tokens=12)
+    assert pruned == plain
+
+
+async def test_a_prompt_that_lacks_what_all_had_when_it_learned_is_refused(client: Any) -> None:
+    with pytest.raises(InferenceServerException, match="text_input: lacks what all prompts had in common"):
+        await ask(client, "the house\n\nby the river\n", "pruned")
 
 
 async def test_one_request_too_many_is_refused_as_overloaded_and_the_others_are_answered(client: Any) -> None:

@@ -1,0 +1,69 @@
+"""What `tutelage run start` asks of the controller."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from protos import control_pb2 as control
+from protos import events_pb2 as events
+from services.cli import runs
+from services.cli.commands import app
+
+REPORT = {
+    "pruning": {"tokens_before": 40, "tokens_after": 8, "usd_saved_per_million": 0.64, "cost": None, "used": True},
+}
+
+
+class Stub:
+    def __init__(self) -> None:
+        self.asked: list[control.StartRunRequest] = []
+
+    def StartRun(self, request: control.StartRunRequest) -> events.Run:
+        self.asked.append(request)
+        return events.Run(id="7")
+
+    def GetRun(self, request: control.GetRunRequest) -> events.Run:
+        return events.Run(id="7", state=events.RUN_STATE_DONE, report=json.dumps(REPORT))
+
+
+@pytest.fixture
+def stub(monkeypatch: pytest.MonkeyPatch) -> Stub:
+    made = Stub()
+
+    @contextmanager
+    def controller(_settings: Any) -> Iterator[Stub]:
+        yield made
+
+    monkeypatch.setattr(runs, "controller", controller)
+    return made
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(app, ["run", *words])
+
+
+def test_a_config_is_a_file_or_a_name(stub: Stub, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("epochs: 3\n")
+    for config in ("pruned", "llama-3.1-8b-gpu", str(tmp_path / "mine.yaml")):
+        assert run("start", "labels", "--config", config).exit_code == 0
+    run("start", "labels", "--set", "epochs=2")
+    told = [request.config for request in stub.asked]
+    assert told == ['{"from": "pruned"}', '{"from": "llama-3.1-8b-gpu"}', "epochs: 3\n", ""]
+    assert dict(stub.asked[-1].overrides) == {"epochs": "2"}
+
+
+@pytest.mark.parametrize("config", ["mine.yaml", "./pruned", "no/such/pruned"])
+def test_a_file_that_is_not_there_is_no_name(stub: Stub, config: str) -> None:
+    result = run("start", "labels", "--config", config)
+    assert result.exit_code == 1
+    assert "there is no such file" in " ".join(result.output.split())
+    assert stub.asked == []
+
+
+def test_what_pruning_saves_is_shown_with_the_run(stub: Stub) -> None:
+    assert "pruned prompts: 8 instead of 40 tokens a prompt, $0.64 less" in run("show", "labels").output
