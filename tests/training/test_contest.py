@@ -1,6 +1,7 @@
 """Several candidates for one job, with fitting itself left out: what is fitted, chosen, placed and shown."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,21 @@ def test_twins_between_whom_the_golden_set_decides_share_what_a_look_at_it_may_s
     fitting = Fitting({"pruned": 0.9, "whole": 0.9})
     contest.run(pruning, candidates(pruning.config), fitting)
     assert {name: job.among for name, job in fitting.jobs.items()} == {"pruned": 2, "whole": 2}
+
+
+def test_a_contest_that_was_killed_between_twins_goes_on_with_the_rule_that_it_had(
+    pruning: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fitting = Fitting({"pruned": 0.9})
+    with pytest.raises(KeyError, match="whole"):  # as if it were killed there
+        contest.run(pruning, candidates(pruning.config), fitting)
+    first = fitting.jobs["pruned"]
+    assert not list((pruning.output / "candidates").rglob("*.parquet"))  # no copy of what customers wrote
+    monkeypatch.setattr("services.pruning.NEARLY_ALL", 1.0)  # by which another rule would be found
+    again = Fitting({"pruned": 0.9, "whole": 0.9})
+    shutil.rmtree(pruning.output / "candidates")
+    contest.run(pruning, candidates(pruning.config), again)
+    assert again.jobs["pruned"] == first
 
 
 def test_where_prompts_have_nothing_in_common_the_whole_ones_alone_are_learnt(pruning: Job, dataset: Path) -> None:

@@ -28,7 +28,7 @@ async def test_a_prompt_that_the_student_refuses_goes_to_the_teacher(gateway: Ga
     gateway.student.breaks(FailureKind.REFUSED)
     reply = await gateway.inference.Complete(a_request())
     assert reply.answered_by == inference.BACKEND_TEACHER
-    assert gateway.exchange.outcome == events.OUTCOME_OK
+    assert gateway.exchange.outcome == events.OUTCOME_ANSWERED
     assert [attempt.refusal for attempt in gateway.exchange.attempts] == ["refused: it is broken", ""]
 
 
