@@ -20,7 +20,7 @@ FUNCTIONS: Final = Task(
     instruction="The user's message lists functions and then asks something. Answer with the name of the function "
     "that serves it, and nothing else.",
     read=lambda shown, said: first_label(sorted({one.answer for one in shown}), said),
-    shots=4,
+    shots=2,
     learners={"commonest": commonest, "TF-IDF + linear": tf_idf, "untuned encoder + linear": frozen},
 )
 CALLS: Final = Task(
@@ -33,7 +33,7 @@ CALLS: Final = Task(
     instruction="The user's message describes a function as JSON schema and then asks something. Answer with the call "
     'that serves it as one JSON object, {"name of the function": {"parameter": value}}, and nothing else.',
     read=lambda _, said: first_object(said),
-    shots=3,
+    shots=2,
     learners={"TF-IDF + linear, pointing": pointing},
     golden_share=0.3,
 )

@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=4_000, help="examples to learn from, at most")
     parser.add_argument("--golden", type=int, default=1_000, help="examples to be judged on, at most")
     parser.add_argument(
-        "--base-questions", type=int, default=200, help="golden examples that the untuned base is asked"
+        "--base-questions", type=int, default=100, help="golden examples that the untuned base is asked"
     )
     parser.add_argument("--minutes", type=float, default=None, help="for each training; else as its config says")
     parser.add_argument("--threads", type=int, default=2, help="cores that all of it may use")
