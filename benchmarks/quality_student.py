@@ -52,7 +52,8 @@ def told(directory: Path) -> dict[str, Any]:
     """What its report says beside its answers."""
     report = Report.model_validate_json((directory / "run" / "report.json").read_bytes())
     seconds = {stage: round(spent, 1) for stage, spent in report.seconds.items()}
-    return {"learnt_from": report.train, "left_out": report.left_out, "p50_ms": report.student.p50_ms, **seconds}
+    p50_ms = round(report.student.p50_ms, 1)
+    return {"learnt_from": report.train, "left_out": report.left_out, "p50_ms": p50_ms, "seconds": seconds}
 
 
 def unsuited(task: Task, dataset: Path) -> dict[str, str]:
