@@ -76,6 +76,9 @@ class Student(_Part):
     a file of yours with a list `candidates` does, too."""
     overrides: dict[str, Any] = {}
     """Keys of that config to change."""
+    training_usd_per_hour: Decimal | None = Field(None, ge=0)
+    """Dollars that an hour of all machines that train costs. With it the report tells what training cost, and after how
+    many days of the task's traffic that has paid for itself."""
 
 
 class Limits(_Part):

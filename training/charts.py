@@ -3,7 +3,6 @@
 import io
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -11,29 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 
-from training import growth_chart
-from training.contract import Report, Score
+from training import calibration_chart, growth_chart, pareto, tradeoff_chart
+from training.chart_style import COLOURS, DASHES, INK, MARKERS, SETTINGS
+from training.contract import Calibration, Report, Score
 
-COLOURS = {"teacher": "#b45309", "student": "#2563eb", "cascade": "#047857"}  # apart for the colour-blind, too
-MARKERS = {"teacher": "s", "student": "o", "cascade": "D"}
-DASHES = {"teacher": "--", "student": ":", "cascade": "-"}
-INK, FAINT = "#374151", "#e5e7eb"
-SETTINGS = {
-    "svg.fonttype": "none",  # text stays text: small, selectable, read aloud
-    "font.family": "sans-serif",
-    "font.size": 10,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": "#9ca3af",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "grid.color": FAINT,
-    "axes.axisbelow": True,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-}
 Draw = Callable[[Axes, Report], None]
 
 
@@ -41,7 +21,9 @@ def charts(report: Report) -> dict[str, str]:
     """SVG by chart name; a chart with nothing to show is left out."""
     draws: dict[str, tuple[Draw, bool]] = {
         "cost": (_cost, True),
+        "time": (_time, True),
         "latency": (_latency, True),
+        "calibration": (_calibration, bool(calibrations(report))),
         "learning": (_learning, bool(report.learning_curve)),
         "threshold": (_threshold, bool(report.threshold_curve)),
         "kinds": (_kinds, len(report.teacher.kinds) > 1),
@@ -75,35 +57,26 @@ def _inline(name: str, svg: str) -> str:
     return re.sub(r'(url\(|href=")#', rf"\1#{name}-", svg)
 
 
-def others(report: Report) -> list[tuple[str, str, Score]]:
-    """The candidates that were not chosen, alone and in their cascades: what it is, how it answers, its score."""
-    rest = [one for one in report.candidates if one.name != report.chosen]
-    return [
-        (one.name, how, score) for one in rest for how, score in (("student", one.student), ("cascade", one.cascade))
-    ]
+def calibrations(report: Report) -> dict[str, Calibration]:
+    """What is known of each student's confidence, by its name, the chosen one's first."""
+    named = {one.name: one.calibration for one in sorted(report.candidates, key=lambda one: one.name != report.chosen)}
+    return {name: one for name, one in (named or {"the student": report.calibration}).items() if one}
 
 
 def _cost(axes: Axes, report: Report) -> None:
-    chosen = [(name, name, score) for name, score in ways(report).items()]
-    for name, how, score in [*chosen, *others(report)]:
-        bars = [[score.error - score.error_low], [score.error_high - score.error]]
-        face = COLOURS[how] if name == how else "none"  # hollow: not chosen
-        style: dict[str, Any] = {"color": COLOURS[how], "fmt": MARKERS[how], "capsize": 4, "markersize": 7, "mfc": face}
-        axes.errorbar([score.usd_per_million], [score.error], yerr=bars, **style)
-        label = name if name == how else f"{how} of {name}"
-        place = (score.usd_per_million, score.error)
-        size = 10 if name == how else 7
-        axes.annotate(label, place, (9, 5), textcoords="offset points", color=COLOURS[how], fontsize=size)
-    axes.axhline(report.error_ceiling, color=INK, linewidth=1, linestyle=(0, (2, 2)))
-    axes.annotate("ceiling", (0, report.error_ceiling), (4, 3), ("axes fraction", "data"), "offset points", fontsize=8)
-    scores = [*ways(report).values(), *(score for *_, score in others(report))]
-    axes.set_xscale("symlog" if min(score.usd_per_million for score in scores) <= 0 else "log")
-    axes.margins(x=0.2)
-    axes.set_ylim(bottom=0)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda dollars, _: f"${dollars:,.10g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.yaxis.set_major_formatter(PercentFormatter(1))
-    axes.set(xlabel="cost of a million requests", ylabel="wrong answers")
+    found = pareto.options(report)
+    tradeoff_chart.draw(axes, found, pareto.by_cost(found), pareto.cost, report.error_ceiling)
+    tradeoff_chart.dollars(axes)
+
+
+def _time(axes: Axes, report: Report) -> None:
+    found = pareto.options(report)
+    tradeoff_chart.draw(axes, found, pareto.by_latency(found), pareto.latency, report.error_ceiling)
+    tradeoff_chart.milliseconds(axes)
+
+
+def _calibration(axes: Axes, report: Report) -> None:
+    calibration_chart.draw(axes, calibrations(report))
 
 
 def _latency(axes: Axes, report: Report) -> None:

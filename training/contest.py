@@ -99,7 +99,7 @@ def _whole(made: Mapping[str, Report], chosen: Choice, passed_over: Mapping[str,
 
 
 def _candidate(name: str, one: Report, chosen: Choice) -> Candidate:
-    shared = ("kind", "base_model", "engine", "train", "left_out", "threshold", "student", "cascade")
+    shared = ("kind", "base_model", "engine", "train", "left_out", "threshold", "student", "cascade", "calibration")
     same = {field: getattr(one, field) for field in shared}
     return Candidate(name=name, on_eval=chosen.on_eval[name], seconds=sum(one.seconds.values()), **same)
 

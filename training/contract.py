@@ -22,6 +22,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from services.validators import Validator
+from training.manifest import Manifest
 
 EXAMPLE_COLUMNS = {
     "id": "string",
@@ -95,6 +96,10 @@ class Job(Frozen):
     truth: Truth = "people"
     look: int = Field(1, ge=1)  # the how manieth decision on this golden set the report is for; see `proof`
     among: int = Field(1, ge=1)  # how many students that decision is among, as far as the golden set makes it
+    description: str = ""  # of the task, for people
+    teacher_proves: bool = False  # whether agreeing with the teacher may promote a student, where `truth` is its
+    requests_per_day: float | None = Field(None, ge=0)  # the task's traffic; None: nobody knows
+    training_usd_per_hour: Decimal | None = Field(None, ge=0)  # all machines that train together; None: nobody said
 
 
 class Progress(Frozen):
@@ -140,6 +145,14 @@ class KindScore(Frozen):
     error_high: float
 
 
+class Amount(Frozen):
+    """A mean of dollars or milliseconds with its 95 % interval; None where too little was seen to give one."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
 class Score(Frozen):
     """What one way of answering reached on the golden set. Bounds are 95 % intervals."""
 
@@ -157,6 +170,9 @@ class Score(Frozen):
     confusion: list[Confused] = []  # the commonest first
     kinds: dict[str, KindScore] = {}
     latency_quantiles_ms: list[float] = []  # 101 of them: 0 %, 1 %, ... 100 %
+    cost: Amount | None = None  # usd_per_million with its interval
+    mean_ms: Amount | None = None
+    saved: Amount | None = None  # dollars per million requests less than the teacher's, of the same requests
 
 
 class Difference(Frozen):
@@ -243,6 +259,30 @@ class Judgement(Frozen):
     why: str = ""  # the first of these failed
 
 
+class Bin(Frozen):
+    """Answers that the student was about equally sure of. Bounds are 95 % intervals."""
+
+    n: int
+    sure: float  # mean probability that it gave them, 0 to 1
+    right: float  # share
+    low: float
+    high: float
+
+
+class Calibration(Frozen):
+    """Whether the student's confidence is the share of its right answers, and whether it tells right from wrong.
+
+    A confidence is the probability of the least likely part of an answer: a token, a tag, or the label.
+    """
+
+    bins: list[Bin]  # the least sure first
+    mean_sure: float
+    mean_right: float
+    error: float  # mean distance of confidence and share right over the bins, by their answers: 0 to 1
+    by_chance: float  # what `error` stays below in 95 % of cases where confidences are true
+    ranks: Figure | None = None  # how often a right answer is surer than a wrong one; None: there is none of either
+
+
 class CurvePoint(Frozen):
     """One point of the learning curve. `eval_loss` is None between evaluations."""
 
@@ -290,6 +330,7 @@ class Candidate(Frozen):
     cascade: Score
     on_eval: ThresholdRow  # what the eval split says of its cascade, by which the choice is made
     seconds: float  # from its start to its report
+    calibration: Calibration | None = None
 
 
 class Preferences(Frozen):
@@ -405,3 +446,9 @@ class Report(Frozen):
     passed_over: dict[str, str] = {}  # candidates that can't do the task, and why
     chosen: str = ""  # the candidate's name
     why: str = ""  # it was chosen
+    calibration: Calibration | None = None
+    manifest: Manifest | None = None  # of the dataset
+    description: str = ""  # of the task
+    teacher_proves: bool = False
+    requests_per_day: float | None = None
+    training_usd_per_hour: Decimal | None = None

@@ -12,10 +12,22 @@ from pathlib import Path
 import numpy as np
 
 from services.validators import refusal
-from training import answers, data, judging, leaking, metrics, progress, proof, scoring, threshold, ways
+from training import answers, calibration, data, judging, leaking, metrics, progress, proof, scoring, threshold, ways
 from training.answers import Answer, Done
 from training.config import Config
-from training.contract import Difference, Job, Judgement, Leaks, Metric, Mistake, Paired, Proof, Score, ThresholdRow
+from training.contract import (
+    Calibration,
+    Difference,
+    Job,
+    Judgement,
+    Leaks,
+    Metric,
+    Mistake,
+    Paired,
+    Proof,
+    Score,
+    ThresholdRow,
+)
 from training.data import Row
 from training.judge import Judge
 from training.scoring import Flags
@@ -41,6 +53,7 @@ class Measured:
     proof: Proof
     leaks: Leaks
     judgement: Judgement | None
+    calibration: Calibration | None
     mistakes: list[Mistake]
     golden: int
     eval: int
@@ -62,20 +75,21 @@ def evaluate(job: Job, config: Config, judge: Judge | None = None) -> Measured:
         ]
     )
     teacher = ways.teacher(job, golden)
-    student = ways.student(job, golden, student_said, ways.spread(latency_ms, student_said))
+    student = ways.student(job, golden, student_said, latency_ms)
     cascade = ways.cascade(student, teacher, kept)
     (job.output / WRONG).write_text(json.dumps(student.wrong.tolist()))
     return Measured(
         threshold=limit,
         threshold_curve=curve,
-        teacher=ways.score(job, golden, teacher),
-        student=ways.score(job, golden, student),
-        cascade=ways.score(job, golden, cascade),
+        teacher=ways.score(job, golden, teacher, teacher),
+        student=ways.score(job, golden, student, teacher),
+        cascade=ways.score(job, golden, cascade, teacher),
         paired=Paired(cascade_minus_teacher=_less(cascade, teacher), student_minus_teacher=_less(student, teacher)),
         metrics=metrics.measured(job.answer_kind, job.validators, golden, _says(teacher, student, cascade)),
         proof=proof.proof(job.look, teacher.wrong, student.wrong, cascade.wrong, job.among),
         leaks=leaks,
         judgement=_judgement(job, config, golden, student.answers, judge) if judge else None,
+        calibration=calibration.calibration([answer.confidence for answer in student_said], student.wrong),
         mistakes=_mistakes(golden, student_said, student.wrong, kept),
         golden=len(golden),
         eval=len(judged),

@@ -32,6 +32,7 @@ from training import (
     kinds,
     leaking,
     lesson,
+    manifest,
     preferring,
     progress,
     prune,
@@ -78,9 +79,8 @@ def launch(job: Job, ray_address: str, judge: Judge | None = None) -> None:
 
 def _run(job: Job, config: Config, ray_address: str, judge: Judge | None) -> None:
     seconds: dict[str, float] = {}
-    leaking.apart(
-        job.dataset, data.rows(job.dataset, "golden")
-    )  # raises before hours are spent on what can't be proven
+    golden = data.rows(job.dataset, "golden")
+    leaking.apart(job.dataset, golden)  # raises before hours are spent on what can't be proven
     student = _able(job, config)
     if config.search:
         with _stage(job, "search", seconds), _ray(ray_address, config):
@@ -94,7 +94,7 @@ def _run(job: Job, config: Config, ray_address: str, judge: Judge | None) -> Non
         measured = evaluate.evaluate(job, config, judge)
         forgotten = forgetting.measured(config, job.output) if config.kind == "causal" else None
     with _stage(job, "report", seconds):
-        more = {"forgetting": forgotten, "pruning": prune.told(job, config)}
+        more = {"forgetting": forgotten, "pruning": prune.told(job, config), "manifest": manifest.read(job.dataset)}
         report.write(_report(job, config, state, measured, seconds).model_copy(update=more), job.output)
     progress.write(job.output, "done")
 
@@ -133,6 +133,10 @@ def _report(
         base_model=config.base_model,
         error_ceiling=job.error_ceiling,
         truth=job.truth,
+        description=job.description,
+        teacher_proves=job.teacher_proves,
+        requests_per_day=job.requests_per_day,
+        training_usd_per_hour=job.training_usd_per_hour,
         kind=config.kind,
         left_out=state.left_out,
         preferences=preferring.told(job.output),

@@ -1,15 +1,27 @@
 """The report as files: `report.json` for programs, a self-contained `report.html` for people."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from training import charts
+from training import advice, charts, confusion, economics, marking, pareto, verdict, wording
 from training.contract import Report, Trial
+from training.verdict import Rule
 
 TEMPLATE = "report.html.j2"
+UNITS: Final[dict[str, Callable[..., Any]]] = {
+    "dollars": wording.dollars,
+    "milliseconds": wording.milliseconds,
+    "days": wording.days,
+    "span": wording.span,
+    "sentence": wording.sentence,
+    "exp": math.exp,
+    "code": wording.code,
+}
 
 
 def html(report: Report) -> str:
@@ -21,10 +33,34 @@ def html(report: Report) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    drawn = {name: Markup(svg) for name, svg in charts.charts(report).items()}  # noqa: S704 - drawn here, escaped there
-    return pages.get_template(TEMPLATE).render(
-        report=report, ways=charts.ways(report), charts=drawn, trials=_best_first(report)
-    )
+    pages.filters |= {**UNITS, "told": _told}
+    return pages.get_template(TEMPLATE).render(_shown(report))
+
+
+def _shown(report: Report) -> dict[str, Any]:
+    """What the templates are told."""
+    options, found = pareto.options(report), verdict.judge(report, Rule.of(report))
+    return {
+        "report": report,
+        "ways": charts.ways(report),
+        "charts": {name: Markup(svg) for name, svg in charts.charts(report).items()},  # noqa: S704 - drawn, and escaped, there
+        "calibrations": charts.calibrations(report),
+        "trials": _best_first(report),
+        "verdict": found,
+        "steps": advice.next_steps(report, found),
+        "options": options,
+        "by_cost": pareto.by_cost(options),
+        "by_time": pareto.by_latency(options),
+        "cost": pareto.cost,
+        "latency": pareto.latency,
+        "account": economics.economics(report),
+        "matrix": confusion.matrix(report.student.confusion),
+        "mistakes": [(one, *marking.marked(one.truth, one.answer)) for one in report.mistakes],
+    }
+
+
+def _told(amount: float, unit: str) -> str:
+    return str(UNITS[unit](amount))
 
 
 def write(report: Report, output: Path) -> None:

@@ -4,15 +4,16 @@ A cascade's latency is the student's, and the teacher's on top where it is asked
 with the time of one that stands at the same place by answer length.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 import numpy as np
 
-from training import labels, scoring
+from training import intervals, labels, scoring
 from training.answers import Answer
-from training.contract import Job, Score
+from training.contract import Amount, Job, Score
 from training.data import Row
 from training.scoring import Flags
 
@@ -24,6 +25,8 @@ class Way:
     answers: Sequence[str]
     wrong: Flags
     latency_ms: Sequence[float]
+    seen_ms: Sequence[Sequence[float]]
+    """Independent samples whose means add up to the mean latency: fewer were timed than have a time."""
     cost_usd: Sequence[Decimal]
     prompt_tokens: Sequence[int]
     completion_tokens: Sequence[int]
@@ -38,10 +41,12 @@ def _wrong(job: Job, golden: Sequence[Row], said: Sequence[str]) -> Flags:
 def teacher(job: Job, golden: Sequence[Row]) -> Way:
     """As the exchanges with the teacher recorded it."""
     said = [row["teacher_answer"] for row in golden]
+    latency_ms = [row["teacher_latency_us"] / 1000 for row in golden]
     return Way(
         answers=said,
         wrong=_wrong(job, golden, said),
-        latency_ms=[row["teacher_latency_us"] / 1000 for row in golden],
+        latency_ms=latency_ms,
+        seen_ms=[latency_ms],
         cost_usd=[Decimal(row["teacher_cost_usd"]) for row in golden],
         prompt_tokens=[row["teacher_prompt_tokens"] for row in golden],
         completion_tokens=[row["teacher_completion_tokens"] for row in golden],
@@ -49,13 +54,14 @@ def teacher(job: Job, golden: Sequence[Row]) -> Way:
     )
 
 
-def student(job: Job, golden: Sequence[Row], said: Sequence[Answer], latency_ms: Sequence[float]) -> Way:
-    """As the engine answered, at the prices of the task."""
+def student(job: Job, golden: Sequence[Row], said: Sequence[Answer], timed_ms: Sequence[float]) -> Way:
+    """As the engine answered, at the prices of the task. `timed_ms`: what some of the answers took."""
     read, write = job.student_input_usd_per_million, job.student_output_usd_per_million
     return Way(
         answers=[answer.text for answer in said],
         wrong=_wrong(job, golden, [answer.text for answer in said]),
-        latency_ms=latency_ms,
+        latency_ms=spread(timed_ms, said),
+        seen_ms=[timed_ms],
         cost_usd=[(read * answer.prompt_tokens + write * answer.completion_tokens) / 1_000_000 for answer in said],
         prompt_tokens=[answer.prompt_tokens for answer in said],
         completion_tokens=[answer.completion_tokens for answer in said],
@@ -67,10 +73,12 @@ def cascade(student: Way, teacher: Way, kept: Flags) -> Way:
     """The student is always asked and paid; the teacher on top where the student's answer is not kept."""
     pairs = list(zip(student.answers, teacher.answers, kept, strict=True))
     asked = [int(not keep) for keep in kept]
+    waited_ms = [b * ask for b, ask in zip(teacher.latency_ms, asked, strict=True)]
     return Way(
         answers=[ours if keep else theirs for ours, theirs, keep in pairs],
         wrong=np.where(kept, student.wrong, teacher.wrong),
-        latency_ms=[a + b * ask for a, b, ask in zip(student.latency_ms, teacher.latency_ms, asked, strict=True)],
+        latency_ms=[a + b for a, b in zip(student.latency_ms, waited_ms, strict=True)],
+        seen_ms=[*student.seen_ms, waited_ms],
         cost_usd=[a + b * ask for a, b, ask in zip(student.cost_usd, teacher.cost_usd, asked, strict=True)],
         prompt_tokens=[a + b * k for a, b, k in zip(student.prompt_tokens, teacher.prompt_tokens, asked, strict=True)],
         completion_tokens=[
@@ -80,8 +88,8 @@ def cascade(student: Way, teacher: Way, kept: Flags) -> Way:
     )
 
 
-def score(job: Job, golden: Sequence[Row], way: Way) -> Score:
-    """The way's figures over the golden set."""
+def score(job: Job, golden: Sequence[Row], way: Way, teacher: Way) -> Score:
+    """The way's figures over the golden set, and what it saves beside the teacher."""
     error, low, high = scoring.error_interval(way.wrong)
     latency_ms = scoring.quantiles(way.latency_ms)
     truths = [row["truth"] for row in golden]
@@ -100,7 +108,22 @@ def score(job: Job, golden: Sequence[Row], way: Way) -> Score:
         confusion=labels.confusion(truths, way.answers) if job.answer_kind == "label" else [],
         kinds=scoring.kinds(way.wrong, [row["kind"] for row in golden]),
         latency_quantiles_ms=latency_ms,
+        cost=intervals.amount(_per_million(way.cost_usd)),
+        mean_ms=intervals.amount(*way.seen_ms),
+        saved=_saved(way, teacher),
     )
+
+
+def _saved(way: Way, teacher: Way) -> Amount:
+    """Of the same requests, and so below 0 where the way is the dearer one."""
+    pairs = zip(teacher.cost_usd, way.cost_usd, strict=True)
+    gap = intervals.mean_interval(_per_million([theirs - ours for theirs, ours in pairs]))
+    known = math.isfinite(gap.low)  # of one request alone nothing is
+    return Amount(value=gap.difference, low=gap.low if known else None, high=gap.high if known else None)
+
+
+def _per_million(usd: Sequence[Decimal]) -> list[float]:
+    return [float(1_000_000 * one) for one in usd]
 
 
 def spread(latency_ms: Sequence[float], said: Sequence[Answer]) -> list[float]:

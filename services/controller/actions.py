@@ -154,6 +154,10 @@ class Actions:
             error_ceiling=task.error_ceiling,
             truth=snapshot.truth(self.dataset(run)),
             look=look(run, runs, lambda one: snapshot.golden_ids(self.dataset(one))),
+            description=task.description,
+            teacher_proves=task.proof == "teacher",
+            requests_per_day=self.store.requests_per_day(task.name),
+            training_usd_per_hour=task.student.training_usd_per_hour,
         )
 
 

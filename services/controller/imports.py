@@ -95,6 +95,9 @@ class ImportedStore(Store):
     def new_candidates(self, task: str, since: datetime) -> int:
         return self._under.new_candidates(task, since)
 
+    def requests_per_day(self, task: str) -> float:
+        return self._under.requests_per_day(task)
+
     def candidates(self, task: str, split: str, page_rows: int) -> Iterator[Page]:  # noqa: ARG002
         return self._pages(split, page_rows)
 

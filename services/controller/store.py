@@ -14,6 +14,7 @@ from services.erasures import SECRET, secret_of
 
 Page = list[dict[str, Any]]
 
+DAY_S: Final = 86_400
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 GOLDEN_COLUMNS: Final = ("task", "id", "input", "truth", "group_key", "kind", "metadata", "added_at")
 
@@ -29,6 +30,14 @@ SELECT count() AS new
 FROM candidates FINAL
 WHERE task = {task:String} AND NOT excluded AND split = 'train'
       AND decided_at > fromUnixTimestamp64Micro({since_us:Int64}, 'UTC')
+"""
+
+# Of the last four weeks in which there was something to answer. An exchange that was written twice counts once.
+TRAFFIC: Final = """
+SELECT uniqExact(id) AS requests, dateDiff('second', min(finished_at), max(finished_at)) AS seconds
+FROM exchanges
+WHERE task = {task:String} AND outcome = 'answered'
+      AND finished_at > (SELECT max(finished_at) FROM exchanges WHERE task = {task:String}) - INTERVAL 28 DAY
 """
 
 CANDIDATES: Final = """
@@ -112,6 +121,9 @@ class Store(Protocol):
     def new_candidates(self, task: str, since: datetime) -> int:
         """Training candidates decided after `since`."""
 
+    def requests_per_day(self, task: str) -> float:
+        """Requests answered a day, of late. The first hours count as a day: what they hold may be all there is."""
+
     def candidates(self, task: str, split: str, page_rows: int) -> Iterator[Page]:
         """The candidates of a split that are not excluded, by id."""
 
@@ -146,6 +158,11 @@ class ClickHouseStore:
         with self._connected() as clickhouse:
             [row] = clickhouse.query(NEW, {"task": task, "since_us": (since - EPOCH) // timedelta(microseconds=1)})
         return int(row["new"])
+
+    def requests_per_day(self, task: str) -> float:
+        with self._connected() as clickhouse:
+            [row] = clickhouse.query(TRAFFIC, {"task": task})
+        return float(row["requests"]) * DAY_S / max(DAY_S, int(row["seconds"]))
 
     def candidates(self, task: str, split: str, page_rows: int) -> Iterator[Page]:
         return self._pages(CANDIDATES, {"task": task, "split": split, "rows": page_rows}, after=str(UUID(int=0)))

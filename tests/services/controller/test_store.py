@@ -103,6 +103,7 @@ def golden_row(number: int, truth: str = "no", task: str = "labels") -> list[Any
 def test_an_empty_database_has_nothing(store: ClickHouseStore) -> None:
     assert store.counts("labels") == Counts(0, 0, 0, 0)
     assert store.new_candidates("labels", NOON) == 0
+    assert store.requests_per_day("labels") == 0
     assert list(store.candidates("labels", "train", 10)) == []
     assert list(store.golden("labels", 10)) == []
 
@@ -124,6 +125,19 @@ def test_new_are_the_training_candidates_decided_since(database: ClickHouse, sto
     chosen(database, "for eval", 4, split=events.SPLIT_EVAL)
     assert store.new_candidates("labels", NOON) == 3
     assert store.new_candidates("labels", NOON + timedelta(seconds=2)) == 1
+
+
+def test_the_traffic_is_that_of_the_last_four_weeks_and_of_a_day_at_least(
+    database: ClickHouse, store: ClickHouseStore
+) -> None:
+    answered(database, "a", "yes", 0)
+    answered(database, "b", "yes", 3600)
+    answered(database, "c", "yes", 3600, task="another")
+    assert store.requests_per_day("labels") == 2
+    answered(database, "d", "yes", 4 * 86_400)
+    assert store.requests_per_day("labels") == pytest.approx(3 / 4)
+    answered(database, "e", "yes", 60 * 86_400)
+    assert store.requests_per_day("labels") == 1
 
 
 def test_pages_hold_every_candidate_once(database: ClickHouse, store: ClickHouseStore) -> None:

@@ -151,6 +151,10 @@ class FakeStore:
         self._there()
         return sum(row["decided_at"] > since for row in self.rows["train"])
 
+    def requests_per_day(self, task: str) -> float:
+        self._there()
+        return 4_000.0
+
     def candidates(self, task: str, split: str, page_rows: int) -> Iterator[Page]:
         yield from self._pages(self.rows[split], page_rows)
 

@@ -1,0 +1,32 @@
+from typing import Any
+
+from tests.services.controller.world import a_report, a_score
+from training import verdict
+from training.advice import next_steps
+from training.contract import Leaks, Mistake
+from training.verdict import Rule
+
+POOR = {name: a_score(0.5, 0.4, 0.6) for name in ("student", "cascade")}
+
+
+def told(**changes: Any) -> str:
+    report = a_report(**{"training_usd_per_hour": "1"} | changes)
+    return " ".join(next_steps(report, verdict.judge(report, Rule.of(report))))
+
+
+def test_who_has_proven_himself_needs_nothing_and_can_be_sent_back() -> None:
+    assert told().startswith("Nothing has to be done")
+    assert "tutelage rollback labels" in told()
+
+
+def test_who_has_not_is_told_what_to_add_or_where_it_stands() -> None:
+    assert "30 at least" in told(golden=12)
+    assert "Let people decide" in told(truth="teacher")
+    assert told(**POOR).startswith("The traffic stays where it is. The verdict names what would change that")
+
+
+def test_mistakes_leaks_and_a_missing_price_are_pointed_at() -> None:
+    wrong = Mistake(question="q", truth="a", answer="b", confidence=-1, kind="", kept=True)
+    assert "Read the worst mistakes" in told(mistakes=[wrong])
+    assert "what leaked has proven nothing" in told(leaks=Leaks(near=1))
+    assert "training_usd_per_hour" in told(training_usd_per_hour=None)
