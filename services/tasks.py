@@ -71,7 +71,7 @@ class Student(_Part):
     timeout_s: float = Field(5.0, gt=0)
     """How long the gateway waits for it before it asks the teacher."""
     prices: Prices
-    training: str = "smollm2-135m-cpu"
+    training: str = "auto"
     """A training config: a name in training/configs or a path. `auto` fits several kinds of student, and one is chosen;
     a file of yours with a list `candidates` does, too."""
     overrides: dict[str, Any] = {}

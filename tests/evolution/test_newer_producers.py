@@ -128,7 +128,7 @@ def test_a_value_that_only_a_newer_gateway_knows_stops_neither_the_sampler_nor_t
     where = {"outcome": newer, "role": newer.request.messages[0]}.get(changed, newer.reply)
     setattr(where, changed, NEW_VALUE)
     newer = EXCHANGES.message.FromString(newer.SerializeToString())
-    decided = decide(a_task(), newer, NOTHING, duplicate=False)
+    decided = decide(a_task(), newer, NOTHING)
     assert decided.verdict in Verdict
     assert newer.request.task in line(newer)
     if changed in {"outcome", "finish"}:
