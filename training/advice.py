@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from training.contract import Report
-from training.verdict import MIN_GOLDEN_EXAMPLES, Verdict
+from training.verdict import MIN_GOLDEN_EXAMPLES, Verdict, WayName
 
 
 def next_steps(report: Report, verdict: Verdict) -> list[str]:
@@ -18,6 +18,7 @@ def _because_of(report: Report, verdict: Verdict) -> Iterator[str]:
             "unless a person decided otherwise since. "
             f"`tutelage rollback {report.task}` gives the traffic back."
         )
+        yield from _worse_on_a_kind(report, verdict.way)
     elif report.truth == "teacher" and not report.teacher_proves:
         yield f"Let people decide some right answers, and add them with `tutelage golden {report.task} FILE`."
     elif report.golden < MIN_GOLDEN_EXAMPLES:
@@ -26,6 +27,19 @@ def _because_of(report: Report, verdict: Verdict) -> Iterator[str]:
         yield "The traffic stays where it is. The verdict names what would change that; then start another run."
     if not verdict.way and report.search and report.search.growth:
         yield f"Would more data help? {report.search.growth.answer}"
+
+
+def _worse_on_a_kind(report: Report, way: WayName) -> Iterator[str]:
+    """Kinds of requests for which the proof of the whole hides that the teacher is better."""
+    name, score = ("the cascade", report.cascade) if way == "cascade" else ("the student alone", report.student)
+    for kind, found in score.kinds.items():
+        teachers = report.teacher.kinds.get(kind)
+        if teachers and found.error_low > teachers.error_high:
+            yield (
+                f"Think of the requests of kind {kind or '(none)'}: on these {found.n} examples {name} is wrong on "
+                f"{found.error:.0%}, the teacher on {teachers.error:.0%}, and that is no chance. If they matter more "
+                "than their number says, teach more of them, or give them a task of their own."
+            )
 
 
 def _in_any_case(report: Report) -> Iterator[str]:

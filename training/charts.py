@@ -1,6 +1,7 @@
 """The report's charts, as SVG texts that stand inside an HTML page and load nothing."""
 
 import io
+import math
 import re
 from collections.abc import Callable, Mapping
 
@@ -118,8 +119,13 @@ def _threshold(axes: Axes, report: Report) -> None:
     chosen = min(range(len(rows)), key=lambda k: abs(rows[k].threshold - report.threshold))
     axes.plot(kept[chosen], error[chosen], MARKERS["cascade"], color=COLOURS["cascade"], markersize=8)
     where = "right" if kept[chosen] > 0.5 else "left"
+    told = f"chosen: {math.exp(report.threshold):.0%} sure" if report.threshold < 0 else "chosen: none"
     axes.annotate(
-        f"chosen: {report.threshold:.2f}", (kept[chosen], error[chosen]), (0, 12), textcoords="offset points", ha=where
+        told,
+        (kept[chosen], error[chosen]),
+        (0, 12),
+        textcoords="offset points",
+        ha=where,
     )
     axes.set_ylim(bottom=0)
     axes.set_xlim(0, 1)

@@ -3,7 +3,7 @@ from typing import Any
 from tests.services.controller.world import a_report, a_score
 from training import verdict
 from training.advice import next_steps
-from training.contract import Leaks, Mistake
+from training.contract import KindScore, Leaks, Mistake
 from training.verdict import Rule
 
 POOR = {name: a_score(0.5, 0.4, 0.6) for name in ("student", "cascade")}
@@ -23,6 +23,17 @@ def test_who_has_not_is_told_what_to_add_or_where_it_stands() -> None:
     assert "30 at least" in told(golden=12)
     assert "Let people decide" in told(truth="teacher")
     assert told(**POOR).startswith("The traffic stays where it is. The verdict names what would change that")
+
+
+def test_a_kind_on_which_the_teacher_is_surely_better_is_named_though_the_whole_is_proven() -> None:
+    whole = a_report()
+    kinds = {
+        "teacher": {"rare": KindScore(n=51, error=0.1, error_low=0.04, error_high=0.21)},
+        "cascade": {"rare": KindScore(n=51, error=0.4, error_low=0.28, error_high=0.55)},
+    }
+    scores = {name: getattr(whole, name).model_copy(update={"kinds": found}) for name, found in kinds.items()}
+    assert "of kind rare: on these 51 examples the cascade is wrong on 40%, the teacher on 10%" in told(**scores)
+    assert "of kind" not in told(**{**scores, "teacher": scores["cascade"]})
 
 
 def test_mistakes_leaks_and_a_missing_price_are_pointed_at() -> None:
