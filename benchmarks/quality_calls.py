@@ -2,7 +2,7 @@
 
 Two tasks are made of the Berkeley function-calling leaderboard's questions:
 
-- `calls`: the 658 questions with a single function on offer (`simple_python`, `live_simple`). The answer is the call as
+- `calls`: the 656 questions with a single function on offer (`simple_python`, `live_simple`). The answer is the call as
   JSON, `{"name": {"parameter": value}}`. Questions about one function are a group, so those that all are judged on are
   about functions that nobody learnt from: a call must be made out of the function's description.
 - `functions`: which function a question is for (`live_multiple`, `live_simple`), of those that FEWEST questions or more
@@ -40,7 +40,8 @@ UNREAD: Final = re.compile(r"[ ,./\-_*^]")
 
 def calls(cache_dir: Path) -> list[Example]:
     """The questions of `calls`."""
-    return [_call(*pair, kind) for kind in SINGLE for pair in _questions(cache_dir, kind)]
+    found = [(*pair, kind) for kind in SINGLE for pair in _questions(cache_dir, kind)]
+    return [_call(question, possible, kind) for question, possible, kind in found if answerable(possible)]
 
 
 def functions(cache_dir: Path) -> list[Example]:
@@ -84,6 +85,11 @@ def _function(question: Mapping[str, Any], possible: dict[str, Any], kind: str) 
     text = "\n".join(turn["content"] for turn in question["question"][0])
     offered = [f"{tool['name']}: {tool['description']}" for tool in question["function"]]
     return Example(text, name, " ".join(text.casefold().split()), kind, context="\n".join(offered))
+
+
+def answerable(possible: Mapping[str, Any]) -> bool:
+    """Whether every parameter has a value that is allowed; in two questions some have none."""
+    return all(values for arguments in possible.values() for values in arguments.values())
 
 
 def _turns(question: Mapping[str, Any]) -> list[str]:

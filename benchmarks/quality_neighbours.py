@@ -12,10 +12,13 @@ SCRIPT: Final = Path(__file__).with_name("quality_others.py")
 FOLDER: Final = "others"
 
 
-def asked(whom: Literal["usaddress", "vader"], texts: Sequence[str], directory: Path) -> list[Any]:
+def asked(
+    whom: Literal["usaddress", "refit", "vader"], texts: Sequence[str], directory: Path, learn: Sequence[Any] = ()
+) -> list[Any]:
     """What it says of each text; see `quality_others`. RuntimeError with the end of its log."""
+    given = json.dumps({"texts": list(texts), "learn": list(learn)})
     command = [_python(directory / FOLDER), SCRIPT, whom]
-    done = subprocess.run(command, input=json.dumps(list(texts)), capture_output=True, text=True, check=False)
+    done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{whom} failed:\n{done.stderr[-3000:]}")
     said: list[Any] = json.loads(done.stdout)

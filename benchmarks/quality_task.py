@@ -64,6 +64,7 @@ class Task:
     shots: int  # answered examples that it sees
     learners: Mapping[str, Contestant]  # for each seed anew
     fixed: Mapping[str, Contestant] = field(default_factory=dict)  # which learn nothing
+    informed: tuple[str, ...] = ()  # those of them that were fitted on golden examples, too
     golden_share: float = 0.2
 
 

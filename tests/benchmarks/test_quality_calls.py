@@ -58,6 +58,11 @@ def test_questions_without_exactly_one_right_call_are_left_out() -> None:
     assert [question["id"] for question, _ in calls.paired(questions, truths)] == ["one"]
 
 
+def test_a_question_with_a_parameter_that_may_be_nothing_at_all_cannot_be_answered() -> None:
+    assert calls.answerable(POSSIBLE)
+    assert not calls.answerable({"area": {"base": [10], "height": []}})
+
+
 def test_the_call_to_learn_takes_the_first_values_and_leaves_out_what_may_be() -> None:
     assert calls.plainest(POSSIBLE) == {"area": {"base": 10, "height": 5, "sides": ["a", "b"]}}
     assert calls.plainest(NESTED) == {"update": {"who": {"name": "John Doe", "ages": [1, 2]}}}

@@ -50,3 +50,14 @@ def test_the_best_of_the_others_is_what_the_student_has_to_reach() -> None:
     assert found["student_minus"]["good"][0] == 5.0
     (goal,) = figures.goals({"task": found}).values()
     assert goal == {"goal": "<= 10", "measured": 15.0, "met": False}
+
+
+def test_one_who_was_fitted_on_the_golden_examples_is_a_goal_of_its_own() -> None:
+    wrongs = {"knows": [wrong(0)], "fair": [wrong(40)], figures.STUDENT: [wrong(30)]}
+    found = figures.figures(wrongs, informed=["knows"])
+    assert found["best_baseline"] == "fair"
+    goals = figures.goals({"task": found})
+    assert {name: goal["met"] for name, goal in goals.items()} == {
+        "task: no worse than fair": True,
+        "task: no worse than knows": False,
+    }
