@@ -24,7 +24,7 @@ class Scale:
 
 
 FULL: Final = Scale(requests=5_000, by_kafka=200, after=200)
-QUICK: Final = Scale(requests=1_250, by_kafka=50, after=40, overrides={"from": "auto-quick"})
+QUICK: Final = Scale(requests=1_750, by_kafka=50, after=40, overrides={"from": "auto-quick"})
 SEED: Final = 7
 STAND_IN_ERROR_RATE: Final = 0.11
 STAND_IN_LATENCY_S: Final = 1.0
