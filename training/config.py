@@ -83,7 +83,9 @@ class Config(Frozen):
     seed: int = 0
     workers: int = Field(1, gt=0)
     sharding: Literal["none", "fsdp"] = "none"  # fsdp: the workers hold the weights in parts; else a copy each
-    worker_failures: int = Field(3, ge=0)  # times that dead workers are started again, from the last checkpoint
+    # Times that dead workers are started again, from the last checkpoint. With 0 a single worker without a GPU and a
+    # cluster is the run's own process, which spares the half minute in which Ray starts.
+    worker_failures: int = Field(3, ge=0)
     gpus_per_worker: int = Field(0, ge=0)
     threads: int | None = Field(None, gt=0)  # per worker; None: the cores shared evenly
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the machine multiplies it natively

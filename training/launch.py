@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -150,8 +150,9 @@ def _train(job: Job, config: Config, ray_address: str) -> None:
     saved = checkpoint.load(job.output)
     if saved and saved[0].finished and (config.dpo is None or preferring.done(job.output)):
         return
-    with _ray(ray_address, config), tempfile.TemporaryDirectory(dir=job.output.absolute(), prefix="ray-") as storage:
-        resources = {"CPU": 1.0, "GPU": float(config.gpus_per_worker)}
+    here = not ray_address and config.workers == 1 and not config.gpus_per_worker and not config.worker_failures
+    ray_or_none = nullcontext() if here else _ray(ray_address, config)
+    with ray_or_none, tempfile.TemporaryDirectory(dir=job.output.absolute(), prefix="ray-") as storage:
         TorchTrainer(
             _worker,
             train_loop_config={
@@ -159,9 +160,7 @@ def _train(job: Job, config: Config, ray_address: str) -> None:
                 "dataset": str(job.dataset.absolute()),
                 "output": str(job.output.absolute()),
             },
-            scaling_config=ScalingConfig(
-                num_workers=config.workers, use_gpu=config.gpus_per_worker > 0, resources_per_worker=resources
-            ),
+            scaling_config=ScalingConfig(num_workers=0) if here else _scaling(config),
             run_config=RunConfig(
                 name=job.task,
                 storage_path=storage,  # beside the checkpoints, as all machines of a cluster see it
@@ -169,6 +168,11 @@ def _train(job: Job, config: Config, ray_address: str) -> None:
             ),
             torch_config=_Alone() if config.workers == 1 else TorchConfig("nccl" if config.gpus_per_worker else "gloo"),
         ).fit()
+
+
+def _scaling(config: Config) -> ScalingConfig:
+    resources = {"CPU": 1.0, "GPU": float(config.gpus_per_worker)}
+    return ScalingConfig(num_workers=config.workers, use_gpu=config.gpus_per_worker > 0, resources_per_worker=resources)
 
 
 class _Alone(TorchConfig):  # type: ignore[misc]  # ray is untyped to the checker

@@ -27,6 +27,7 @@ def write_task(tasks: Path) -> None:
                 },
                 "student": {
                     "training": "minilm-classifier-cpu",
+                    "overrides": {"worker_failures": 0},
                     "max_tokens": 4,
                     "prices": {"input_usd_per_million": 0.02, "output_usd_per_million": 0.04},
                 },

@@ -36,6 +36,7 @@ def write_job(tiny_base: Path, dataset: Path, tmp_path: Path) -> Write:
             "learning_rate": 1e-2,
             "precision": "fp32",
             "threads": 1,
+            "worker_failures": 0,
         }
         job = Job(
             task="addresses",
@@ -212,6 +213,7 @@ def test_a_killed_worker_is_replaced_and_nothing_of_the_run_is_lost(
 ) -> None:
     """Two workers, with copies of the weights or parts of them; early stopping restores the best on both."""
     changed = {"workers": 2, "sharding": sharding, "epochs": 60, "patience": 100, "checkpoint_every_s": 0.5}
+    changed |= {"worker_failures": 1, "learning_rate": 1e-3}  # faster, two workers' rounding grows into other students
     job = Job.model_validate_json(write_job(engine="tensorrt_llm", **changed).read_text())
     with launched(tmp_path / "job.json") as process:
         await_checkpoint(job.output, process)
@@ -225,7 +227,9 @@ def test_a_killed_worker_is_replaced_and_nothing_of_the_run_is_lost(
 
 def test_a_worker_that_dies_alone_leaves_the_very_same_student(write_job: Write, tmp_path: Path) -> None:
     job = Job.model_validate_json(
-        write_job(engine="tensorrt_llm", epochs=60, checkpoint_every_s=0.2, lora={"dropout": 0.1}).read_text()
+        write_job(
+            engine="tensorrt_llm", epochs=60, checkpoint_every_s=0.2, lora={"dropout": 0.1}, worker_failures=1
+        ).read_text()
     )
     with launched(tmp_path / "job.json") as process:
         await_checkpoint(job.output, process)
@@ -258,8 +262,9 @@ def test_a_search_chooses_the_runs_settings_and_tells_whether_more_data_would_he
     assert report.forgetting.texts == 4
 
 
-def test_a_terminated_launcher_leaves_no_process_behind(write_job: Write, tmp_path: Path) -> None:
-    job = write_job(epochs=2000, checkpoint_every_s=0, engine="tensorrt_llm")
+@pytest.mark.parametrize("worker_failures", [0, 1])
+def test_a_terminated_launcher_leaves_no_process_behind(write_job: Write, tmp_path: Path, worker_failures: int) -> None:
+    job = write_job(epochs=2000, checkpoint_every_s=0, engine="tensorrt_llm", worker_failures=worker_failures)
     with launched(job, start_new_session=True) as process:
         await_checkpoint(tmp_path / "out", process)
         process.send_signal(signal.SIGTERM)
