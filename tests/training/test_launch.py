@@ -188,7 +188,9 @@ def instructed(path: Path, folder: Path) -> Path:
 def write_several(write_job: Write, folder: Path, names: list[str]) -> Path:
     path = write_job()
     job = json.loads(path.read_text())
-    over = {key: job["config"][key] for key in ("batch_size", "precision", "threads", "timed_answers")}
+    over = {
+        key: job["config"][key] for key in ("batch_size", "precision", "threads", "timed_answers", "worker_failures")
+    }
     job["config"] = {"candidates": [str(folder / f"{name}.yaml") for name in names], **over}
     path.write_text(json.dumps(job))
     return path

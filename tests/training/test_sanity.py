@@ -28,8 +28,9 @@ GOLDEN = 150
 def row(index: int) -> dict[str, Any]:
     """A question of words that the tiny vocabulary has; one of them says which label is right."""
     told = list(LABELS)[index % 3]
-    fillers = random.Random(index).sample(["in", "the", "city", "by", "and", "on", "of", "street"], 4)
-    question = f"{' '.join(fillers)} {told} {index}"
+    drawn = random.Random(index)
+    fillers = drawn.sample(["in", "the", "city", "by", "and", "on", "of", "street"], 4)
+    question = f"{' '.join(fillers)} {told} {drawn.randrange(10_000)}"  # golden ones are drawn as the others are
     answer = LABELS[told]
     return {
         **example(index),
@@ -61,14 +62,14 @@ def ran(directory: Path, tiny_encoder: Path, leaked: int = 0, **changes: Any) ->
     dataset, output = directory / "dataset", directory / "output"
     dataset.mkdir()
     golden = [golden_row(5000 + index) for index in range(GOLDEN)]
-    learnt = [row(index) for index in range(240)] + [row(5000 + index) for index in range(leaked)]
+    learnt = [row(index) for index in range(600)] + [row(5000 + index) for index in range(leaked)]
     write_rows(dataset, {"train": learnt, "eval": [row(3000 + index) for index in range(60)], "golden": golden})
     config = Config(
         kind="classifier",
         engine="encoder",
         base_model=str(tiny_encoder),
         batch_size=16,
-        epochs=12,
+        epochs=20,
         learning_rate=3e-3,
         precision="fp32",
         threads=1,
