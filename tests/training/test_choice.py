@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from training.choice import Standing, accepted, choose
@@ -40,6 +42,15 @@ def test_one_that_keeps_nothing_errs_as_its_teacher_does() -> None:
     made = choose({"none": none, "some": standing(50, 0, 50)})
     assert made.name == "some"
     assert (made.on_eval["none"].kept, made.on_eval["none"].error_se) == (0, 0)
+
+
+def test_one_that_keeps_nothing_is_not_chosen_for_erring_exactly_as_the_teacher_does() -> None:
+    """Its error has no standard error of its own; that of the other one tells whether they can be told apart."""
+    rows = [judged(-0.1, wrong=False)] * 93 + [replace(judged(-0.1, wrong=True), teacher_differs=True)] * 3
+    some = Standing(-1.0, rows + [judged(-0.1, wrong=True)] * 2)
+    made = choose({"some": some, "none": Standing(0.0, some.judged)})
+    assert made.on_eval["none"].error < made.on_eval["some"].error
+    assert made.name == "some"
 
 
 def test_the_only_one_is_chosen_as_such() -> None:
