@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import ray
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
@@ -254,6 +254,13 @@ def _terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
     raise SystemExit(128 + number)
 
 
+def _leave() -> NoReturn:
+    """End at once: all is on disk, and threads of native libraries may crash a process that takes itself down."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
 def main() -> None:
     """The command line."""
     arguments = argparse.ArgumentParser(description="Fine-tune, export and measure a student.")
@@ -269,6 +276,7 @@ def main() -> None:
         launch(Job.model_validate_json(given.job.read_text()), given.ray_address, judge)
     except Exception as error:  # noqa: BLE001 - the last line of the output says what went wrong, whatever it was
         sys.exit(f"training failed: {type(error).__name__}: {' '.join(str(error).split())}")
+    _leave()
 
 
 if __name__ == "__main__":
