@@ -27,7 +27,7 @@ check: $(STAMP)  ## ruff, mypy --strict, import-linter.
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && PATH="$(CURDIR)/$(BIN):$$PATH" lint-imports --no-cache
 
 test: check  ## check, then every test: unit, contracts, end to end.
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --no-loadscope-reorder
 
 drills: $(STAMP)  ## Break things for half an hour on Apache Kafka: what was answered must be there, once.
 	$(BIN)/pytest tests/drills -m "drill or quick_drill" --durations=10

@@ -4,17 +4,16 @@ import random
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import pytest
 
 from tests.drills import audit
 from tests.drills.ledger import Equality
-from tests.drills.table import table
+from tests.drills.table import row, table
 from tests.drills.world import World, world
 
-FOUND: Final = pytest.StashKey[list[Equality]]()
-LINES: Final = pytest.StashKey[list[str]]()
+ROW, LINE = "a row of the drills' table", "a line below it"  # properties of a test, as they come from any process
 
 Say = Callable[[str], None]
 """Puts a line into the terminal's summary."""
@@ -35,15 +34,13 @@ class Fails(Protocol):
     def __call__(self, world: World, *, twice: bool = False, more_than: int = 0) -> Equality: ...
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[FOUND], config.stash[LINES] = [], []
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    found, lines = config.stash[FOUND], config.stash[LINES]
-    if found or lines:
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    ended = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
+    said = [pair for report in ended if report.when == "call" for pair in report.user_properties]
+    rows, lines = ([value for name, value in said if name == wanted] for wanted in (ROW, LINE))
+    if rows or lines:
         terminalreporter.section("drills: answered = on Kafka = distinct in ClickHouse")
-        for line in (*table(found), *lines):
+        for line in (*table(rows), *lines):
             terminalreporter.write_line(line)
 
 
@@ -86,7 +83,7 @@ def shared(engines: World) -> World:
 @pytest.fixture
 def say(request: pytest.FixtureRequest) -> Say:
     """A line for the summary."""
-    return lambda line: request.config.stash[LINES].append(f"{request.node.name}: {line}")
+    return lambda line: request.node.user_properties.append((LINE, f"{request.node.name}: {line}"))
 
 
 @pytest.fixture
@@ -95,7 +92,7 @@ def holds(request: pytest.FixtureRequest) -> Holds:
 
     def look(world: World, by_kafka: Collection[str] = (), *, all_answered: bool = False) -> Equality:
         found = audit.equality(world, request.node.name, by_kafka)
-        request.config.stash[FOUND].append(found)
+        request.node.user_properties.append((ROW, row(found)))
         request.node.add_report_section("call", "equality", f"{found.line()}\n{world.calls.reasons}")
         world.check()
         assert found.answered, "a drill without answers proves nothing"

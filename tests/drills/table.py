@@ -16,14 +16,15 @@ HEADS: Final = (
 )
 
 
-def table(found: Sequence[Equality]) -> list[str]:
-    """Its lines: figures right-aligned under their heads, the drill's name first, the verdict last."""
-    rows = [("drill", *HEADS), *(_row(one) for one in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [_line(row, widths) for row in rows]
+def table(found: Sequence[Sequence[str]]) -> list[str]:
+    """The lines of some rows: figures right-aligned under their heads, the drill's name first, the verdict last."""
+    rows = [("drill", *HEADS), *found]
+    widths = [max(len(cells[column]) for cells in rows) for column in range(len(rows[0]))]
+    return [_line(cells, widths) for cells in rows]
 
 
-def _row(one: Equality) -> tuple[str, ...]:
+def row(one: Equality) -> tuple[str, ...]:
+    """A drill's."""
     kafka, clickhouse, audited = one.kafka, one.clickhouse, one.audited
     return (
         one.drill,
@@ -37,7 +38,7 @@ def _row(one: Equality) -> tuple[str, ...]:
     )
 
 
-def _line(row: Sequence[str], widths: Sequence[int]) -> str:
-    name, *figures, verdict = row
-    cells = [figure.rjust(width) for figure, width in zip(figures, widths[1:-1], strict=True)]
-    return "  ".join([name.ljust(widths[0]), *cells, verdict]).rstrip()
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    name, *figures, verdict = cells
+    aligned = [figure.rjust(width) for figure, width in zip(figures, widths[1:-1], strict=True)]
+    return "  ".join([name.ljust(widths[0]), *aligned, verdict]).rstrip()

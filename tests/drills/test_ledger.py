@@ -6,7 +6,7 @@ import pytest
 
 from protos import events_pb2 as events
 from tests.drills.ledger import Audited, Equality, InClickHouse, OnKafka, in_clickhouse
-from tests.drills.table import table
+from tests.drills.table import row, table
 from tests.fixtures import tools
 
 SOUND = Equality(
@@ -96,7 +96,7 @@ def test_where_ci_says_so_that_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_the_table_has_a_line_for_each_drill_and_says_what_does_not_hold() -> None:
     lost = replace(SOUND, drill="a bad one", audited=replace(SOUND.audited, missing=6, stored=3))
-    head, sound, bad = table([SOUND, lost])
+    head, sound, bad = table([row(SOUND), row(lost)])
     assert head.split()[:2] == ["drill", "calls"]
     assert " ".join(sound.split()) == "a drill 3: OK 2, UNAVAILABLE 1 2 + 2 = 4 4 = 4 4 = 4 0 0 it holds"
     assert bad.startswith("a bad one")

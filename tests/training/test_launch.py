@@ -21,7 +21,7 @@ from training.config import resolve
 from training.contract import Amount, Job, Progress, Report
 from training.proof import spent
 
-pytestmark = [pytest.mark.contract, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.contract, pytest.mark.timeout(900)]
 Write = Callable[..., Path]
 
 
@@ -202,19 +202,12 @@ def test_a_kind_that_cannot_do_the_task_says_why_in_its_last_line(write_job: Wri
     assert "a classifier can't do this task: it names a label" in last_line(result)
 
 
-def test_two_workers_learn_what_one_learns(write_job: Write, dataset: Path, tmp_path: Path) -> None:
-    job = Job.model_validate_json(write_job(workers=2, engine="tensorrt_llm").read_text())
-    result = launch(tmp_path / "job.json")
-    assert result.returncode == 0, result.stderr[-3000:]
-    assert curve(job.output) == pytest.approx(undisturbed(job, tmp_path / "alone"), rel=1e-3)
-
-
 @pytest.mark.parametrize("sharding", ["none", "fsdp"])
 def test_a_killed_worker_is_replaced_and_nothing_of_the_run_is_lost(
     write_job: Write, tmp_path: Path, sharding: str
 ) -> None:
-    """Two workers, with copies of the weights or parts of them; early stopping restores the best on both."""
-    changed = {"workers": 2, "sharding": sharding, "epochs": 60, "patience": 100, "checkpoint_every_s": 0.5}
+    """Two workers, with copies of the weights or parts of them, learn what one learns; both get the best ones back."""
+    changed = {"workers": 2, "sharding": sharding, "epochs": 30, "patience": 100, "checkpoint_every_s": 0.5}
     changed |= {"worker_failures": 1, "learning_rate": 1e-3}  # faster, two workers' rounding grows into other students
     job = Job.model_validate_json(write_job(engine="tensorrt_llm", **changed).read_text())
     with launched(tmp_path / "job.json") as process:
