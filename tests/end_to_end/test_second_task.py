@@ -34,4 +34,6 @@ def test_a_yaml_file_and_a_log_of_answers_are_enough_to_train_prove_and_serve(de
     report = json.loads(demo.tutelage("report", second_task.NAME, "--json"))
     assert (report["truth"], report["teacher"]["error"]) == ("teacher", 0)
     assert report["student"]["error"] < 0.2
+    assert [one["name"] for one in report["candidates"]] == ["minilm-classifier-cpu", "smollm2-135m-cpu"]
+    assert list(report["passed_over"]) == ["minilm-tagger-cpu"]  # a label stands in no text
     wait_for(lambda: demo.who_answers(second_task.NAME, "12 Main St Apt 4") == inference.BACKEND_STUDENT, 60, "it")
