@@ -12,19 +12,20 @@ pytest_plugins = ["tests.fixtures.engines", "tests.fixtures.tables", "tests.fixt
 hypothesis.settings.register_profile("tests", deadline=None)  # no test is about how busy the machine is
 hypothesis.settings.load_profile("tests")
 
-TRAINING: Final = ("tests/end_to_end/", "tests/training/test_launch.py")
-"""What trains or runs the whole stack, and so wants all processors for minutes."""
+WHOLE_STACK: Final = "tests/end_to_end/"
+LONGEST: Final = "tests/training/test_launch.py"
 
 
 class ByFile(LoadFileScheduling):
-    """For two workers: file by file, and what trains at the end, by one of them alone."""
+    """For two workers: file by file, but the tests that share one stack stay together."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "training" if nodeid.startswith(TRAINING) else super()._split_scope(nodeid)
+        return WHOLE_STACK if nodeid.startswith(WHOLE_STACK) else super()._split_scope(nodeid)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.nodeid.startswith(TRAINING))
+    """The file that takes longest begins; the whole stack, which wants all processors, runs at the end."""
+    items.sort(key=lambda item: (item.nodeid.startswith(WHOLE_STACK), not item.nodeid.startswith(LONGEST)))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:

@@ -26,7 +26,8 @@ def write_task(tasks: Path) -> None:
                     "prices": {"input_usd_per_million": 30, "output_usd_per_million": 60},
                 },
                 "student": {
-                    "overrides": {"max_minutes": 0.75, "worker_failures": 0},  # of the default recipe, for a test's time
+                    # The default recipe, `auto`, in a test's time.
+                    "overrides": {"max_minutes": 0.3, "timed_answers": 12, "worker_failures": 0},
                     "max_tokens": 4,
                     "prices": {"input_usd_per_million": 0.02, "output_usd_per_million": 0.04},
                 },
