@@ -86,7 +86,7 @@ def config(text: str) -> dict[str, Any]:
 
 def _flat(section: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     for name, value in section.items():
-        if isinstance(value, Mapping) and name != "search":
+        if isinstance(value, Mapping) and value and name != "search":  # an empty one asks for its defaults: `dpo: {}`
             yield from ((f"{name}.{inner}", deep) for inner, deep in _flat(value))
         else:
             yield str(name), value

@@ -92,11 +92,12 @@ def begin(task: Task, overrides: Mapping[str, Any], numbers: Numbers, now: datet
 
 
 def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings with others over them. A key "lora.rank" means the key "rank" within "lora"."""
+    """Settings with others over them. A key "lora.rank" means the key "rank" within "lora"; {} takes nothing away."""
     both = dict(under)
     for name, value in over.items():
         outer, _, inner = name.partition(".")
-        both[outer] = laid_over(both.get(outer) or {}, {inner: value}) if inner else value
+        section = {inner: value} if inner else value
+        both[outer] = laid_over(both.get(outer) or {}, section) if inner or section == {} else value
     return both
 
 

@@ -77,6 +77,14 @@ def test_a_key_within_a_key_leaves_its_neighbours() -> None:
     assert laid_over({"lora": {"rank": 16, "alpha": 32}}, {"lora.rank": 8}) == {"lora": {"rank": 8, "alpha": 32}}
 
 
+def test_an_empty_section_is_there_and_takes_nothing_away() -> None:
+    assert laid_over({"from": "tiny", "lora": {"rank": 16}}, {"lora": {}, "dpo": {}}) == {
+        "from": "tiny",
+        "lora": {"rank": 16},
+        "dpo": {},
+    }
+
+
 def test_a_clock_that_goes_back_does_not_make_an_event_older() -> None:
     run = advanced(a_run(), Step.TRAINING, NOON)
     later = advanced(run, Step.JUDGING, NOON - timedelta(hours=1))

@@ -114,6 +114,13 @@ async def test_a_config_file_lies_over_the_tasks_and_under_the_overrides(world: 
     }
 
 
+async def test_an_empty_section_of_a_config_file_asks_for_its_defaults(world: World, client: Any) -> None:
+    world.filled()
+    await client.StartRun(control.StartRunRequest(task="labels", config="dpo: {}\n"))
+    await world.runner.finished()
+    assert world.launcher.jobs[0]["config"] == {"from": "tiny", "epochs": 1, "dpo": {}}
+
+
 @pytest.mark.parametrize("config", ["- a list", "{", "x: " + "y" * 20_000])
 async def test_a_config_that_is_none_is_refused(world: World, client: Any, config: str) -> None:
     world.filled()
