@@ -127,6 +127,29 @@ def test_a_job_that_no_candidate_can_do_fails_with_every_reason(job: Job, severa
         contest.run(job, {name: several[name] for name in ("labels", "absent")}, Fitting({}))
 
 
+@pytest.mark.parametrize("key", [{"dpo": {"beta": 0.1}}, {"pack_tokens": 64}])
+def test_one_that_a_key_laid_over_all_does_not_fit_is_passed_over_and_the_others_are_fitted(
+    job: Job, several: dict[str, dict[str, Any]], key: dict[str, Any]
+) -> None:
+    fitting = Fitting({"causal": 0.8})
+    contest.run(job, {name: settings | key for name, settings in several.items()}, fitting)
+    report = read(job)
+    assert fitting.fitted == [report.chosen] == ["causal"]
+    assert set(report.passed_over) == {"labels", "tagger", "absent"}
+    assert "dpo and pack_tokens are for students that write, not for a tagger" in report.passed_over["tagger"]
+
+
+def test_a_key_that_no_candidate_knows_fails_the_job_with_every_reason(
+    job: Job, several: dict[str, dict[str, Any]]
+) -> None:
+    with pytest.raises(ValueError, match=r"labels: learning_rat: .*causal: lora\.ranks: "):
+        contest.run(
+            job,
+            {"labels": {**several["labels"], "learning_rat": 1}, "causal": {**several["causal"], "lora": {"ranks": 4}}},
+            Fitting({}),
+        )
+
+
 @pytest.mark.parametrize(("wrong", "chosen"), [(52, "pruned"), (75, "whole")])
 def test_the_golden_set_accepts_or_refuses_a_student_on_pruned_prompts(pruning: Job, wrong: int, chosen: str) -> None:
     fitting = Fitting({"pruned": 0.9, "whole": 0.9}, {"pruned": wrong, "whole": 50})
