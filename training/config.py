@@ -87,6 +87,7 @@ class Config(Frozen):
     # cluster is the run's own process, which spares the half minute in which Ray starts.
     worker_failures: int = Field(3, ge=0)
     gpus_per_worker: int = Field(0, ge=0)
+    await_resources: bool = False  # wait for what the cluster lacks, as one that grows on demand does; else refuse
     threads: int | None = Field(None, gt=0)  # per worker; None: the cores shared evenly
     precision: Literal["auto", "fp32", "bf16"] = "auto"  # auto: bf16 where the machine multiplies it natively
     attention: Literal["eager", "sdpa"] = "eager"  # on CPU and short texts, eager is a quarter faster

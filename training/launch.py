@@ -38,6 +38,7 @@ from training import (
     prune,
     recipe,
     report,
+    resources,
     tune,
 )
 from training.config import Config, candidates, resolve
@@ -196,7 +197,10 @@ def _worker(settings: dict[str, str]) -> None:
 
 @contextmanager
 def _ray(address: str, config: Config) -> Iterator[None]:
-    """A connection to a cluster, or a Ray of our own on this machine's loopback, gone afterwards."""
+    """A connection to a cluster, or a Ray of our own on this machine's loopback, gone afterwards.
+
+    Raises ValueError if it has not what the workers need.
+    """
     environment = {"env_vars": WORKER_ENVIRONMENT}
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as scratch:  # short, for sockets
         if address:
@@ -212,6 +216,8 @@ def _ray(address: str, config: Config) -> Iterator[None]:
             )
         signal.signal(signal.SIGTERM, _terminated)  # again, for Ray has put its own in place, which aborts
         try:
+            if why := resources.lacking(config, ray.cluster_resources()):
+                raise ValueError(why)
             yield
         finally:
             ray.shutdown()

@@ -1,0 +1,26 @@
+"""What a run asks of Ray, and whether Ray has it: workers without their processor or GPU would wait for ever; pure."""
+
+from collections.abc import Mapping
+
+from training.config import Config
+
+
+def asked(config: Config) -> dict[str, float]:
+    """Of all workers together, by Ray's names. A trial of a search asks for no more than a worker."""
+    return {"CPU": float(config.workers), "GPU": float(config.workers * config.gpus_per_worker)}
+
+
+def lacking(config: Config, there: Mapping[str, float]) -> str:
+    """Why the workers could never all start where Ray has `there`, and what to change; '' if they can."""
+    wanted = asked(config)
+    if config.await_resources or all(there.get(name, 0.0) >= amount for name, amount in wanted.items()):
+        return ""
+    has = {name: there.get(name, 0.0) for name in wanted}
+    return (
+        f"Ray has {_listed(has)}, and the run asks for {_listed(wanted)} (workers: {config.workers}, "
+        f"gpus_per_worker: {config.gpus_per_worker}): lower these, or set await_resources: true where the cluster grows"
+    )
+
+
+def _listed(amounts: Mapping[str, float]) -> str:
+    return " and ".join(f"{amount:g} {name}" for name, amount in amounts.items())
