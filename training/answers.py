@@ -8,7 +8,7 @@ its latency is not.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,12 +27,16 @@ CACHE_GB = 1
 
 @dataclass(frozen=True)
 class Answer:
-    """What the student said. `confidence` is the least log-probability among its tokens, 0 or less."""
+    """What the student said. `confidence` is the least log-probability among its tokens, 0 or less.
+
+    `cut` if it ended at the limit: the engine says so, as an answer may end of itself with the last token it may have.
+    """
 
     text: str
     confidence: float
     prompt_tokens: int
     completion_tokens: int
+    cut: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,13 @@ class OpenVino:
     def _read(self, prompt: Sequence[int], handle: Any) -> Answer:
         tokens: list[int] = []
         logprobs: list[float] = []
+        cut = False
         while handle.can_read():
             for output in handle.read().values():
                 tokens += output.generated_ids
                 logprobs += output.generated_log_probs
-        return answer(prompt, tokens, logprobs, self._tokenizer, self._limits)
+                cut = output.finish_reason == openvino_genai.GenerationFinishReason.LENGTH
+        return replace(answer(prompt, tokens, logprobs, self._tokenizer, self._limits), cut=cut)
 
 
 class Transformers:
@@ -124,7 +130,8 @@ class Transformers:
         tokens = drawn.sequences[0, len(prompt) :]  # [N]
         logprobs = torch.stack(drawn.logits)[:, 0].float().log_softmax(-1)  # [N, V]
         chosen = logprobs.gather(1, tokens[:, None])[:, 0]
-        return answer(prompt, tokens.tolist(), chosen.tolist(), self._tokenizer, self._limits)
+        said = answer(prompt, tokens.tolist(), chosen.tolist(), self._tokenizer, self._limits)
+        return replace(said, cut=int(tokens[-1]) not in self._limits.end_tokens)
 
 
 class Reading:
@@ -142,7 +149,7 @@ class Reading:
             read = self._encoder.read([prompts[index] for index in some], [self._max_tokens] * len(some))
             for index, said in zip(some, read, strict=True):
                 confidence = min(said.logprobs, default=float("-inf"))
-                made[index] = Answer(said.text, confidence, lengths[index], len(said.logprobs))
+                made[index] = Answer(said.text, confidence, lengths[index], len(said.logprobs), said.cut)
             done(len(made))
         return [made[index] for index in range(len(prompts))]
 

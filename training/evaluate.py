@@ -140,7 +140,7 @@ def _refusal(job: Job, row: Row, answer: Answer) -> str:
     """Why the gateway would not keep the answer, '' if it would: it refuses what was cut at the limit, too."""
     if not row["prompt"]:
         return "refused: the prompt lacks what the student leaves out"
-    if answer.completion_tokens >= job.max_tokens:
+    if answer.cut:
         return f"length: cut at {answer.completion_tokens} tokens"
     return refusal(job.validators, row["question"], answer.text)
 
