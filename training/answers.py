@@ -174,10 +174,10 @@ def answer(
 
 
 def timed(engine: Engine, prompts: Sequence[str], done: Done) -> list[float]:
-    """Milliseconds for each prompt, asked one at a time, after two that warm the engine."""
+    """Milliseconds for each prompt but the first, which warms the engine, asked one at a time; one alone is both."""
     engine.answers([prompts[0], prompts[0]], lambda _: None)
     times_ms = []
-    for prompt in prompts[1:]:
+    for prompt in prompts[1:] or prompts:
         start = time.perf_counter()
         engine.answers([prompt], lambda _: None)
         times_ms.append(1000 * (time.perf_counter() - start))

@@ -116,7 +116,7 @@ def _asked(job: Job, config: Config, judged: Sequence[Row], golden: Sequence[Row
     if not asked:
         raise ValueError("the student refuses every golden prompt, so nothing can be measured")
     some = asked[:: max(1, len(asked) // (config.timed_answers + 1))]
-    latency_ms = answers.timed(engine, some, _told(job.output, "one at a time", len(some) - 1))
+    latency_ms = answers.timed(engine, some, _told(job.output, "one at a time", max(1, len(some) - 1)))
     prompts = [row["prompt"] for row in [*judged, *golden]]
     read = [prompt for prompt in prompts if prompt]
     said = iter(engine.answers(read, _told(job.output, "all at once", len(read))))

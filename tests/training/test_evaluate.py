@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from training import answers, data, evaluate
+from tests.services.controller.world import a_report
+from tests.training.tiny import write_rows
+from training import answers, data, evaluate, report
 from training.answers import Answer, Done
 from training.config import Config
-from training.contract import Job
+from training.contract import Job, Report
 
 
 class Knowing:
@@ -55,3 +57,15 @@ def test_an_answer_that_was_cut_at_the_limit_is_left_to_the_teacher(
 ) -> None:
     found = measured(job, config, Knowing(job.dataset, cut=True), monkeypatch)
     assert found.cascade.teacher_share == 1
+
+
+def test_one_golden_example_is_measured_timed_and_reported(
+    job: Job, config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {split: data.rows(job.dataset, split) for split in ("train", "eval", "golden")}
+    one = job.model_copy(update={"dataset": write_rows(tmp_path, {**rows, "golden": rows["golden"][:1]})})
+    found = measured(one, config, Knowing(one.dataset), monkeypatch)
+    assert (found.golden, found.student.error) == (1, 0)
+    assert found.student.p50_ms > 0
+    report.write(a_report(**vars(found)), tmp_path)
+    assert Report.model_validate_json((tmp_path / "report.json").read_text()).student == found.student
