@@ -48,7 +48,7 @@ class Search(Frozen):
 
     space: dict[str, Any]  # a setting -> its choices [a, b, ...] or its {low, high}: learning_rate, lora: {rank}, ...
     trials: int = Field(8, gt=0)
-    at_once: int = Field(1, gt=0)  # trials that run at the same time, a core or more each
+    at_once: int = Field(1, gt=0)  # trials that run at the same time, and share the cores
     grace: int = Field(1, gt=0)  # evaluations that every trial may have before it may be ended
     data_shares: tuple[float, ...] = (0.125, 0.25, 0.5)  # parts of the data that the winner learns from, for the curve
 

@@ -47,7 +47,6 @@ from training.judge import Judge, JudgeSettings, configured
 from training.kind import Kind
 from training.weights import Weights
 
-LOCAL_CPUS = 2
 WORKER_ENVIRONMENT = {
     # Freed memory is kept: fetching and clearing pages anew took a quarter of the time of a step.
     "MALLOC_TOP_PAD_": str(256 << 20),
@@ -208,7 +207,7 @@ def _ray(address: str, config: Config) -> Iterator[None]:
         else:
             ray.init(
                 log_to_driver=False,
-                num_cpus=max(LOCAL_CPUS, config.workers + 1),
+                num_cpus=resources.local(config),
                 include_dashboard=False,
                 runtime_env=environment,
                 _node_ip_address="127.0.0.1",

@@ -1,8 +1,16 @@
 """What a run asks of Ray, and whether Ray has it: workers without their processor or GPU would wait for ever; pure."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from training.config import Config
+
+LEAST_LOCAL_CPUS: Final = 2
+
+
+def local(config: Config) -> int:
+    """Processors that a Ray of our own says it has: for the workers and one more, or for all trials at once."""
+    return max(LEAST_LOCAL_CPUS, config.workers + 1, config.search.at_once if config.search else 0)
 
 
 def asked(config: Config) -> dict[str, float]:

@@ -44,6 +44,11 @@ def chosen(config: Config, settings: Mapping[str, Any]) -> Config:
     return Config.model_validate({**raw, "search": None})  # a trial searches for nothing itself
 
 
+def beside(config: Config, at_once: int, cores: int) -> Config:
+    """A trial's config where `at_once` of them may share the cores, unless it says itself how many threads it takes."""
+    return config.model_copy(update={"threads": config.threads or max(1, cores // at_once)})
+
+
 def name(settings: Mapping[str, Any]) -> str:
     """A trial's directory: the same settings are the same trial, also when the search is begun again."""
     return xxh3_64_hexdigest(json.dumps(settings, sort_keys=True).encode())

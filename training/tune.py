@@ -9,6 +9,7 @@ Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning" 
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,7 @@ def _fit(
     config: Config, draws: Mapping[str, Any], plan: Mapping[str, Any], dataset: Path, output: Path
 ) -> Sequence[Any]:
     fixed = {"config": config.model_dump_json(), "dataset": str(dataset.absolute()), "output": str(output.absolute())}
+    fixed["at_once"] = str(plan["max_concurrent_trials"])
     resources = {"cpu": 1, "gpu": config.gpus_per_worker}
     results = tune.Tuner(
         tune.with_resources(tune.with_parameters(trial, fixed=fixed), resources),
@@ -86,11 +88,10 @@ def _fit(
 def trial(settings: Settings, fixed: Mapping[str, str]) -> None:
     """One trial, in a process of Ray's: learns, and tells its held-out loss as often as it is taken."""
     whole = Config.model_validate_json(fixed["config"])
-    config = space.chosen(whole, settings)
+    config = space.beside(space.chosen(whole, settings), int(fixed["at_once"]), len(os.sched_getaffinity(0)))
     output = Path(fixed["output"]) / "trials" / directory(whole, settings)
     taught = lesson.imitation(config, Path(fixed["dataset"]))
     device = torch.device("cuda" if config.gpus_per_worker else "cpu")
-    torch.set_num_threads(config.threads or 1)
     seen = 0
 
     def tell(run: Run) -> None:

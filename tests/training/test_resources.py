@@ -1,7 +1,7 @@
 import pytest
 
 from training import resources
-from training.config import Config
+from training.config import Config, Search
 
 ON_GPUS = Config(base_model="x", workers=2, gpus_per_worker=4)
 
@@ -28,3 +28,11 @@ def test_what_is_lacking_is_named_with_what_to_change(there: dict[str, float]) -
 
 def test_a_run_that_awaits_a_growing_cluster_lacks_nothing() -> None:
     assert resources.lacking(ON_GPUS.model_copy(update={"await_resources": True}), {}) == ""
+
+
+def test_a_ray_of_our_own_has_room_for_all_workers_and_for_all_trials_at_once() -> None:
+    search = Search(space={"seed": [1, 2]}, at_once=8)
+    assert resources.local(Config(base_model="x")) == 2
+    assert resources.local(Config(base_model="x", workers=4)) == 5
+    assert resources.local(Config(base_model="x", search=search)) == 8
+    assert resources.local(Config(base_model="x", workers=9, search=search)) == 10

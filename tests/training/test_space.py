@@ -28,3 +28,12 @@ def test_a_setting_that_there_is_not_is_named(config: Config) -> None:
 
 def test_the_same_settings_are_the_same_trial() -> None:
     assert space.name({"a": 1, "b": 2}) == space.name({"b": 2, "a": 1}) != space.name({"a": 1, "b": 3})
+
+
+@pytest.mark.parametrize(("at_once", "threads"), [(1, 8), (3, 2), (8, 1), (20, 1)])
+def test_trials_that_run_at_the_same_time_share_the_cores(at_once: int, threads: int) -> None:
+    assert space.beside(Config(base_model="x"), at_once, cores=8).threads == threads
+
+
+def test_a_trial_takes_the_threads_that_its_config_names() -> None:
+    assert space.beside(Config(base_model="x", threads=3), at_once=8, cores=8).threads == 3
