@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from services.student.config import load_student
-from tests.training.tiny import train, write_instructed
-from training import checkpoint, lesson, prune
+from tests.training.tiny import train, write_instructed, write_preferences
+from training import checkpoint, lesson, preferring, prune
+from training.causal import Causal
 from training.config import resolve
 from training.contract import Amount, Job, Progress, Report
 from training.proof import spent
+from training.weights import Weights
 
 pytestmark = [pytest.mark.contract, pytest.mark.timeout(900)]
 Write = Callable[..., Path]
@@ -79,10 +83,12 @@ def last_line(result: subprocess.CompletedProcess[str]) -> str:
 
 
 def test_a_job_leaves_a_model_that_serves_and_a_report_and_is_done_once(write_job: Write, tmp_path: Path) -> None:
-    job, output = write_job(), tmp_path / "out"
+    dpo = {"epochs": 3, "learning_rate": 3e-3}
+    job, output = preferring_job(write_job(dpo=dpo), tmp_path), tmp_path / "out"
     first = launch(job)
     assert first.returncode == 0, first.stderr[-3000:]
     report = Report.model_validate_json((output / "report.json").read_text())
+    assert_preferences_were_learnt_and_exported(report, output)
     assert (report.train, report.eval, report.golden) == (48, 16, 16)
     assert report.teacher.teacher_share == 1.0
     assert 0 < report.student.p50_ms <= report.student.p99_ms
@@ -106,6 +112,31 @@ def test_a_job_leaves_a_model_that_serves_and_a_report_and_is_done_once(write_jo
     second = launch(job)
     assert second.returncode == 0
     assert len((output / "train.jsonl").read_text().splitlines()) == len(lines)
+
+
+def assert_preferences_were_learnt_and_exported(report: Report, output: Path) -> None:
+    assert report.preferences is not None
+    assert (report.preferences.pairs, report.preferences.held_out) == (40, 10)
+    assert report.preferences.margin_gain is not None
+    assert report.preferences.margin_gain.difference > 0
+    saved = checkpoint.load(output)
+    assert saved is not None
+    assert is_exported(preferring.learnt(output), output)
+    assert not is_exported(saved[1]["weights"], output)
+
+
+def is_exported(learnt: Weights, output: Path) -> bool:
+    config = resolve(json.loads((output / "job.json").read_text())["config"])
+    made = Causal(config).finished(learnt).state_dict()
+    exported = load_file(output / "model" / "model.safetensors")
+    return all(torch.allclose(weight, made[name], atol=1e-5) for name, weight in exported.items())
+
+
+def preferring_job(path: Path, folder: Path) -> Path:
+    """The job's file, with a dataset that has pairs to learn from, too."""
+    (folder / "preferring").mkdir()
+    dataset = write_preferences(Job.model_validate_json(path.read_text()).dataset, folder / "preferring")
+    return on_dataset(path, dataset)
 
 
 def assert_costs_times_and_confidence_are_measured(report: Report) -> None:
@@ -180,7 +211,10 @@ def test_a_student_on_pruned_prompts_carries_its_rule_and_the_golden_set_lets_it
 def instructed(path: Path, folder: Path) -> Path:
     """The job's file, with a dataset whose prompts nearly all have the same instructions."""
     (folder / "instructed").mkdir()
-    dataset = write_instructed(folder / "instructed")
+    return on_dataset(path, write_instructed(folder / "instructed"))
+
+
+def on_dataset(path: Path, dataset: Path) -> Path:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"dataset": str(dataset)}))
     return path
 

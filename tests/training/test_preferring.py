@@ -1,14 +1,11 @@
 import math
 from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet
 import pytest
 import torch
 from torch.nn import functional
 
-from tests.training.tiny import STREETS, example, train
+from tests.training.tiny import train, write_preferences
 from training import model, preferring
 from training.config import Config, Dpo
 from training.data import Example
@@ -58,25 +55,11 @@ def test_the_parts_of_a_batch_add_up_to_its_weighted_loss(tiny_base: Path, confi
     assert both.item() == pytest.approx(sum(apart).item(), rel=1e-5)
 
 
-def pair(index: int, split: str) -> dict[str, Any]:
-    """The right answer is preferred to one with another street."""
-    row = example(index)
-    street = STREETS[index % len(STREETS)]
-    wrong = row["completion"].replace(street, STREETS[(index + 1) % len(STREETS)])
-    texts = {"id": row["id"], "prompt": row["prompt"], "chosen": row["completion"], "rejected": wrong}
-    return {**texts, "why": "correction", "split": split, "kind": ""}
-
-
 @pytest.fixture
 def preferences(dataset: Path, tmp_path: Path) -> Path:
-    """The dataset with 40 pairs to learn from and 10 held out."""
     target = tmp_path / "dataset"
     target.mkdir()
-    for file in dataset.iterdir():
-        (target / file.name).symlink_to(file)
-    rows = [pair(index, "train") for index in range(40)] + [pair(1000 + index, "eval") for index in range(10)]
-    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), target / "preferences.parquet")
-    return target
+    return write_preferences(dataset, target)
 
 
 def test_held_out_preferences_are_held_likelier_afterwards(config: Config, preferences: Path, tmp_path: Path) -> None:

@@ -125,6 +125,24 @@ def write_labelled(directory: Path) -> Path:
     return write_rows(directory, {"train": rows[:64], "eval": rows[64:], "golden": golden})
 
 
+def pair(index: int, split: str) -> dict[str, Any]:
+    """The right answer is preferred to one with another street."""
+    row = example(index)
+    street = STREETS[index % len(STREETS)]
+    wrong = row["completion"].replace(street, STREETS[(index + 1) % len(STREETS)])
+    texts = {"id": row["id"], "prompt": row["prompt"], "chosen": row["completion"], "rejected": wrong}
+    return {**texts, "why": "correction", "split": split, "kind": ""}
+
+
+def write_preferences(dataset: Path, directory: Path) -> Path:
+    """The dataset with 40 pairs to learn from and 10 held out."""
+    for file in dataset.iterdir():
+        (directory / file.name).symlink_to(file)
+    rows = [pair(index, "train") for index in range(40)] + [pair(1000 + index, "eval") for index in range(10)]
+    pa.parquet.write_table(pa.Table.from_pylist(rows), directory / "preferences.parquet")
+    return directory
+
+
 def write_rows(directory: Path, parts: dict[str, list[dict[str, Any]]]) -> Path:
     for name, rows in parts.items():
         pa.parquet.write_table(pa.Table.from_pylist(rows), directory / f"{name}.parquet")
