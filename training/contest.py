@@ -8,9 +8,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from training import choice, data, evaluate, kinds, progress, prune, report, scoring
+from training import check, choice, data, evaluate, kinds, progress, prune, report, scoring
 from training.choice import Choice, Standing
 from training.config import resolve
 from training.contract import Candidate, Difference, Job, Pruning, Report
@@ -22,8 +20,8 @@ def run(job: Job, several: Settings, fit: Callable[[Job], None]) -> None:
 
     `fit` does a job of a single student, or finds it done. Raises ValueError if no candidate can do the task.
     """
-    configured, refused = _configured(several)
-    tried = prune.tried(job, configured)
+    refused = check.refusals(several)
+    tried = prune.tried(job, {name: settings for name, settings in several.items() if name not in refused})
     jobs, unable = _those_that_can(job, tried.several)
     passed_over = {**refused, **tried.passed_over, **unable}
     if not jobs:
@@ -41,23 +39,6 @@ def run(job: Job, several: Settings, fit: Callable[[Job], None]) -> None:
     found = _whole(made, chosen, passed_over)
     report.write(found.model_copy(update={"pruning": _pruning(made, chosen.name, twins, costs)}), job.output)
     progress.write(job.output, "done")
-
-
-def _configured(several: Settings) -> tuple[Settings, dict[str, str]]:
-    """Those whose settings make a config, and why the others don't: a key laid over all may be for one kind alone."""
-    configured, refused = dict(several), dict[str, str]()
-    for name, settings in several.items():
-        try:
-            resolve(settings)
-        except ValidationError as error:
-            refused[name] = "; ".join(_said(one["loc"], one["msg"]) for one in error.errors())
-            del configured[name]
-    return configured, refused
-
-
-def _said(place: tuple[int | str, ...], message: str) -> str:
-    key = ".".join(map(str, place))
-    return f"{key}: {message}" if key else message
 
 
 def _those_that_can(job: Job, several: Settings) -> tuple[dict[str, Job], dict[str, str]]:

@@ -12,7 +12,8 @@ A config with `candidates` fits several students. Each has a directory like this
 one ends with the chosen one's `model/` and `triton/`, and a report that shows all of them.
 
 Start a job with `python -m training.launch JOB.json`. It may be started again at any time: a second launcher waits
-for the first, a finished job exits 0 at once, an interrupted one goes on from its last checkpoint.
+for the first, a finished job exits 0 at once, an interrupted one goes on from its last checkpoint. Before there is a
+job, `python -m training.check` tells what is wrong with a config.
 """
 
 from decimal import Decimal

@@ -153,7 +153,7 @@ def _actions(settings: Settings, defined: dict[str, tasks.Task]) -> Actions:
     return Actions(
         tasks=defined,
         store=ClickHouseStore(lambda: ClickHouse(settings)),
-        launcher=Launcher(settings.training_command, settings.ray_address),
+        launcher=Launcher(settings.training_command, settings.ray_address, settings.training_check),
         loading=Loading(
             Repository(settings.triton_repository.resolve(), settings.triton_config_template),
             Triton(settings.triton_grpc_address, settings.triton_load_timeout_s),

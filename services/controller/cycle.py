@@ -79,16 +79,20 @@ def decided_since(run: events.Run, current: events.Promotion) -> bool:
 
 def begin(task: Task, overrides: Mapping[str, Any], numbers: Numbers, now: datetime) -> events.Run:
     """A run at its start, with its numbers taken."""
-    config = laid_over({"from": task.student.training, **task.student.overrides}, overrides)
     run = events.Run(
         id=numbers.run_id,
         task=task.name,
         snapshot=numbers.snapshot,
         student_version=numbers.student_version,
-        config=json.dumps(config),
+        config=json.dumps(config(task, overrides)),
     )
     run.started_at.FromDatetime(now)
     return advanced(run, Step.SNAPSHOT, now)
+
+
+def config(task: Task, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run of the task trains by: the task's settings, and what was asked for over them."""
+    return laid_over({"from": task.student.training, **task.student.overrides}, overrides)
 
 
 def laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

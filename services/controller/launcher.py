@@ -5,13 +5,14 @@ the restarted controller starts, waits for the first and then exits 0 at once, a
 """
 
 import asyncio
+import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 LAST_LINES: Final = 15
 LAST_CHARACTERS: Final = 2_000
@@ -20,11 +21,21 @@ STOP_GRACE_S: Final = 20.0
 
 
 class Launcher:
-    """Starts `python COMMAND JOB [--ray-address ADDRESS]` and waits for it."""
+    """Starts `python COMMAND JOB [--ray-address ADDRESS]` and waits for it; asks `python CHECK` about configs."""
 
-    def __init__(self, command: Sequence[str], ray_address: str) -> None:
-        self._command = tuple(command)
+    def __init__(self, command: Sequence[str], ray_address: str, check: Sequence[str] = ()) -> None:
+        self._command, self._check = tuple(command), tuple(check)
         self._ray = ("--ray-address", ray_address) if ray_address else ()
+
+    async def objection(self, config: Mapping[str, Any]) -> str:
+        """Why training would refuse the config; '' if it would not, or if there is nobody to ask."""
+        if not self._check:
+            return ""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *self._check, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        said, _ = await process.communicate(json.dumps(config).encode())
+        return said.decode().strip()
 
     async def run(self, job: Path) -> int:
         """The exit status. Cancelled, it stops the child and those that earlier controllers left for this job."""

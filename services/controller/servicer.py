@@ -9,7 +9,7 @@ import grpc
 from protos import control_pb2 as control
 from protos import control_pb2_grpc
 from protos import events_pb2 as events
-from services.controller import checks
+from services.controller import checks, cycle
 from services.controller.actions import Actions
 from services.controller.answering import answered
 from services.controller.checks import MAX_REASON_CHARACTERS, Rejected, invalid, known_task, required
@@ -44,6 +44,8 @@ class Control(Shelf, control_pb2_grpc.ControlServicer):
     async def StartRun(self, request: control.StartRunRequest, _context: Any) -> events.Run:
         task = known_task(self._tasks, request.task)
         overrides = checks.config(request.config) | checks.overrides(dict(request.overrides))
+        if why := await self._actions.launcher.objection(cycle.config(task, overrides)):
+            raise invalid("config", why[:MAX_REASON_CHARACTERS])
         waiting = sum(run.state not in ENDED for run in self._state.runs(task.name))
         if waiting >= MAX_WAITING_RUNS:
             raise Rejected(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{waiting} runs of {task.name} wait; let some end")

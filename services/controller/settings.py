@@ -24,6 +24,8 @@ class Settings(ServiceSettings, KafkaSettings, ClickHouseSettings):
     """A Ray cluster's address; empty trains on this machine."""
     training_command: tuple[str, ...] = ("-m", "training.launch")
     """What this Python is started with to train; the job's path follows. A JSON list."""
+    training_check: tuple[str, ...] = ("-m", "training.check")
+    """What this Python is started with to look at a config before there is a run; an empty list asks nobody."""
     watch_every_s: float = Field(5.0, gt=0)
     """How often candidates are counted and Triton is asked whether it serves what is promoted."""
     audit_every_s: float = Field(60.0, gt=0)

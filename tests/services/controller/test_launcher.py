@@ -39,6 +39,12 @@ async def test_the_child_gets_the_job_and_its_status_and_last_lines_are_known(jo
     assert sorted(last_lines(job).splitlines()) == [f"['{job}']", "out of memory"]
 
 
+async def test_training_is_asked_what_it_has_against_a_config() -> None:
+    check = ("-c", "import json, sys; print(*json.load(sys.stdin))")
+    assert await Launcher((), "", check).objection({"learning_rat": 1}) == "learning_rat"
+    assert await Launcher((), "").objection({"learning_rat": 1}) == ""
+
+
 async def test_a_clusters_address_is_passed_on(job: Path) -> None:
     assert await Launcher(("-c", "import sys; print(sys.argv[2:])"), "ray://head:10001").run(job) == 0
     assert last_lines(job) == "['--ray-address', 'ray://head:10001']"

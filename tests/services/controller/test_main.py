@@ -136,6 +136,7 @@ def controller(
         "TRITON_REPOSITORY": str(triton.repository),
         "TRITON_GRPC_ADDRESS": triton.grpc_address,
         "TRAINING_COMMAND": '["-m", "tests.services.controller.stand_in_training"]',
+        "TRAINING_CHECK": "[]",
         "WATCH_EVERY_S": "0.5",
         "METRICS_LISTEN": "",
         "STAND_IN_STUDENT": str(tiny_student),

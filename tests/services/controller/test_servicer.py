@@ -129,6 +129,18 @@ async def test_a_config_that_is_none_is_refused(world: World, client: Any, confi
     assert text.startswith("config")
 
 
+async def test_a_config_that_training_would_refuse_starts_no_run(
+    world: World, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.filled()
+    monkeypatch.setattr(world.launcher, "_check", ("-m", "training.check"))
+    asked = control.StartRunRequest(task="labels", config="from: label\n", overrides={"learning_rat": "1"})
+    code, text = await refusal(client.StartRun(asked))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert text.startswith("config: learning_rat: ")
+    assert world.state.runs() == []
+
+
 async def test_a_run_without_anything_to_tune_with_is_refused(world: World, client: Any) -> None:
     world.filled(eval=0)
     code, text = await refusal(client.StartRun(control.StartRunRequest(task="labels")))

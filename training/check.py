@@ -1,0 +1,46 @@
+"""`python -m training.check < SETTINGS.json`: prints why no student can be made of the settings; nothing if one can.
+
+Whoever starts runs may ask here first, and hear of a misspelt key before there is a run. Imports neither torch nor ray.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from training.config import ALONE, candidates, resolve
+
+
+def refusal(settings: dict[str, Any]) -> str:
+    """Why no student can be made of a job's settings; '' if one can."""
+    try:
+        several = candidates(settings) or {ALONE: settings}
+    except ValidationError as error:
+        return _said(error)
+    except (ValueError, OSError) as error:  # a file that is not there, or holds no settings
+        return str(error)
+    refused = refusals(several)
+    return "; ".join(f"{name}: {why}" for name, why in refused.items()) if len(refused) == len(several) else ""
+
+
+def refusals(several: Mapping[str, dict[str, Any]]) -> dict[str, str]:
+    """Which candidates' settings make no config, and why: a key laid over all may be for one kind alone."""
+    refused = {}
+    for name, settings in several.items():
+        try:
+            resolve(settings)
+        except ValidationError as error:
+            refused[name] = _said(error)
+    return refused
+
+
+def _said(error: ValidationError) -> str:
+    """Each key with what is wrong with it."""
+    places = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
+    return "; ".join(f"{key}: {message}" if key else message for key, message in places)
+
+
+if __name__ == "__main__":
+    print(refusal(json.load(sys.stdin)))  # noqa: T201 - this is its answer
