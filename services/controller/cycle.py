@@ -138,6 +138,24 @@ def lacking(task: Task, counts: Counts) -> str:
     return ""
 
 
+def unlicensed(task: Task, counts: Mapping[str, Mapping[str, Any]]) -> str:
+    """Why a snapshot with these counts in its manifest may not be trained on now, for people; '' if it may.
+
+    It may have been taken while the teacher's licence was thought to allow it. Every pair of preferences holds an
+    answer of the teacher's, as the rejected one.
+    """
+    if task.teacher.may_be_trained_on:
+        return ""
+    rows = sum(counts[split]["rows"] - counts[split]["corrected"] for split in ("train", "eval"))
+    rows += counts.get("preferences", {}).get("rows", 0)
+    return (
+        f"task {task.name}: teacher.may_be_trained_on is false, and {rows} examples of the snapshot hold the teacher's "
+        "answer without a person's word. Leave the snapshot out: a new one is taken without them"
+        if rows
+        else ""
+    )
+
+
 def may_be_due(task: Task, runs: Iterable[events.Run]) -> bool:
     """Whether new candidates may start a run by themselves: the task wants it, and none of its runs goes on."""
     return task.sampling.run_at_candidates > 0 and all(run.state in ENDED for run in runs if run.task == task.name)

@@ -13,7 +13,7 @@ from services.controller import checks, cycle
 from services.controller.actions import Actions
 from services.controller.answering import answered
 from services.controller.checks import MAX_REASON_CHARACTERS, Rejected, invalid, known_task, required
-from services.controller.cycle import ENDED, lacking
+from services.controller.cycle import ENDED, lacking, unlicensed
 from services.controller.desk import Desk
 from services.controller.erasing import Asked, Erasing
 from services.controller.errors import Refused
@@ -56,6 +56,8 @@ class Control(Shelf, control_pb2_grpc.ControlServicer):
         snapshots, versions = self._actions.snapshots(task.name), self._actions.versions(task.name)
         if request.snapshot and request.snapshot not in snapshots:
             raise Rejected(grpc.StatusCode.NOT_FOUND, f"snapshot: there is no {task.name}/{request.snapshot}")
+        if request.snapshot and (why := unlicensed(task, self._counts(task, request.snapshot))):
+            raise Refused(why)
         return await self._desk.start(task, overrides, snapshots, versions, request.snapshot)
 
     @answered

@@ -102,6 +102,10 @@ class Shelf:
             )
         return self._actions.snapshots_dir / task.name / str(number)
 
+    def _counts(self, task: Task, number: int) -> Mapping[str, Mapping[str, Any]]:
+        counts: Mapping[str, Mapping[str, Any]] = shelf.manifest(self._directory(task, number))["counts"]
+        return counts
+
     def _snapshot(self, task: Task, number: int) -> control.Snapshot:
         manifest = (self._directory(task, number) / "manifest.json").read_text(encoding="utf-8")
         return control.Snapshot(task=task.name, number=number, manifest=manifest)

@@ -139,6 +139,21 @@ async def test_a_teacher_that_may_not_be_trained_on_is_refused_unless_people_wro
     assert all(row["corrected"] for row in rows(world.directory / f"snapshots/labels/{made.number}", "train"))
 
 
+async def test_a_snapshot_from_before_the_licence_was_denied_is_trained_on_only_where_people_answered(
+    world: World, client: Any
+) -> None:
+    world.filled()
+    taken(world, 1)
+    for name in ("train", "eval"):
+        world.store.rows[name] = [row | {"corrected": True} for row in world.store.rows[name]]
+    taken(world, 2)
+    world.tasks["labels"] = a_task(teacher={**a_task().teacher.model_dump(), "may_be_trained_on": False})
+    code, text = await refusal(client.StartRun(control.StartRunRequest(task="labels", snapshot=1)))
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
+    assert "may_be_trained_on is false, and 7 examples of the snapshot hold the teacher's answer" in text
+    assert (await client.StartRun(control.StartRunRequest(task="labels", snapshot=2))).snapshot == 2
+
+
 async def test_an_import_and_a_run_never_take_one_number(world: World, client: Any) -> None:
     world.filled()
     [first] = [await world.desk.number(world.tasks["labels"], [])]
