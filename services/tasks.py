@@ -201,6 +201,11 @@ class Task(_Part):
     redaction: Redaction = Redaction()
     retention: Retention = Retention()
 
+    @property
+    def answers_vary(self) -> bool:
+        """Whether two good answers to one question hardly ever are the same, so that another one tells nothing."""
+        return self.answer == "text"
+
     @model_validator(mode="after")
     def _shares_leave_something_to_train_on(self) -> "Task":
         if self.sampling.split.golden + self.sampling.split.eval >= 1:

@@ -1,7 +1,7 @@
 """What may not enter a dataset, and what is counted of what does; pure."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -25,13 +25,17 @@ class GoldenWall:
     near: Neighbours | None = None
     """Where near-duplicates are looked for."""
 
-    def add(self, question: str, group_key: str, truth: str) -> None:
-        """Take a golden example's question, and its group if it has one, out of training."""
+    def add(self, question: str, group_key: str, answers: Iterable[str]) -> None:
+        """Take a golden example's question, and its group if it has one, out of training.
+
+        `answers`: the truth, and the teacher's, as a teacher that is wrong here is so on what is nearly the same.
+        """
         self.questions.add(normalised(question))
         if group_key:
             self.groups.add(group_key)
         if self.near is not None:
-            self.near.add("", sketch(question, truth))
+            for answer in dict.fromkeys(answers):
+                self.near.add("", sketch(question, answer))
 
     def objection(self, row: Mapping[str, Any], task: Task) -> str:
         """Why a candidate may be neither trained nor tuned on; '' if it may."""
@@ -43,9 +47,13 @@ class GoldenWall:
             return "the teacher may not be trained on, and no person corrected it"
         if not row["question"].strip() or not row["answer"].strip():
             return "it has no question or no answer"
-        if self.near is not None and any(True for _ in self.near.near(sketch(row["question"], row["answer"]))):
-            return "it is nearly the same as one in the golden set"
-        return ""
+        return "it is nearly the same as one in the golden set" if self._near(row, task) else ""
+
+    def _near(self, row: Mapping[str, Any], task: Task) -> bool:
+        if self.near is None:
+            return False
+        seen = sketch(row["question"], row["answer"])
+        return any(True for _ in self.near.near(seen, any_answer=task.answers_vary))
 
 
 @dataclass

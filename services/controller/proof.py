@@ -1,11 +1,11 @@
 """The proof that a snapshot's splits are apart: read again from what was written, by nothing but the files.
 
 No group key on two sides, no question on two sides (case and white space aside), and no near-duplicate: two nearly
-equal questions with the same answer. The last is as sure as the bands are, which the manifest tells. Where train and
-eval are redacted the golden set is compared as if it were, too.
+equal questions with the same answer, or with any where answers are free texts. The last is as sure as the bands are,
+which the manifest tells. Where train and eval are redacted the golden set is compared as if it were, too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,14 +19,14 @@ from services.similarity import SURE, Neighbours, normalised, sketch
 SMALL: Final = ("golden", "eval")
 """What is held in memory; train is read past it."""
 MOST: Final = 10_000_000
-COLUMNS: Final = ("question", "completion", "truth", "group_key", "group_digest")
+COLUMNS: Final = ("question", "completion", "truth", "teacher_answer", "group_key", "group_digest")
 
 
 class Side:
     """What stands on one side of the wall."""
 
-    def __init__(self, similarity: float, secret: str) -> None:
-        self._secret = secret
+    def __init__(self, similarity: float, secret: str, *, any_answer: bool) -> None:
+        self._secret, self._any_answer = secret, any_answer
         self.groups: set[str] = set()
         self.questions: set[str] = set()
         self.near = Neighbours(similarity, MOST)
@@ -34,16 +34,19 @@ class Side:
     def add(self, row: Mapping[str, Any]) -> None:
         """Take a row in."""
         self.questions.add(normalised(row["question"]))
-        self.near.add("", sketch(row["question"], _answer(row)))
+        for answer in _answers(row):
+            self.near.add("", sketch(row["question"], answer))
         if whose := self._group(row):
             self.groups.add(whose)
 
     def shared(self, row: Mapping[str, Any]) -> dict[str, int]:
         """What a row of another side has in common with this one."""
+        seen = sketch(row["question"], row["completion"])
+        near = any(True for _ in self.near.near(seen, any_answer=self._any_answer))
         return {
             "groups": int(self._group(row) in self.groups),
             "questions": int(normalised(row["question"]) in self.questions),
-            "near_duplicates": int(any(True for _ in self.near.near(sketch(row["question"], _answer(row))))),
+            "near_duplicates": int(near),
         }
 
     def _group(self, row: Mapping[str, Any]) -> str:
@@ -52,13 +55,15 @@ class Side:
         return digest(row["group_key"], self._secret) if row.get("group_key") else ""
 
 
-def proven(directory: Path, similarity: float, redactor: Redactor, secret: str) -> dict[str, Any]:
-    """The proof, for the manifest. Raises Refused where there is none."""
-    golden, held_out = (Side(similarity, secret) for _ in SMALL)
+def proven(
+    directory: Path, similarity: float, redactor: Redactor, secret: str, *, any_answer: bool = False
+) -> dict[str, Any]:
+    """The proof, for the manifest. Raises Refused where there is none. `any_answer`: answers are free texts."""
+    golden, held_out = (Side(similarity, secret, any_answer=any_answer) for _ in SMALL)
     shared = {"train and golden": _none(), "eval and golden": _none(), "train and eval": _none()}
     told = {"similarity": similarity, "method": SURE.told(), "found": round(SURE.found_share(similarity), 6)}
     for row in _rows(directory, "golden"):
-        golden.add({**row, **redactor.redacted({"question": row["question"], "truth": row["truth"]})})
+        golden.add({**row, **redactor.redacted({name: row[name] for name in ("question", "truth", "teacher_answer")})})
     for row in _rows(directory, "eval"):
         _count(shared["eval and golden"], golden.shared(row))
         held_out.add(row)
@@ -86,5 +91,6 @@ def _rows(directory: Path, split: str) -> Iterator[dict[str, Any]]:
         yield from batch.to_pylist()
 
 
-def _answer(row: Mapping[str, Any]) -> str:
-    return str(row["truth"] if "truth" in row else row["completion"])
+def _answers(row: Mapping[str, Any]) -> Iterable[str]:
+    """What it is known by: of a golden example the truth, and what the teacher makes of it."""
+    return {row["truth"], row["teacher_answer"]} if "truth" in row else (row["completion"],)

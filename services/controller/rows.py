@@ -56,8 +56,10 @@ class GoldenTally:
     def _wall_off(self, example: Mapping[str, Any]) -> None:
         """As it is, and as it would stand among redacted rows."""
         texts = {"input": example["input"], "truth": example["truth"]}
+        if example["answered"]:
+            texts["teacher"] = example["teacher"][0]
         for told in {tuple(texts.values()), tuple(self._redactor.redacted(texts).values())}:
-            self.wall.add(told[0], example["group_key"], told[1])
+            self.wall.add(told[0], example["group_key"], told[1:])
 
     def _count(self, task: Task, row: Mapping[str, Any], example: Mapping[str, Any]) -> None:
         self.rows += 1

@@ -109,7 +109,7 @@ def _fill(directory: Path, store: Store, order: Order) -> None:
     manifest["counts"]["preferences"] = pairs.counts()
     of_people = golden.judged if whose == "people" else Judged()
     manifest["teacher_error"] = estimate(of_people, [tally.judged for tally in tallies.values()])
-    manifest["split_proof"] = proven(directory, similarity, redactor, store.secret())
+    manifest["split_proof"] = proven(directory, similarity, redactor, secret, any_answer=order.task.answers_vary)
     (directory / "manifest.json").write_text(json.dumps(manifest, indent=2, ensure_ascii=False), encoding="utf-8")
 
 

@@ -102,13 +102,17 @@ class Splits:
         if why := self._wall.objection(row, self._task):
             return why
         if row["split"] == "eval":
-            return NEAR_TRAIN if any(self._seen["train"].near(_sketch(row))) else ""
+            return NEAR_TRAIN if any(self._near_of("train", row)) else ""
         return NEAR_EVAL if any(self._held_out[one] for one in self._of_eval_like(row)) else ""
 
     def _of_eval_like(self, row: Mapping[str, Any]) -> list[str]:
         """Ids of the eval rows that are nearly the same, or of its groups, or of its question."""
         same = [one for mark in _marks(row) for one in self._shared.get(mark, ())]
-        return [*self._seen["eval"].near(_sketch(row)), *same]
+        return [*self._near_of("eval", row), *same]
+
+    def _near_of(self, split: str, row: Mapping[str, Any]) -> Iterator[str]:
+        """Ids of the other side's rows that are nearly the same."""
+        return self._seen[split].near(_sketch(row), any_answer=self._task.answers_vary)
 
     def _clean(self, raw: Mapping[str, Any], counts: Counter[str] | None = None) -> dict[str, Any]:
         """A candidate with its prompt, both without personal data."""

@@ -30,6 +30,18 @@ def test_nearly_the_same_question_with_another_answer_is_no_duplicate() -> None:
     assert not near(LONG.format(7), LONG.format(8), answers=("room 7", "room 8"))
 
 
+def test_json_is_the_same_answer_whatever_the_order_of_its_keys() -> None:
+    assert near(LONG.format(7), LONG.format(8), answers=('{"room": 7, "of": "A"}', '{"of":"a","room":7}'))
+    assert not near(LONG.format(7), LONG.format(8), answers=('{"room": 7}', '{"room": 8}'))
+
+
+def test_any_answer_will_do_where_that_is_asked_for() -> None:
+    known = Neighbours(0.9, 10)
+    known.add("one", sketch(LONG.format(7), "Pencils for room 7."))
+    assert list(known.near(sketch(LONG.format(8), "Twelve boxes."), any_answer=True)) == ["one"]
+    assert not list(known.near(sketch("Who wrote the song?", "Twelve boxes."), any_answer=True))
+
+
 def test_other_questions_are_apart() -> None:
     assert not near(LONG.format(7), "Who wrote the song that they played at the end of the first evening?")
 

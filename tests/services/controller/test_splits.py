@@ -63,6 +63,42 @@ def test_what_is_near_a_golden_example_is_in_no_split(world: World) -> None:
     assert manifest(directory)["counts"]["eval"]["removed"] == {"it is nearly the same as one in the golden set": 1}
 
 
+def test_what_is_near_a_golden_example_and_has_another_answer_is_learnt_from_where_answers_tell_questions_apart(
+    world: World,
+) -> None:
+    world.filled().store.rows["golden"].append(a_golden(9, input=LONG.format("9th"), truth="yes"))
+    world.store.rows["train"].append(a_candidate(7, question=LONG.format("7th"), answer="no"))
+    assert ids(taken(world), "train") == [0, 1, 2, 3, 4, 7]
+
+
+def test_it_is_not_where_the_teacher_errs_on_both_alike(world: World) -> None:
+    golden = a_golden(9, input=LONG.format("9th"), truth="no")
+    assert golden["teacher"][0] == "yes"
+    world.filled().store.rows["golden"].append(golden)
+    world.store.rows["train"].append(a_candidate(7, question=LONG.format("7th"), answer="yes"))
+    assert ids(taken(world), "train") == [0, 1, 2, 3, 4]
+
+
+def test_of_free_texts_what_is_near_a_question_of_another_side_leaves_whatever_its_answer(world: World) -> None:
+    world.filled().store.rows["golden"].append(a_golden(9, input=LONG.format("9th"), truth="It was lovely."))
+    other = LONG.replace("weather", "harvest of the apples and pears")
+    world.store.rows["train"] += [
+        a_candidate(7, question=LONG.format("7th"), answer="Rather good."),
+        a_candidate(8, question=other.format("8th"), answer="A rich one."),
+    ]
+    world.store.rows["eval"].append(a_candidate(1007, question=other.format("7th"), answer="Hardly any."))
+    directory = taken(world, a_task(answer="text", validators=[]))
+    assert (ids(directory, "train"), ids(directory, "eval")) == ([0, 1, 2, 3, 4, 8], [1000, 1001])
+    assert set(manifest(directory)["counts"]["train"]["removed"]) == {"it is nearly the same as one in the golden set"}
+
+
+def test_of_free_texts_train_keeps_nearly_the_same_questions_with_other_answers(world: World) -> None:
+    world.filled().store.rows["train"] += [
+        a_candidate(n, question=LONG.format(f"{n}th"), answer=f"Good, {n}.") for n in (7, 8)
+    ]
+    assert ids(taken(world, a_task(answer="text", validators=[])), "train") == [0, 1, 2, 3, 4, 7, 8]
+
+
 @pytest.mark.parametrize("question", [LONG.format("8th"), LONG.format("7TH ")])
 def test_what_train_holds_is_not_held_out(world: World, question: str) -> None:
     world.filled().store.rows["train"].append(a_candidate(7, question=LONG.format("7th")))
@@ -139,6 +175,15 @@ def test_a_leak_that_was_put_into_the_files_is_found(world: World, leak: dict[st
         pq.write_table(pa.Table.from_pylist(held, schema=schema), path)
     with pytest.raises(Refused, match=f"not apart.*train and eval.*{named}"):
         proven(directory, 0.9, Redactor(Redaction()), SECRET)
+
+
+def test_so_is_one_whose_answer_is_another_text(world: World) -> None:
+    world.filled().store.rows["golden"].append(a_golden(9, input=LONG.format("9th"), truth="no"))
+    world.store.rows["train"].append(a_candidate(7, question=LONG.format("7th"), answer="perhaps"))
+    directory = taken(world)
+    assert proven(directory, 0.9, Redactor(Redaction()), SECRET)["shared"]["train and golden"]["near_duplicates"] == 0
+    with pytest.raises(Refused, match=r"train and golden.*'near_duplicates': 1"):
+        proven(directory, 0.9, Redactor(Redaction()), SECRET, any_answer=True)
 
 
 def test_the_manifest_names_the_teacher_with_its_licence(world: World) -> None:
