@@ -88,7 +88,7 @@ def unleaked(parts: Mapping[str, Sequence[Example]], most: int, scratch: Path) -
     """Golden examples, `most` at most, without those that stand nearly the same among what can be learnt from."""
     asked = parts["golden"][:most]
     write(Splits(parts["train"], parts["eval"], asked), scratch)
-    kept, _ = leaking.apart(scratch, data.rows(scratch, "golden"))
+    kept, _ = leaking.apart(scratch, data.rows(scratch, "golden"), "label")
     return [asked[int(row["id"])] for row in kept]
 
 

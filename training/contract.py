@@ -237,7 +237,7 @@ class Leaks(Frozen):
     """Golden examples that stand among the rows learnt or tuned on, too, and so prove nothing: none of them counts."""
 
     questions: int = 0  # the same question, case and white space aside
-    near: int = 0  # nearly the same question, with the same answer
+    near: int = 0  # nearly the same question, with the same answer or of free texts any
     groups: int = 0  # their customer or conversation is learnt from
 
 

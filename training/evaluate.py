@@ -62,7 +62,7 @@ class Measured:
 def evaluate(job: Job, config: Config, judge: Judge | None = None) -> Measured:
     """Ask the student in `<output>/triton` everything, and score it beside the teacher; `judge` compares texts."""
     judged = data.rows(job.dataset, "eval", config.unread)
-    golden, leaks = leaking.apart(job.dataset, data.rows(job.dataset, "golden", config.unread))
+    golden, leaks = leaking.apart(job.dataset, data.rows(job.dataset, "golden", config.unread), job.answer_kind)
     said, latency_ms = _asked(job, config, judged, golden)
     on_eval = _judged(job, judged, said[: len(judged)])
     (job.output / JUDGED).write_text(json.dumps([asdict(row) for row in on_eval]))

@@ -80,7 +80,7 @@ def launch(job: Job, ray_address: str, judge: Judge | None = None) -> None:
 def _run(job: Job, config: Config, ray_address: str, judge: Judge | None) -> None:
     seconds: dict[str, float] = {}
     golden = data.rows(job.dataset, "golden")
-    leaking.apart(job.dataset, golden)  # raises before hours are spent on what can't be proven
+    leaking.apart(job.dataset, golden, job.answer_kind)  # raises before hours are spent on what can't be proven
     student = _able(job, config)
     if config.search:
         with _stage(job, "search", seconds), _ray(ray_address, config):
