@@ -2,7 +2,8 @@
 
 Cards and IBANs count only with a right checksum, phone numbers only where the numbering plan knows them. The one
 importer of phonenumbers and of python-stdnum. What is replaced by a surrogate keeps its shape, so that the student goes
-on seeing what it will see when it serves; by which surrogate a random key decides, which nobody keeps.
+on seeing what it will see when it serves; by which surrogate a random key decides, which nobody keeps. However a value
+is written in the question and in the answer, its surrogates are one value, too: else the student would learn to invent.
 """
 
 import re
@@ -25,6 +26,8 @@ CARD: Final = re.compile(r"(?<!\d)(?=([2-6](?:[ -]?\d){12,18}))")
 SHORTEST_CARD: Final = 13
 IBAN: Final = re.compile(r"\b(?=([A-Z]{2}\d{2}(?: ?[A-Z0-9]){11,30}))", re.IGNORECASE | re.ASCII)
 SHORTEST_IBAN: Final = 15
+PHONE_DIGITS: Final = 10
+"""The last so many are one number's, with its country's code or without."""
 Found = tuple[str, str]
 """What sort of data, and the text itself."""
 Recogniser = Callable[[str], Iterable[Found]]
@@ -63,8 +66,24 @@ class Redactor:
     def _stand_in(self, sort: str, text: str) -> str:
         if self._rule.replace_by == "mark":
             return f"[{sort.upper()}]"
-        stream = blake2b(text.encode("utf-8", "surrogatepass"), key=self._key).digest()
-        return "".join(_letter(letter, stream[place % len(stream)] + place) for place, letter in enumerate(text))
+        stream = blake2b(_alike(sort, text).encode("utf-8", "surrogatepass"), key=self._key).digest()
+        return _reshaped(text, stream)
+
+
+def _alike(sort: str, text: str) -> str:
+    """The same for all spellings of a value: its letters and digits, whatever stands between them."""
+    signs = "".join(letter for letter in text.casefold() if letter.isalnum())
+    return "".join(filter(str.isdigit, signs))[-PHONE_DIGITS:] if sort == "phone" else signs
+
+
+def _reshaped(text: str, stream: bytes) -> str:
+    """Another value of that shape. Counted from the end, as a country's code stands before a number."""
+    made = []
+    place = 0
+    for letter in reversed(text):
+        made.append(_letter(letter, stream[place % len(stream)] + place))
+        place += letter.isalnum()
+    return "".join(reversed(made))
 
 
 def _emails(text: str, _regions: Iterable[str]) -> Iterator[str]:

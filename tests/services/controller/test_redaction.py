@@ -77,6 +77,34 @@ def test_a_surrogate_keeps_the_shape_and_tells_nothing() -> None:
     assert Redactor(ALL).redacted({"a": text})["a"] != told
 
 
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("(415) 555-2671", "+14155552671"),
+        ("415.555.2671", "4155552671"),
+        ("+44 20 7946 0958", "+442079460958"),
+        ("4111 1111 1111 1111", "4111111111111111"),
+        ("DE89 3704 0044 0532 0130 00", "de89370400440532013000"),
+        ("Jane.Doe@Example.com", "jane.doe@example.com"),
+    ],
+)
+def test_a_value_has_one_surrogate_however_it_is_written(question: str, answer: str) -> None:
+    told = Redactor(ALL).redacted({"question": f"take {question}, please", "answer": answer})
+    before = told["question"].removeprefix("take ").removesuffix(", please")
+    assert [shape(letter) for letter in before] == [shape(letter) for letter in question]
+    assert plain(told["answer"]) != plain(answer)
+    assert plain(told["answer"]).endswith(plain(before))
+
+
+def plain(value: str) -> str:
+    return "".join(letter for letter in value.casefold() if letter.isalnum())
+
+
+def test_two_values_have_two_surrogates() -> None:
+    told = Redactor(ALL).redacted({"a": "415-555-2671 415-555-2672"})["a"].split()
+    assert told[0] != told[1]
+
+
 def shape(letter: str) -> str:
     return "0" if letter.isdigit() else "a" if letter.islower() else "A" if letter.isupper() else letter
 
