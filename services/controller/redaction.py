@@ -41,6 +41,7 @@ class Redactor:
         self._rule = rule
         self._key = key or secrets.token_bytes(32)
         self._patterns = {name: re.compile(pattern) for name, pattern in rule.patterns.items()}
+        self._own = {*rule.kinds, *rule.patterns}
         self._recognise = _loaded(rule.recogniser) if rule.recogniser else None
 
     def redacted(self, texts: Mapping[str, str], counts: Counter[str] | None = None) -> dict[str, str]:
@@ -51,8 +52,10 @@ class Redactor:
         if counts is not None:
             counts.update(sort for sort, _ in found)
         # The longest first: a value may be part of another one.
-        stand_ins = [(text, self._stand_in(sort, text)) for sort, text in sorted(found, key=lambda one: -len(one[1]))]
-        return {name: _replaced(text, stand_ins) for name, text in texts.items()}
+        told = dict(texts)
+        for sort, value in sorted(found, key=lambda one: -len(one[1])):
+            told = _replaced(told, value, self._stand_in(sort, value), whole=sort not in self._own)
+        return told
 
     def found(self, text: str) -> Iterator[Found]:
         """The personal data in a text."""
@@ -138,10 +141,22 @@ def _letter(letter: str, number: int) -> str:
     return ascii_lowercase[number % len(ascii_lowercase)] if letter.isalpha() else letter
 
 
-def _replaced(text: str, stand_ins: Iterable[tuple[str, str]]) -> str:
-    for value, stand_in in stand_ins:
-        text = text.replace(value, stand_in)
-    return text
+def _replaced(texts: Mapping[str, str], value: str, stand_in: str, *, whole: bool) -> dict[str, str]:
+    """`whole`: a name, which is no part of a longer word, unless it stands in such alone: "Ann", not "Annual"."""
+    if whole and value:
+        pattern = re.compile(re.escape(value))
+        if any(_is_whole(match) for text in texts.values() for match in pattern.finditer(text)):
+            return {
+                name: pattern.sub(lambda match: stand_in if _is_whole(match) else match.group(), text)
+                for name, text in texts.items()
+            }
+    return {name: text.replace(value, stand_in) for name, text in texts.items()} if value else dict(texts)
+
+
+def _is_whole(match: re.Match[str]) -> bool:
+    """Letters without case go on no word: where scripts have none, words have no space between them, or prefixes."""
+    around = match.string[max(0, match.start() - 1) : match.start()], match.string[match.end() : match.end() + 1]
+    return not any(letter.isdigit() or letter.lower() != letter.upper() for letter in around)
 
 
 def _loaded(name: str) -> Recogniser:

@@ -126,12 +126,25 @@ def test_a_rule_that_looks_for_nothing_changes_nothing() -> None:
 
 def names(text: str) -> Iterable[tuple[str, str]]:
     """Stands for a recogniser of names."""
-    return [("name", word) for word in ("Jane", "Bob") if word in text]
+    return [("name", word) for word in ("Jane", "Bob", "Ann", "王小明") if word in text]
 
 
 def test_a_recogniser_of_ones_own_finds_names() -> None:
     rule = Redaction(recogniser=f"{__name__}:names", replace_by="mark")
     assert Redactor(rule).redacted({"a": "Jane met Bob"}) == {"a": "[NAME] met [NAME]"}
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("Ann's Annual report, by Ann, Joann and Ann2", "[NAME]'s Annual report, by [NAME], Joann and Ann2"),
+        ("Annsche Buchhandlung", "[NAME]sche Buchhandlung"),  # found, so it may not stay
+        ("请问王小明先生在吗", "请问[NAME]先生在吗"),
+    ],
+)
+def test_a_name_is_replaced_where_it_is_a_word(text: str, redacted: str) -> None:
+    rule = Redaction(recogniser=f"{__name__}:names", replace_by="mark")
+    assert Redactor(rule).redacted({"a": text}) == {"a": redacted}
 
 
 @pytest.mark.parametrize("name", ["nowhere:names", f"{__name__}:nothing", "names"])
