@@ -128,7 +128,8 @@ class Sampling(_Part):
     novelty: Novelty = Novelty()
     weigh: Literal["traffic", "alike"] = "traffic"
     """What an example counts in training: 1 / the probability of its having been chosen, as in the traffic; or all
-    alike, which leaves rare sorts and hard cases as frequent as they were sampled."""
+    alike, which leaves rare sorts and hard cases as frequent as they were sampled. What chooses the threshold always
+    counts as in the traffic."""
     split: SplitShares = SplitShares()
     near_duplicate: float = Field(0.9, gt=0.5, le=1)
     """From which similarity on two questions with the same answer count as one; 1 leaves all but equal ones apart."""

@@ -70,15 +70,19 @@ class GoldenTally:
         self._student_tokens += row["teacher_prompt_tokens"] * min(1.0, len(row["prompt"]) / whole)
 
 
-def example_row(task: Task, candidate: Mapping[str, Any]) -> dict[str, Any]:
-    """A candidate as a row of train.parquet or eval.parquet."""
+def example_row(task: Task, split: str, candidate: Mapping[str, Any]) -> dict[str, Any]:
+    """A candidate as a row of train.parquet or eval.parquet.
+
+    Eval always stands for the traffic: threshold and kept share are of that, however train was mixed.
+    """
+    of_traffic = split == "eval" or task.sampling.weigh == "traffic"
     return {
         "id": str(candidate["id"]),
         "prompt": prompt(task, candidate["request"]),
         "completion": candidate["answer"],
         "question": candidate["question"],
         "kind": candidate["kind"],
-        "weight": 1.0 / candidate["probability"] if task.sampling.weigh == "traffic" else 1.0,
+        "weight": 1.0 / candidate["probability"] if of_traffic else 1.0,
         "corrected": bool(candidate["corrected"]),
         "teacher_answer": candidate["teacher_answer"],
     }

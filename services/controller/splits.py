@@ -90,7 +90,7 @@ class Splits:
             tally.redacted.update(found)
             share = self._quotas.probability(candidate) if split == "train" else 1.0
             taken = {**candidate, "probability": candidate["probability"] * share}
-            row = {**example_row(self._task, taken), "prompt": taken["prompt"]}
+            row = {**example_row(self._task, split, taken), "prompt": taken["prompt"]}
             yield {**row, **lineage(taken, sort, self._secret)}
 
     def redacted(self, texts: Mapping[str, str], counts: Counter[str] | None = None) -> dict[str, str]:

@@ -219,6 +219,13 @@ def test_the_rows_that_a_quota_takes_stand_for_those_that_it_leaves(world: World
     assert {row["weight"] for row in rows(alike, "train")} == {1.0}
 
 
+def test_what_chooses_the_threshold_stands_for_the_traffic_however_train_is_weighed(world: World) -> None:
+    world.filled().store.rows["eval"][0]["probability"] = 0.1
+    directory = taken(world, a_task(sampling={"weigh": "alike"}))
+    assert [row["weight"] for row in rows(directory, "eval")] == [10, 2]
+    assert {row["weight"] for row in rows(directory, "train")} == {1.0}
+
+
 def taken_again(world: World, task: Task) -> Path:
     directory = world.directory / "snapshots" / "labels" / "2"
     snapshot.take(world.store, snapshot.Order(task, 2, directory, NOON, page_rows=3))
