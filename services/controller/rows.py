@@ -12,7 +12,7 @@ from protos import inference_pb2 as inference
 from services.controller.guards import GoldenWall
 from services.controller.noise import Judged
 from services.controller.redaction import Redactor
-from services.similarity import Neighbours
+from services.similarity import Neighbours, normalised
 from services.tasks import Task, split, student_prompt
 
 GOLDEN_REMEMBERED: Final = 10_000_000
@@ -116,6 +116,16 @@ def prompt(task: Task, request: str) -> str:
 def is_set_aside(task: Task, example: Mapping[str, Any]) -> bool:
     """Whether an exchange stands on the golden side of the wall, and so was never offered for training."""
     return split(task.sampling.split, example["group_key"] or example["id"]) == events.SPLIT_GOLDEN
+
+
+def first_set_aside(task: Task, page: list[dict[str, Any]], asked: set[str], most: int) -> Iterator[dict[str, Any]]:
+    """The exchanges set aside that were not `asked` before, as the student sees them, until `most` were."""
+    for row in page:
+        if len(asked) < most and is_set_aside(task, row):
+            before = len(asked)
+            asked.add(normalised(prompt(task, row["teacher"][5])))
+            if len(asked) > before:
+                yield row
 
 
 def _sent_characters(task: Task, request: inference.Request) -> int:

@@ -22,7 +22,7 @@ from services.controller.noise import Judged, estimate
 from services.controller.preferences import CHOSEN_DIGEST, Preferences
 from services.controller.proof import proven
 from services.controller.redaction import Redactor
-from services.controller.rows import GoldenTally, is_set_aside
+from services.controller.rows import GoldenTally, first_set_aside
 from services.controller.splits import LINEAGE_COLUMNS, Splits
 from services.controller.store import Page, Store
 from services.erasures import digest
@@ -114,16 +114,17 @@ def _fill(directory: Path, store: Store, order: Order) -> None:
 
 
 def _proving(store: Store, order: Order, whose: Truth) -> Iterator[Page]:
-    """The golden set; where there is none, the teacher's answers to the requests that are set aside to prove."""
+    """The golden set; where there is none, the teacher's latest answers to the requests that are set aside to prove.
+
+    Each counts once, however often it was asked: what is asked often would else narrow the interval.
+    """
     if whose == "people":
         yield from store.golden(order.task.name, order.page_rows)
         return
-    left = MOST_OF_THE_TEACHERS
+    asked: set[str] = set()
     for page in store.teachers(order.task.name, order.page_rows):
-        aside = [row for row in page if is_set_aside(order.task, row)][:left]
-        left -= len(aside)
-        yield aside
-        if not left:
+        yield list(first_set_aside(order.task, page, asked, MOST_OF_THE_TEACHERS))
+        if len(asked) == MOST_OF_THE_TEACHERS:
             return
 
 

@@ -71,18 +71,22 @@ FROM page LEFT JOIN (
 ORDER BY page.id
 """
 
-# In the shape of GOLDEN: the teacher's whole answers, each its own truth.
+# In the shape of GOLDEN: the teacher's whole answers, each its own truth, the newest first. Ids are in order of time as
+# texts (UUIDv7), not as UUIDs, which ClickHouse orders by their second half. A page's rows are found by narrow columns.
 TEACHERS: Final = """
 SELECT toString(id) AS id, question AS input, answer AS truth, group_key, kind, true AS answered,
        (answer, if(teacher_us > 0, teacher_us, latency_us), toString(cost_usd), prompt_tokens, completion_tokens,
         request) AS teacher
 FROM exchanges FINAL
-WHERE task = {task:String} AND answered_by = 'teacher' AND outcome = 'answered' AND finish = 'stop'
-      AND NOT mapContains(metadata, 'tutelage.cut_from_bytes') AND exchanges.id > {after:UUID}
-ORDER BY exchanges.id
-LIMIT {rows:UInt32}
+WHERE task = {task:String} AND exchanges.id IN (
+    SELECT id FROM exchanges FINAL
+    WHERE task = {task:String} AND answered_by = 'teacher' AND outcome = 'answered' AND finish = 'stop'
+          AND NOT mapContains(metadata, 'tutelage.cut_from_bytes') AND toString(id) < {after:String}
+    ORDER BY toString(id) DESC LIMIT {rows:UInt32}
+)
+ORDER BY toString(exchanges.id) DESC
 """
-
+AFTER_ALL: Final = "g"  # greater than every id as text
 
 # What a person thought worse of than of another answer: what they corrected, and what they disliked beside the latest
 # answer to the same question that a person wrote or liked. The sampler takes what is disliked back, and so excludes it.
@@ -131,7 +135,7 @@ class Store(Protocol):
         """The golden examples by id, each with the teacher's latest answer to the same question, if there is one."""
 
     def teachers(self, task: str, page_rows: int) -> Iterator[Page]:
-        """The teacher's answers by id, as golden examples whose truth is the answer itself."""
+        """The teacher's answers, the newest first, as golden examples whose truth is the answer itself."""
 
     def preferences(self, task: str, page_rows: int) -> Iterator[Page]:
         """Answers that a person thought worse of, by id, each with the better one to the same question, if known."""
@@ -171,7 +175,7 @@ class ClickHouseStore:
         return self._pages(GOLDEN, {"task": task, "rows": page_rows}, after="")
 
     def teachers(self, task: str, page_rows: int) -> Iterator[Page]:
-        return self._pages(TEACHERS, {"task": task, "rows": page_rows}, after=str(UUID(int=0)))
+        return self._pages(TEACHERS, {"task": task, "rows": page_rows}, after=AFTER_ALL)
 
     def preferences(self, task: str, page_rows: int) -> Iterator[Page]:
         return self._pages(PREFERENCES, {"task": task, "rows": page_rows}, after=str(UUID(int=0)))
@@ -186,7 +190,7 @@ class ClickHouseStore:
             clickhouse.insert("golden", GOLDEN_COLUMNS, rows, token=str(uuid_utils.uuid7()))
 
     def _pages(self, sql: str, parameters: dict[str, Any], after: str) -> Iterator[Page]:
-        """Page after page in the order of ids: never the whole table in memory, and no session to lose."""
+        """Page after page in the query's order of ids: never the whole table in memory, and no session to lose."""
         with self._connected() as clickhouse:
             while page := clickhouse.query(sql, {**parameters, "after": after}):
                 yield page

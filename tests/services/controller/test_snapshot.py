@@ -72,6 +72,15 @@ def test_without_a_golden_set_the_teachers_answers_to_what_was_set_aside_are_the
     assert snapshot.truth(directory) == "teacher"
 
 
+def test_what_was_asked_again_and_again_proves_once_with_the_latest_answer(world: World) -> None:
+    world.filled(golden=0)
+    asides = [f"of {n}" for n in range(100) if split(a_task().sampling.split, f"of {n}") == events.SPLIT_GOLDEN]
+    repeated = [a_golden(7, truth=truth, group_key=asides[0], id=f"{truth} 7") for truth in ("yes", "no")]
+    world.store.rows["teachers"] = [*repeated, a_golden(8, truth="no", group_key=asides[1])]
+    found = rows(taken(world), "golden")
+    assert [(row["question"], row["truth"]) for row in found] == [("golden 7?", "yes"), ("golden 8?", "no")]
+
+
 def test_where_there_is_a_golden_set_people_say_what_is_right(world: World) -> None:
     assert snapshot.truth(taken(world.filled())) == "people"
 

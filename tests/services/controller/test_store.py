@@ -169,14 +169,16 @@ def test_a_golden_example_comes_with_the_teachers_latest_answer(database: ClickH
     assert third["teacher"][0] == "alone"
 
 
-def test_the_teachers_answers_come_whole_and_as_their_own_truth(database: ClickHouse, store: ClickHouseStore) -> None:
+def test_the_teachers_answers_come_whole_newest_first_and_as_their_own_truth(
+    database: ClickHouse, store: ClickHouseStore
+) -> None:
     for number in range(3):
         answered(database, f"question {number}", f"answer {number}", seconds=number)
     answered(database, "question 9", "cut", seconds=9, finish=inference.FINISH_LENGTH)
     pages = list(store.teachers("labels", 2))
     assert [len(page) for page in pages] == [2, 1]
-    found = sorted((row["input"], row["truth"], row["teacher"][0]) for page in pages for row in page)
-    assert found == [(f"question {number}", f"answer {number}", f"answer {number}") for number in range(3)]
+    found = [(row["input"], row["truth"], row["teacher"][0]) for page in pages for row in page]
+    assert found == [(f"question {number}", f"answer {number}", f"answer {number}") for number in (2, 1, 0)]
 
 
 def test_a_snapshot_of_the_tables_is_what_training_reads(
