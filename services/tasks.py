@@ -123,8 +123,8 @@ class Sampling(_Part):
 
     rate: float = Field(1.0, gt=0, le=1)
     hard_weight: float = Field(1.0, ge=1)
-    """How many times as likely a hard case is kept where not all are: the student had answered otherwise, had failed
-    the validators or had not been sure; or the question is novel."""
+    """How many times as likely a hard case is kept where not all are, by stream and snapshot together: the student had
+    answered otherwise, had failed the validators or had not been sure; or the question is novel."""
     novelty: Novelty = Novelty()
     weigh: Literal["traffic", "alike"] = "traffic"
     """What an example counts in training: 1 / the probability of its having been chosen, as in the traffic; or all

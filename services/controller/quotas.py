@@ -48,7 +48,10 @@ class Quotas:
         return fraction(str(candidate["id"]), salt="snapshot") / self._weight(candidate)
 
     def _weight(self, candidate: Mapping[str, Any]) -> float:
-        return self._task.sampling.hard_weight if candidate.get("hard") else 1.0
+        """What the stream left of it: there hard cases were likelier by it, or certain, and the weight counts once."""
+        if not candidate.get("hard") or candidate["probability"] < 1:
+            return 1.0
+        return max(1.0, self._task.sampling.hard_weight * self._task.sampling.rate)
 
     def _sort(self, candidate: Mapping[str, Any]) -> str:
         return stratum(self._task, candidate["kind"], candidate["answer"])

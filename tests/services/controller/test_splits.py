@@ -244,3 +244,26 @@ def test_hard_cases_are_taken_more_often_and_count_less_for_it(world: World) -> 
     assert len(hard) > 2.5 * (len(found) - len(hard))
     assert sum(row["weight"] for row in found) == pytest.approx(400, rel=0.35)
     assert {round(row["weight"], 6) for row in hard} == {round(found[0]["weight"] / 4, 6)} or hard[0] is found[0]
+
+
+@pytest.mark.parametrize(
+    ("rate", "kept_at", "times"),
+    [
+        (0.1, 0.4, 1),  # the stream kept four times as many already
+        (0.5, 1.0, 2),  # it could keep no more than twice as many
+        (1.0, 1.0, 4),
+    ],
+)
+def test_the_weight_of_hard_cases_counts_once_in_stream_and_snapshot_together(
+    world: World, rate: float, kept_at: float, times: float
+) -> None:
+    hard = [row | {"hard": ["unsure"], "probability": kept_at} for row in many("y" * 200, 500)]
+    world.filled().store.rows["train"] = [row | {"probability": rate} for row in many("y" * 200)] + hard
+    sampling = {"rate": rate, "hard_weight": 4, "strata": {"per_snapshot": 100}}
+    found = rows(taken(world, a_task(sampling=sampling)), "train")
+    taken_at = {
+        is_hard: {round(row["probability"] / given, 9) for row in found if bool(row["hard"]) == is_hard}
+        for is_hard, given in ((True, kept_at), (False, rate))
+    }
+    [often], [seldom] = taken_at[True], taken_at[False]
+    assert often == pytest.approx(times * seldom, rel=1e-6)
