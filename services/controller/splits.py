@@ -54,6 +54,8 @@ class Splits:
             "train": Neighbours(similarity, TRAIN_REMEMBERED),
             "eval": Neighbours(similarity, EVAL_REMEMBERED),
         }
+        self._by_people: set[int] = set()
+        """Train rows that people answered: prompt and answers."""
         self._held_out: dict[str, bool] = {}
         """Eval rows by id: whether they are still apart from train."""
         self._shared: dict[str, list[str]] = {}
@@ -128,12 +130,21 @@ class Splits:
         if not self._quotas.takes(candidate):
             return ENOUGH
         seen = _sketch(candidate)
-        if not candidate["corrected"] and any(self._seen["train"].near(seen)):
+        if self._is_repeated(candidate, seen):
             return NEAR_ITSELF
         self._seen["train"].add(str(candidate["id"]), seen)
         for held_out in self._of_eval_like(candidate):
             self._held_out[held_out] = False
         return ""
+
+    def _is_repeated(self, candidate: Mapping[str, Any], seen: Sketch) -> bool:
+        """Of what people answered only the very same: a difference of hardly a letter may be what they mean."""
+        if not candidate["corrected"]:
+            return any(self._seen["train"].near(seen))
+        same = hash((normalised(candidate["prompt"]), candidate["answer"], candidate["teacher_answer"]))
+        known = same in self._by_people
+        self._by_people.add(same)
+        return known
 
     def _of_eval(self, candidate: Mapping[str, Any]) -> str:
         apart = self._held_out.get(str(candidate["id"]))

@@ -49,6 +49,15 @@ def test_with_other_answers_or_where_a_person_answered_all_are_kept(world: World
     assert ids(taken(world), "train") == [0, 1, 2, 3, 4, 7, 8, 9]
 
 
+def test_what_people_answered_stands_in_train_once_where_it_is_the_same_line_again(world: World) -> None:
+    world.filled().store.rows["train"] += [
+        a_candidate(7, corrected=True),
+        a_candidate(7, corrected=True, id=f"{8:036d}", group_key="another's"),
+        a_candidate(7, corrected=True, id=f"{9:036d}", answer="no"),
+    ]
+    assert ids(taken(world), "train") == [0, 1, 2, 3, 4, 7, 9]
+
+
 def test_a_task_may_keep_all_that_are_not_equal(world: World) -> None:
     world.filled().store.rows["train"] += [a_candidate(n, question=LONG.format(f"{n}th")) for n in (7, 8)]
     assert ids(taken(world, a_task(sampling={"near_duplicate": 1})), "train") == [0, 1, 2, 3, 4, 7, 8]
