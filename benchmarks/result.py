@@ -17,14 +17,14 @@ class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFo
     """The text as it stands, and the default of each option."""
 
 
-def at_least(goal: float, measured: float) -> Goal:
-    """A goal that more is better for."""
-    return {"goal": f">= {goal:g}", "measured": measured, "met": measured >= goal}
+def at_least(goal: float, measured: float | None) -> Goal:
+    """A goal that more is better for; what could not be measured does not meet it."""
+    return {"goal": f">= {goal:g}", "measured": measured, "met": measured is not None and measured >= goal}
 
 
-def at_most(goal: float, measured: float) -> Goal:
-    """A goal that less is better for."""
-    return {"goal": f"<= {goal:g}", "measured": measured, "met": measured <= goal}
+def at_most(goal: float, measured: float | None) -> Goal:
+    """A goal that less is better for; what could not be measured does not meet it."""
+    return {"goal": f"<= {goal:g}", "measured": measured, "met": measured is not None and measured <= goal}
 
 
 def median(values: Sequence[float], digits: int = 0) -> float:
