@@ -58,6 +58,11 @@ def rows(count: int, seed: int) -> Iterator[dict[str, str]]:
         yield {"prompt": f"{text}\n", "completion": json.dumps(fields, separators=(",", ":"))}
 
 
+def frozen_dtype(spec: Spec) -> torch.dtype:
+    """What the base's weights are kept in; peft keeps adapters in fp32 nevertheless."""
+    return torch.bfloat16 if spec.bf16 else torch.float32
+
+
 def load(spec: Spec, split: str) -> list[dict[str, str]]:
     """One split of the data."""
     return [json.loads(line) for line in (Path(spec.data) / f"{split}.jsonl").read_text().splitlines()]
@@ -66,7 +71,7 @@ def load(spec: Spec, split: str) -> list[dict[str, str]]:
 @torch.no_grad()  # type: ignore[untyped-decorator]
 def judged(model: Any, pairs: Sequence[tuple[list[int], list[int]]]) -> float:
     """The mean loss in nats per completion token of (prompt, completion) token ids, the same for everyone."""
-    model.eval()
+    model.float().eval()  # what bf16 rounds away here is not what was learnt
     nats, tokens = 0.0, 0
     for prompt, completion in pairs:
         ids = torch.tensor([prompt + completion], device=model.device)

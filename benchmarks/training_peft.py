@@ -39,7 +39,7 @@ def main() -> None:
     torch.manual_seed(0)
     tokenizer = AutoTokenizer.from_pretrained(spec.base)
     train, held_out = (encoded(common.load(spec, split), tokenizer) for split in ("train", "eval"))
-    base = AutoModelForCausalLM.from_pretrained(spec.base, dtype=torch.float32).to(spec.device)
+    base = AutoModelForCausalLM.from_pretrained(spec.base, dtype=common.frozen_dtype(spec)).to(spec.device)
     adapters = peft.LoraConfig(r=spec.rank, lora_alpha=spec.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
     model = peft.get_peft_model(base, adapters)
     random.Random(0).shuffle(train)

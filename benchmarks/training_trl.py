@@ -41,7 +41,7 @@ def main() -> None:
         max_length=None,
     )
     adapters = peft.LoraConfig(r=spec.rank, lora_alpha=spec.alpha, target_modules="all-linear", task_type="CAUSAL_LM")
-    model = AutoModelForCausalLM.from_pretrained(spec.base, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(spec.base, dtype=common.frozen_dtype(spec))
     trainer = SFTTrainer(
         model=model,
         args=settings,
