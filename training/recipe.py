@@ -64,7 +64,7 @@ class Run:
         self.started = time.monotonic() - self.state.elapsed_s
 
     def _build(self) -> None:
-        student = self.lesson.module(self.here.bf16).to(self.here.device)
+        student = self.lesson.module(self.here.bf16)
         if self.config.compile:
             student.compile(dynamic=True)
         self.student = sharding.placed(student, self.config, self.here.device)

@@ -19,14 +19,15 @@ KEPT = states.StateDictOptions(full_state_dict=True, cpu_offload=True, ignore_fr
 
 
 def placed(student: torch.nn.Module, config: Config, device: torch.device) -> torch.nn.Module:
-    """The student as its workers hold it; the same module where there is one worker.
+    """The student as its workers hold it on their devices; the same module where there is one worker.
 
-    In parts, each block's weights come together just before it is computed, and leave again behind it.
+    In parts, each block's weights come together just before it is computed, and leave again behind it. No device ever
+    holds it whole, so it is taken there from the CPU block after block, of which each leaves its part.
     """
     if not dist.is_initialized():
-        return student
+        return student.to(device)
     if config.sharding == "none":
-        return DistributedDataParallel(student)
+        return DistributedDataParallel(student.to(device))
     mesh = init_device_mesh(device.type, (dist.get_world_size(),))
     for block in getattr(student, "blocks", list)():  # a student without them is one part
         fully_shard(block, mesh=mesh)

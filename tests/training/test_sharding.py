@@ -10,7 +10,7 @@ import torch.distributed as dist
 import torch.multiprocessing as processes
 
 from tests.training.tiny import train
-from training import checkpoint, recipe
+from training import checkpoint, recipe, sharding
 from training.config import Config
 from training.lesson import imitation
 
@@ -37,6 +37,11 @@ def losses(output: Path) -> list[float]:
     assert saved is not None
     assert saved[0].finished
     return [loss for _, loss, _, _ in saved[0].curve]
+
+
+def test_a_lone_student_is_taken_to_its_device(config: Config) -> None:
+    student = sharding.placed(torch.nn.Linear(2, 2), config, torch.device("meta"))
+    assert {weight.device.type for weight in student.parameters()} == {"meta"}
 
 
 def test_weights_in_parts_learn_what_whole_ones_learn(config: Config, dataset: Path, tmp_path: Path) -> None:
