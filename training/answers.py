@@ -103,7 +103,7 @@ class Transformers:
     """One prompt after another through transformers, on a GPU if there is one."""
 
     def __init__(self, directory: Path, tokenizer: Tokenizer, limits: Limits) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = base.device()
         self._model: Any = base.model(directory, dtype="auto").to(self._device).eval()
         self._tokenizer, self._limits = tokenizer, limits
 

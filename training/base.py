@@ -44,6 +44,11 @@ def model(base: Path | str, **options: Any) -> torch.nn.Module:
     return AutoModelForCausalLM.from_pretrained(base, **{"dtype": torch.float32, **options})
 
 
+def device() -> torch.device:
+    """A GPU, if this process sees one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def tokenizer(base: Path | str) -> Tokenizer:
     """The tokeniser as serving uses it: bare, nothing added by itself."""
     local = str(base / "tokenizer.json") if isinstance(base, Path) else ""

@@ -32,7 +32,11 @@ def measured(config: Config, output: Path) -> Forgetting | None:
     if not some:
         return None
     examples = encoded(some, base.tokenizer(source))
-    before, after = (losses(model.Student(base.model(place), 0.0), examples) for place in (source, output / "model"))
+    device = base.device()
+    # On a GPU in the format in which the student learnt there: the fp32 of a large one may be more than it holds.
+    dtype = torch.bfloat16 if device.type == "cuda" and model.multiplies_bf16(device) else torch.float32
+    both = (base.model(place, dtype=dtype).to(device) for place in (source, output / "model"))
+    before, after = (losses(model.Student(one, 0.0), examples) for one in both)
     tokens = np.array([example.learnt for example in examples])
     return Forgetting(
         source=name,
@@ -65,9 +69,10 @@ def encoded(some: Sequence[str], tokenizer: Tokenizer) -> list[Example]:
 def losses(student: model.Student, examples: Sequence[Example]) -> list[float]:
     """Each text's mean loss in nats per token."""
     student.eval()
+    device = next(student.parameters()).device
     found: list[float] = []
     for at in range(0, len(examples), BATCH):
         some = examples[at : at + BATCH]
-        nats = student.losses(data.collate(some, 0)).split([example.learnt for example in some])
+        nats = student.losses(data.collate(some, 0).to(device)).split([example.learnt for example in some])
         found += [float(one.mean()) for one in nats]
     return found

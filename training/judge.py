@@ -54,9 +54,10 @@ def configured(settings: JudgeSettings) -> "OpenAIJudge | None":
 
 
 class OpenAIJudge:
-    """A `Judge`. Failed calls are repeated by the package."""
+    """A `Judge`. Failed calls are repeated by the package. It may be sent to another process, which connects anew."""
 
     def __init__(self, settings: JudgeSettings, retries: int = RETRIES) -> None:
+        self._made_of = settings, retries
         self.name = settings.model
         # Servers without keys want the header nevertheless.
         self._key = settings.api_key.get_secret_value() or "none"
@@ -78,6 +79,9 @@ class OpenAIJudge:
         except (ValueError, AttributeError, IndexError, TypeError) as error:
             raise JudgeFailed("what came is not a chat completion: check JUDGE_BASE_URL") from error
         return read(said)
+
+    def __reduce__(self) -> tuple[type["OpenAIJudge"], tuple[JudgeSettings, int]]:
+        return OpenAIJudge, self._made_of
 
     def close(self) -> None:
         """Let go of the connections."""

@@ -1,7 +1,8 @@
 """`python -m training.launch JOB.json`: does a job from its dataset to its report, once, however often it is started.
 
 With `tune` the only importer of ray. Ray Train runs the recipe in `workers` processes, on this machine or on a cluster,
-which then must see the job's directories under the same paths. What follows the recipe runs here.
+which then must see the job's directories under the same paths. What follows the recipe runs in this process, or on that
+cluster, in one that has what a worker has: a student that needs a GPU to learn needs one to be judged, too.
 """
 
 import argparse
@@ -10,14 +11,14 @@ import os
 import signal
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import ray
+from ray.exceptions import RayTaskError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, TorchTrainer, get_device
@@ -26,27 +27,21 @@ from training import (
     checkpoint,
     contest,
     data,
-    evaluate,
-    export,
-    forgetting,
+    finish,
     kinds,
     leaking,
     lesson,
-    manifest,
     preferring,
     progress,
-    prune,
     recipe,
-    report,
     resources,
     tune,
 )
 from training.config import Config, candidates, resolve
-from training.contract import CurvePoint, Job, Report, Stage
+from training.contract import Job
 from training.judge import Judge, JudgeSettings, configured
-from training.kind import Kind
-from training.weights import Weights
 
+Answer = TypeVar("Answer")
 WORKER_ENVIRONMENT = {
     # Freed memory is kept: fetching and clearing pages anew took a quarter of the time of a step.
     "MALLOC_TOP_PAD_": str(256 << 20),
@@ -81,69 +76,26 @@ def _run(job: Job, config: Config, ray_address: str, judge: Judge | None) -> Non
     seconds: dict[str, float] = {}
     golden = data.rows(job.dataset, "golden")
     leaking.apart(job.dataset, golden, job.answer_kind)  # raises before hours are spent on what can't be proven
-    student = _able(job, config)
+    _check_able(job, config)
     if config.search:
-        with _stage(job, "search", seconds), _ray(ray_address, config):
+        with progress.stage(job.output, "search", seconds), _ray(ray_address, config):
             config = tune.search(config, config.search, job.dataset, job.output / "search")
-        student = _able(job, config)
-    with _stage(job, "train", seconds):
+        _check_able(job, config)
+    with progress.stage(job.output, "train", seconds):
         _train(job, config, ray_address)
-    state, tensors = _finished(job.output)
-    _export(job, config, student, preferring.learnt(job.output) or tensors["weights"], seconds)
-    with _stage(job, "evaluate", seconds):
-        measured = evaluate.evaluate(job, config, judge)
-        forgotten = forgetting.measured(config, job.output) if config.kind == "causal" else None
-    with _stage(job, "report", seconds):
-        more = {"forgetting": forgotten, "pruning": prune.told(job, config), "manifest": manifest.read(job.dataset)}
-        report.write(_report(job, config, state, measured, seconds).model_copy(update=more), job.output)
+    if ray_address:
+        away = job.model_copy(update={"dataset": job.dataset.absolute(), "output": job.output.absolute()})
+        _there(ray_address, config, finish.finish, away, config, judge, seconds)
+    else:
+        finish.finish(job, config, judge, seconds)
     progress.write(job.output, "done")
 
 
-def _able(job: Job, config: Config) -> Kind:
-    """The config's kind of student. Raises ValueError with the reason if it can't do the task."""
+def _check_able(job: Job, config: Config) -> None:
+    """Raises ValueError with the reason if the config's kind of student can't do the task."""
     table = data.rows(job.dataset, "train", config.unread)
-    student = kinds.kind(config, table)
-    if why := student.objection(job.answer_kind, table):
+    if why := kinds.kind(config, table).objection(job.answer_kind, table):
         raise ValueError(f"a {config.kind} can't do this task: {why}")
-    return student
-
-
-def _export(job: Job, config: Config, student: Kind, learnt: Weights, seconds: dict[str, float]) -> None:
-    """Write `model/` and `triton/`."""
-    with _stage(job, "merge", seconds):
-        model = export.merge(config, student, learnt, job.output)
-    with _stage(job, "export", seconds):
-        export.triton_version(config, student, model, job.max_tokens, job.output)
-
-
-def _report(
-    job: Job, config: Config, state: checkpoint.State, measured: evaluate.Measured, seconds: dict[str, float]
-) -> Report:
-    curve = [
-        CurvePoint(step=step, train_loss=loss, eval_loss=eval_loss, tokens_per_s=speed)
-        for step, loss, eval_loss, speed in state.curve
-    ]
-    return Report(
-        task=job.task,
-        train=state.examples,
-        learning_curve=curve,
-        seconds=seconds,
-        train_tokens_per_s=state.tokens / max(state.elapsed_s, 1e-9),
-        engine=config.engine,
-        base_model=config.base_model,
-        error_ceiling=job.error_ceiling,
-        truth=job.truth,
-        description=job.description,
-        teacher_proves=job.teacher_proves,
-        requests_per_day=job.requests_per_day,
-        training_usd_per_hour=job.training_usd_per_hour,
-        kind=config.kind,
-        left_out=state.left_out,
-        preferences=preferring.told(job.output),
-        search=tune.told(job.output),
-        stopping=state.patience.told(state.step, config.patience),
-        **vars(measured),
-    )
 
 
 def _train(job: Job, config: Config, ray_address: str) -> None:
@@ -194,6 +146,17 @@ def _worker(settings: dict[str, str]) -> None:
     preferring.train(config, dataset, output, device)
 
 
+def _there(address: str, config: Config, do: Callable[..., Answer], *given: Any) -> Answer:
+    """What the function returns, or raises, on a cluster, in a process with the resources of one worker."""
+    task = ray.remote(num_cpus=1, num_gpus=config.gpus_per_worker, max_retries=config.worker_failures)(do)
+    with _ray(address, config):
+        try:
+            answer: Answer = ray.get(task.remote(*given))
+        except RayTaskError as error:
+            raise error.cause from error  # its own text is a whole trace
+    return answer
+
+
 @contextmanager
 def _ray(address: str, config: Config) -> Iterator[None]:
     """A connection to a cluster, or a Ray of our own on this machine's loopback, gone afterwards.
@@ -223,14 +186,6 @@ def _ray(address: str, config: Config) -> Iterator[None]:
 
 
 @contextmanager
-def _stage(job: Job, stage: Stage, seconds: dict[str, float]) -> Iterator[None]:
-    progress.write(job.output, stage, message="started")
-    start = time.monotonic()
-    yield
-    seconds[stage] = time.monotonic() - start
-
-
-@contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """Waits until nobody else holds the lock; the kernel lets go of it if its holder dies."""
     with path.open("w") as file:
@@ -245,13 +200,6 @@ def _check_same(job: Job) -> None:
         written.write_text(job.model_dump_json(by_alias=True, indent=2))
     elif Job.model_validate_json(written.read_text()) != job:
         raise ValueError(f"{job.output} holds a run of another job; give this one an output directory of its own")
-
-
-def _finished(output: Path) -> tuple[checkpoint.State, dict[str, Any]]:
-    saved = checkpoint.load(output)
-    if saved is None or not saved[0].finished:
-        raise RuntimeError(f"training ended without a finished checkpoint in {output / 'checkpoints'}")
-    return saved
 
 
 def _terminated(number: int, frame: FrameType | None) -> None:  # noqa: ARG001

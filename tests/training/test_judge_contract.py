@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import pickle
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -71,6 +72,16 @@ async def test_the_api_is_asked_for_the_model_without_chance_and_both_answers_ar
     [body] = server.bodies
     assert (body["model"], body["temperature"]) == ("judge-1", 0)
     assert json.loads(body["messages"][1]["content"])["first answer"] == 'end here"}'
+    assert server.keys == [f"Bearer {KEY}"]
+
+
+async def test_a_judge_that_was_sent_to_another_process_asks_the_same_api_there() -> None:
+    async with serving(Judging()) as server:
+        here = OpenAIJudge(JudgeSettings(base_url=server.url, api_key=SecretStr(KEY), model="judge-1"), retries=0)
+        there = pickle.loads(pickle.dumps(here))  # noqa: S301 - our own
+        assert await prefer(there, "why?", "because", "so") == "first"
+        here.close()
+        there.close()
     assert server.keys == [f"Bearer {KEY}"]
 
 

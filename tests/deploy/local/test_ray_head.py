@@ -1,4 +1,7 @@
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +12,22 @@ from deploy.local import ray_head
 from deploy.local.options import StackOptions
 from deploy.local.parts import ENGINES, SERVICES
 from deploy.local.stack import Stack
+
+FINISHING = """
+import os, sys
+from training import launch
+from training.config import Config
+
+def fail():
+    raise ValueError("what went wrong")
+
+config = Config(base_model="none")
+print(launch._there(sys.argv[1], config, lambda: os.getpid()) != os.getpid())
+try:
+    launch._there(sys.argv[1], config, fail)
+except ValueError as error:
+    print(error)
+"""
 
 
 def test_a_long_temporary_folder_is_not_used_for_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +56,15 @@ def test_a_ray_head_listens_on_loopback_alone_and_leaves_nothing_running(stack: 
     assert {stack.addresses.port("ray_address"), stack.addresses.port("ray_node")} <= {at.port for at in listening}
     stack.stop()
     assert not psutil.wait_procs(members, timeout=10)[1]
+
+
+@pytest.mark.contract
+def test_what_follows_training_is_done_by_a_process_of_the_cluster_and_its_error_is_told_here(
+    stack: Stack,
+) -> None:
+    """In a process of its own, as Ray reads its environment but once."""
+    command = [sys.executable, "-c", FINISHING, stack.addresses.ray_address]
+    environment = os.environ | stack.environment
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines() == ["True", "what went wrong"]
