@@ -31,6 +31,7 @@ from training import (
     kinds,
     leaking,
     lesson,
+    manifest,
     preferring,
     progress,
     recipe,
@@ -66,6 +67,7 @@ def launch(job: Job, ray_address: str, judge: Judge | None = None) -> None:
     with _locked(job.output / ".lock"):
         if not (job.output / "report.json").is_file():
             _check_same(job)
+            manifest.check_unchanged(job.dataset)
             if several := candidates(job.config):
                 contest.run(job, several, lambda one: launch(one, ray_address, judge))
             else:

@@ -3,6 +3,7 @@
 What a manifest lacks has a default, and what else it holds is left out, so that datasets of any make have a report.
 """
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -84,3 +85,20 @@ def read(dataset: Path) -> Manifest | None:
         return None
     except ValidationError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def check_unchanged(dataset: Path) -> None:
+    """Raises ValueError if a file is not what the manifest says; where that says nothing, nothing can be checked."""
+    told = read(dataset)
+    changed = [name for name, sha256 in told.sha256.items() if _sha256(dataset / name) != sha256] if told else []
+    if changed:
+        why = "a student of it could not be traced to its examples; take another snapshot"
+        raise ValueError(f"{dataset}: {', '.join(changed)} changed since the snapshot was taken: {why}")
+
+
+def _sha256(path: Path) -> str:
+    """As hex; none of a file that is gone."""
+    if not path.is_file():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
