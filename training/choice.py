@@ -3,8 +3,9 @@
 The rule. The eval split alone decides, by what it says of each student's cascade, with one estimate of the teacher's
 error for all of them. Of the students whose cascade errs more than the best's by at most one standard error, that of
 both together, the one that answers the most requests itself is chosen, for the teacher's answers are what costs; a
-difference below `LIKE` counts as none, and then the one that was listed first, the cheapest, is chosen. The golden set
-then judges only that one. It has a veto where prompts are pruned: a student that errs more on it than its twin on whole
+difference below `LIKE` counts as none, and then the one that was listed first, the cheapest, is chosen. One that keeps
+nothing errs as its teacher does and saves nothing: it is chosen only where none keeps any. The golden set then judges
+only the chosen one. It has a veto where prompts are pruned: a student that errs more on it than its twin on whole
 prompts gives way to it.
 """
 
@@ -42,9 +43,10 @@ def choose(standings: Mapping[str, Standing]) -> Choice:
     """`standings` by name, the cheapest first; at least one."""
     e = float(np.mean([threshold.teacher_error(standing.judged) for standing in standings.values()]))
     rows = {name: threshold.at(standing.judged, standing.threshold, e) for name, standing in standings.items()}
-    best = min(rows.values(), key=lambda row: row.error)
+    useful = {name: row for name, row in rows.items() if row.kept > LIKE} or rows
+    best = min(useful.values(), key=lambda row: row.error)
     good = {
-        name: row for name, row in rows.items() if row.error - best.error <= math.hypot(row.error_se, best.error_se)
+        name: row for name, row in useful.items() if row.error - best.error <= math.hypot(row.error_se, best.error_se)
     }
     most = max(row.kept for row in good.values())
     name = next(name for name, row in good.items() if row.kept >= most - LIKE)
@@ -66,7 +68,7 @@ def _why(chosen: str, rows: Mapping[str, ThresholdRow], good: Mapping[str, Thres
     if len(rows) == 1:
         return f"{chosen} is the only one that can do the task: on the eval split {_figures(rows[chosen])}"
     if len(good) == 1:
-        reason = "the others' cascades err by more than one standard error, that of both together"
+        reason = "the others keep nothing, or their cascades err more, by more than one standard error of both"
     elif all(row.kept < rows[chosen].kept for name, row in good.items() if name != chosen):
         reason = "of those within one standard error of the least error it leaves the fewest requests to the teacher"
     else:

@@ -1,8 +1,9 @@
 """`python -m training.launch JOB.json`: does a job from its dataset to its report, once, however often it is started.
 
-With `tune` the only importer of ray. Ray Train runs the recipe in `workers` processes, on this machine or on a cluster,
-which then must see the job's directories under the same paths. What follows the recipe runs in this process, or on that
-cluster, in one that has what a worker has: a student that needs a GPU to learn needs one to be judged, too.
+With `tune` and `worker` the only importer of ray. Ray Train runs the recipe in `workers` processes, on this machine or
+on a cluster, which then must see the job's directories under the same paths. What follows the recipe runs in this
+process, or on a cluster of other machines, in one that has what a worker has: who needs a GPU to learn needs one to be
+judged, too.
 """
 
 import argparse
@@ -19,9 +20,8 @@ from typing import Any, NoReturn, TypeVar
 
 import ray
 from ray.exceptions import RayTaskError
-from ray.train import FailureConfig, RunConfig, ScalingConfig, get_context
-from ray.train.backend import Backend
-from ray.train.torch import TorchConfig, TorchTrainer, get_device
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
 
 from training import (
     checkpoint,
@@ -30,13 +30,12 @@ from training import (
     finish,
     kinds,
     leaking,
-    lesson,
     manifest,
     preferring,
     progress,
-    recipe,
     resources,
     tune,
+    worker,
 )
 from training.config import Config, candidates, resolve
 from training.contract import Job
@@ -85,12 +84,17 @@ def _run(job: Job, config: Config, ray_address: str, judge: Judge | None) -> Non
         _check_able(job, config)
     with progress.stage(job.output, "train", seconds):
         _train(job, config, ray_address)
-    if ray_address:
+    if _elsewhere(ray_address):
         away = job.model_copy(update={"dataset": job.dataset.absolute(), "output": job.output.absolute()})
         _there(ray_address, config, finish.finish, away, config, judge, seconds)
     else:
         finish.finish(job, config, judge, seconds)
     progress.write(job.output, "done")
+
+
+def _elsewhere(address: str) -> bool:
+    """Whether the cluster has other machines than this one: a head on loopback has none."""
+    return bool(address) and not address.startswith("127.")
 
 
 def _check_able(job: Job, config: Config) -> None:
@@ -108,7 +112,7 @@ def _train(job: Job, config: Config, ray_address: str) -> None:
     ray_or_none = nullcontext() if here else _ray(ray_address, config)
     with ray_or_none, tempfile.TemporaryDirectory(dir=job.output.absolute(), prefix="ray-") as storage:
         TorchTrainer(
-            _worker,
+            worker.work,
             train_loop_config={
                 "config": config.model_dump_json(),
                 "dataset": str(job.dataset.absolute()),
@@ -120,32 +124,15 @@ def _train(job: Job, config: Config, ray_address: str) -> None:
                 storage_path=storage,  # beside the checkpoints, as all machines of a cluster see it
                 failure_config=FailureConfig(max_failures=config.worker_failures),
             ),
-            torch_config=_Alone() if config.workers == 1 else TorchConfig("nccl" if config.gpus_per_worker else "gloo"),
+            torch_config=worker.Alone()
+            if config.workers == 1
+            else TorchConfig("nccl" if config.gpus_per_worker else "gloo"),
         ).fit()
 
 
 def _scaling(config: Config) -> ScalingConfig:
     resources = {"CPU": 1.0, "GPU": float(config.gpus_per_worker)}
     return ScalingConfig(num_workers=config.workers, use_gpu=config.gpus_per_worker > 0, resources_per_worker=resources)
-
-
-class _Alone(TorchConfig):  # type: ignore[misc]  # ray is untyped to the checker
-    """One worker needs no process group, whose store would listen on every interface."""
-
-    @property
-    def backend_cls(self) -> Any:
-        return Backend
-
-
-def _worker(settings: dict[str, str]) -> None:
-    config = Config.model_validate_json(settings["config"])
-    output, rank = Path(settings["output"]), get_context().get_world_rank()
-    progress.write(output, "train", message=f"worker {rank} is process {os.getpid()} on {os.uname().nodename}")
-    dataset, device = Path(settings["dataset"]), get_device()
-    run = recipe.train(config, lesson.imitation(config, dataset), output, device)
-    if config.search:
-        recipe.judge(run)  # the whole data's point of the curve over data sizes
-    preferring.train(config, dataset, output, device)
 
 
 def _there(address: str, config: Config, do: Callable[..., Answer], *given: Any) -> Answer:

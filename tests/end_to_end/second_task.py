@@ -27,7 +27,7 @@ def write_task(tasks: Path) -> None:
                 },
                 "student": {
                     # The default recipe, `auto`, in a test's time.
-                    "overrides": {"max_minutes": 0.3, "timed_answers": 12, "worker_failures": 0},
+                    "overrides": {"max_minutes": 1, "timed_answers": 12, "worker_failures": 0},
                     "max_tokens": 4,
                     "prices": {"input_usd_per_million": 0.02, "output_usd_per_million": 0.04},
                 },

@@ -45,12 +45,19 @@ def test_one_that_keeps_nothing_errs_as_its_teacher_does() -> None:
 
 
 def test_one_that_keeps_nothing_is_not_chosen_for_erring_exactly_as_the_teacher_does() -> None:
-    """Its error has no standard error of its own; that of the other one tells whether they can be told apart."""
-    rows = [judged(-0.1, wrong=False)] * 93 + [replace(judged(-0.1, wrong=True), teacher_differs=True)] * 3
-    some = Standing(-1.0, rows + [judged(-0.1, wrong=True)] * 2)
+    wrong = replace(judged(-0.1, wrong=True), teacher_differs=True)
+    some = Standing(-1.0, [judged(-0.1, wrong=False)] * 90 + [wrong] * 3 + [judged(-0.1, wrong=True)] * 7)
     made = choose({"some": some, "none": Standing(0.0, some.judged)})
-    assert made.on_eval["none"].error < made.on_eval["some"].error
+    assert made.on_eval["none"].error == pytest.approx(0.03)
+    assert made.on_eval["some"].error == pytest.approx(0.1)
     assert made.name == "some"
+    assert "the others keep nothing" in made.why
+
+
+def test_of_those_that_keep_something_one_that_cannot_be_told_from_the_best_is_as_good() -> None:
+    made = choose({"more": standing(93, 4, 3), "less": standing(49, 2, 49)})
+    assert made.on_eval["less"].error < made.on_eval["more"].error
+    assert made.name == "more"
 
 
 def test_the_only_one_is_chosen_as_such() -> None:
