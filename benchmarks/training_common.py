@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import AutoConfig, PreTrainedTokenizerFast
 
 STREETS = ("Oak St", "Elm Avenue", "N Main Street", "Lake Rd", "Hill Court", "Old Mill Lane", "5th Ave", "County Rd 12")
 CITIES = ("Springfield", "Riverside", "Franklin", "Greenville", "Clinton", "Salem", "Georgetown", "Madison")
@@ -56,6 +57,14 @@ def rows(count: int, seed: int) -> Iterator[dict[str, str]]:
         fields = {"number": str(number), "street": street, "city": city, "zip": f"{draw.randint(501, 99950):05d}"}
         text = f"{number} {street}, {city} {fields['zip']}" + (f". {notes}" if notes else "")
         yield {"prompt": f"{text}\n", "completion": json.dumps(fields, separators=(",", ":"))}
+
+
+def tokenizer(spec: Spec) -> Any:
+    """The base's, from its file: by the class that AutoTokenizer takes it for, spaces would be unknown tokens."""
+    made = PreTrainedTokenizerFast(tokenizer_file=str(Path(spec.base) / "tokenizer.json"))
+    end = AutoConfig.from_pretrained(spec.base).eos_token_id
+    made.eos_token = made.pad_token = made.convert_ids_to_tokens(end[0] if isinstance(end, list) else end)
+    return made
 
 
 def frozen_dtype(spec: Spec) -> torch.dtype:

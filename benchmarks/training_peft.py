@@ -7,7 +7,7 @@ from typing import Any
 
 import peft
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, get_cosine_schedule_with_warmup
+from transformers import AutoModelForCausalLM, get_cosine_schedule_with_warmup
 
 from benchmarks import training_common as common
 
@@ -37,7 +37,7 @@ def main() -> None:
     spec = common.read(Path(sys.argv[1]))
     torch.set_num_threads(spec.threads)
     torch.manual_seed(0)
-    tokenizer = AutoTokenizer.from_pretrained(spec.base)
+    tokenizer = common.tokenizer(spec)
     train, held_out = (encoded(common.load(spec, split), tokenizer) for split in ("train", "eval"))
     base = AutoModelForCausalLM.from_pretrained(spec.base, dtype=common.frozen_dtype(spec)).to(spec.device)
     adapters = peft.LoraConfig(r=spec.rank, lora_alpha=spec.alpha, target_modules="all-linear", task_type="CAUSAL_LM")

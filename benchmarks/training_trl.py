@@ -6,7 +6,7 @@ from pathlib import Path
 import peft
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 from trl import SFTConfig, SFTTrainer
 
 from benchmarks import training_common as common
@@ -17,7 +17,7 @@ def main() -> None:
     """Learn, and tell."""
     spec = common.read(Path(sys.argv[1]))
     torch.set_num_threads(spec.threads)
-    tokenizer = AutoTokenizer.from_pretrained(spec.base)
+    tokenizer = common.tokenizer(spec)
     rows = common.load(spec, "train")
     train, held_out = (encoded(some, tokenizer) for some in (rows, common.load(spec, "eval")))
     steps = -(-len(rows) // spec.batch_size)
