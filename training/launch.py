@@ -131,8 +131,9 @@ def _train(job: Job, config: Config, ray_address: str) -> None:
 
 
 def _scaling(config: Config) -> ScalingConfig:
-    resources = {"CPU": 1.0, "GPU": float(config.gpus_per_worker)}
-    return ScalingConfig(num_workers=config.workers, use_gpu=config.gpus_per_worker > 0, resources_per_worker=resources)
+    return ScalingConfig(
+        num_workers=config.workers, use_gpu=config.gpus_per_worker > 0, resources_per_worker=resources.each(config)
+    )
 
 
 def _there(address: str, config: Config, do: Callable[..., Answer], *given: Any) -> Answer:

@@ -13,9 +13,14 @@ def local(config: Config) -> int:
     return max(LEAST_LOCAL_CPUS, config.workers + 1, config.search.at_once if config.search else 0)
 
 
+def each(config: Config) -> dict[str, float]:
+    """Of a worker, by Ray's names. A trial of a search asks for no more."""
+    return {"CPU": 1.0, "GPU": float(config.gpus_per_worker)}
+
+
 def asked(config: Config) -> dict[str, float]:
-    """Of all workers together, by Ray's names. A trial of a search asks for no more than a worker."""
-    return {"CPU": float(config.workers), "GPU": float(config.workers * config.gpus_per_worker)}
+    """Of all workers together."""
+    return {name: config.workers * amount for name, amount in each(config).items()}
 
 
 def lacking(config: Config, there: Mapping[str, float]) -> str:
