@@ -3,9 +3,11 @@
 The student in Triton answers with this code, and so does the evaluation: what is proven is what is served. A directory
 holds `openvino_model.xml` and `.bin`, `tokenizer.json`, `config.json` and `labels.json` (`tagging.Labels`).
 
+Behind the text stands a token for each field that is not taken out of it, which asks for that field's value.
+
 An answer counts one token for each piece of the text that is part of it, with the log-probability of the piece's tag,
-and a last one for all pieces that are not, with the least of theirs: so the least of the log-probabilities is that of
-the least certain tag. A label is one token.
+one for each field that was asked for, and a last one for all pieces that are no part, with the least of theirs: so the
+least of the log-probabilities is that of the least certain word of it. A label is one token.
 """
 
 import json
@@ -20,9 +22,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from services import tagging
-from services.tagging import OUTSIDE, UNUSED_POSITIONS, Labels, Span
+from services.tagging import OUTSIDE, UNUSED_POSITIONS, Labels, Span, choices
 
 Floats = NDArray[np.float32]
+MASKS: Final = ("[MASK]", "<mask>")  # BERT's and RoBERTa's: in pretraining, too, they asked for what is not there
 TOGETHER: Final = 16  # texts computed at once: more gain nothing on two cores, and the first would wait for the last
 
 
@@ -37,11 +40,14 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A text as the model reads it. `firsts` are the pieces' first tokens; None: a piece that has no token."""
+    """A text as the model reads it. `firsts` are the pieces' first tokens; None: a piece that has no token. `asking`
+    are the tokens behind the text, one for each choice.
+    """
 
     ids: list[int]
     places: list[Span]
     firsts: list[int | None]
+    asking: range
 
 
 class Encoder:
@@ -50,6 +56,8 @@ class Encoder:
     def __init__(self, directory: Path) -> None:
         """RuntimeError if the model can't be loaded."""
         self._labels = Labels.model_validate_json((directory / "labels.json").read_bytes())
+        self._choices = choices(self._labels.fields or ())
+        self._columns = {name: column for column, name in enumerate(self._labels.names)}
         self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         # Without the hint, processors that have bf16 would compute in it, and answer otherwise than others.
         exact = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -60,7 +68,7 @@ class Encoder:
 
     def read(self, texts: Sequence[str], max_tokens: Sequence[int]) -> list[Read]:
         """The answers, each of `max_tokens` at most; computed together, so few texts of like length are best."""
-        encoded = [encode(text, self._tokenizer) for text in texts]
+        encoded = [encode(text, self._tokenizer, len(self._choices)) for text in texts]
         readable = [index for index, entry in enumerate(encoded) if len(entry.ids) <= self._longest]
         read = [Read("", (), cut=True)] * len(texts)
         for index, logits in zip(readable, self._logits([encoded[index].ids for index in readable]), strict=True):
@@ -93,24 +101,37 @@ class Encoder:
         best = logprobs.argmax(-1)
         tags = [OUTSIDE if first is None else self._labels.names[best[first]] for first in entry.firsts]
         sure = [0.0 if first is None else min(0.0, float(logprobs[first, best[first]])) for first in entry.firsts]
-        said = [logprob for tag, logprob in zip(tags, sure, strict=True) if tag != OUTSIDE]
+        chosen, certain = self._chosen(logits[entry.asking.start : entry.asking.stop])
+        said = certain + [logprob for tag, logprob in zip(tags, sure, strict=True) if tag != OUTSIDE]
         unsaid = min((logprob for tag, logprob in zip(tags, sure, strict=True) if tag == OUTSIDE), default=0.0)
         cut = len(said) >= max_tokens
         if len(said) > max_tokens:
-            tags = _first(tags, max_tokens)
-        answer = tagging.answer(text, entry.places, tags, self._labels.fields)
+            tags = _first(tags, max_tokens - len(certain))
+        answer = tagging.answer(text, entry.places, tags, self._labels.fields, chosen)
         return Read(answer, tuple(said[:max_tokens]) if cut else (*said, unsaid), cut)
 
+    def _chosen(self, logits: Floats) -> tuple[dict[str, str], list[float]]:
+        """The likeliest value of each choice by its name, and their log-probabilities, among each one's own values."""
+        chosen, certain = dict[str, str](), list[float]()
+        for field, row in zip(self._choices, logits, strict=True):
+            logprobs = _log_softmax(row[[self._columns[label] for label in field.labels]])
+            best = int(logprobs.argmax())
+            chosen[field.name] = field.values[best]
+            certain.append(min(0.0, float(logprobs[best])))
+        return chosen, certain
 
-def encode(text: str, tokenizer: Tokenizer) -> Encoded:
-    """The text's tokens with the model's special ones around them, piece by piece, as in training."""
+
+def encode(text: str, tokenizer: Tokenizer, asks: int = 0) -> Encoded:
+    """The text's tokens with the model's special ones around them, piece by piece, as in training; and `asks` more."""
     places = tagging.spans(text)
     encoding = tokenizer.encode([text[start:end] for start, end in places], is_pretokenized=True)
     firsts: list[int | None] = [None] * len(places)
     for token, piece in enumerate(encoding.word_ids):
         if piece is not None and firsts[piece] is None:
             firsts[piece] = token
-    return Encoded(encoding.ids, places, firsts)
+    masks = [mask for name in MASKS if (mask := tokenizer.token_to_id(name)) is not None]
+    asking = (masks or encoding.ids[-1:])[:1] * asks
+    return Encoded(encoding.ids + asking, places, firsts, range(len(encoding.ids), len(encoding.ids) + asks))
 
 
 def _first(tags: Sequence[str], limit: int) -> list[str]:

@@ -7,13 +7,15 @@ The rule. A piece is a word of letters, digits and underscores, or a single othe
 no part of the answer; `I-city` belongs to the field `city`; `B-items` begins an item of the list `items`, and
 `I-items` goes on with it. Pieces of one field that stand side by side are copied from the text as they stand there,
 with every space between them as one blank; those that stand apart are joined by a blank, in the order of the text.
+A field of shape `choice` is not taken out of the text: its value is one of a closed set, whatever the text says.
 """
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Literal
+from types import MappingProxyType
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -24,6 +26,7 @@ UNUSED_POSITIONS = 2
 """Of a model's positions: RoBERTa's numbering begins at 2, so that its last two can't be used."""
 SPECIAL_TOKENS = 2
 """Around a text."""
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 Span = tuple[int, int]
 """Where a piece stands in its text, in characters: from, up to."""
@@ -35,6 +38,7 @@ class Shape(StrEnum):
     TEXT = "text"
     NUMBER = "number"
     LIST = "list"  # of texts
+    CHOICE = "choice"  # any JSON, of a closed set
 
 
 class Field(BaseModel):
@@ -45,6 +49,18 @@ class Field(BaseModel):
     name: str
     shape: Shape = Shape.TEXT
     missing: Literal["", "null", '""', "[]"] = ""
+    values: tuple[str, ...] = ()  # of a choice: each as compact JSON, '' where the field is left out
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """What a student can say of this field: the tags of its pieces, or each of its values."""
+        if self.shape is Shape.CHOICE:
+            return tuple(self.label(value) for value in self.values)
+        return tuple(dict.fromkeys(self.tag(begins=begins) for begins in (True, False)))
+
+    def label(self, value: str) -> str:
+        """What stands for a value that is chosen; it begins as no tag does."""
+        return f"={self.name}:{value}"
 
     def tag(self, *, begins: bool) -> str:
         """The tag of a piece of this field. Only a list's items have a beginning of their own."""
@@ -54,7 +70,8 @@ class Field(BaseModel):
 class Labels(BaseModel):
     """What an encoder student can say, by the place of its outputs; `labels.json` beside the model.
 
-    With `fields` it tags pieces of the text, and `names` are the tags; without, it gives the whole text one of `names`.
+    With `fields` it tags pieces of the text and chooses, and `names` are the labels of both; without, it gives the
+    whole text one of `names`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -68,16 +85,30 @@ def spans(text: str) -> list[Span]:
     return [match.span() for match in PIECE.finditer(text)]
 
 
-def tags(fields: Sequence[Field]) -> tuple[str, ...]:
-    """All tags that the fields need, `O` first."""
-    named = [field.tag(begins=begins) for field in fields for begins in (True, False)]
-    return tuple(dict.fromkeys([OUTSIDE, *named]))
+def labels(fields: Sequence[Field]) -> tuple[str, ...]:
+    """All labels that the fields need, `O` first."""
+    return (OUTSIDE, *(label for field in fields for label in field.labels))
 
 
-def answer(text: str, places: Sequence[Span], tagged: Sequence[str], fields: Sequence[Field]) -> str:
-    """The compact JSON object that the tags (one per place) spell, its fields in the order of `fields`."""
+def choices(fields: Sequence[Field]) -> list[Field]:
+    """Those that are not taken out of the text."""
+    return [field for field in fields if field.shape is Shape.CHOICE]
+
+
+def answer(
+    text: str,
+    places: Sequence[Span],
+    tagged: Sequence[str],
+    fields: Sequence[Field],
+    chosen: Mapping[str, str] = NOTHING,
+) -> str:
+    """The compact JSON object that the tags (one per place) spell, its fields in the order of `fields`.
+
+    `chosen` has the values of choices by the fields' names.
+    """
     items = _items(text, places, tagged)
-    values = {field.name: _value(field, items.get(field.name, [])) for field in fields}
+    read = {field.name: chosen.get(field.name) or None for field in choices(fields)}
+    values = {field.name: _value(field, items.get(field.name, [])) for field in fields} | read
     kept = {name: value for name, value in values.items() if value is not None}
     return "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{value}" for name, value in kept.items()) + "}"
 

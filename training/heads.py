@@ -9,7 +9,7 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 from services import tagging as pieces
 from services.encoder import Encoded
 from services.tagging import Labels
-from training import tagging
+from training import closed, tagging
 from training.config import Config
 from training.contract import AnswerKind
 from training.data import Row
@@ -26,6 +26,7 @@ class Head(Protocol):
     labels: Labels
     model: Any  # transformers' class
     exported_as: str  # as `Kind.exported_as`
+    asks: int  # tokens behind the text that ask for what does not stand in it
 
     def target(self, row: Row, encoded: Encoded) -> list[int]:
         """The label's number for each token, or one for the text. Raises Unaligned with the reason if there is none."""
@@ -35,16 +36,18 @@ class Head(Protocol):
 
 
 class Tags:
-    """A tag for each word: takes JSON values out of the text."""
+    """A tag for each word: takes JSON values out of the text, and chooses those that are of a closed set."""
 
     model = AutoModelForTokenClassification
     exported_as = "token-classification"
 
     def __init__(self, config: Config, table: Sequence[Row]) -> None:
         self._least_aligned = config.least_aligned
-        self._fields = {field.name: field for field in tagging.fields(row["completion"] for row in table)}
-        fields = tuple(self._fields.values())
-        self.labels = Labels(names=pieces.tags(fields), fields=fields)
+        open_ = tagging.fields(row["completion"] for row in table)
+        fields = tuple(closed.settled(open_, [(row["prompt"], row["completion"]) for row in table], config.most_labels))
+        self._fields = {field.name: field for field in fields}
+        self.labels = Labels(names=pieces.labels(fields), fields=fields)
+        self.asks = len(pieces.choices(fields))
         self._numbers = {name: number for number, name in enumerate(self.labels.names)}
 
     def target(self, row: Row, encoded: Encoded) -> list[int]:
@@ -53,6 +56,10 @@ class Tags:
         for first, tag in zip(encoded.firsts, tags, strict=True):
             if first is not None:
                 target[first] = self._numbers[tag]
+        for place, (name, value) in zip(
+            encoded.asking, tagging.chosen(row["completion"], self._fields).items(), strict=True
+        ):
+            target[place] = self._numbers[self._fields[name].label(value)]
         return target
 
     def objection(self, answer_kind: AnswerKind, examples: Examples) -> str:
@@ -62,7 +69,7 @@ class Tags:
         share = len(examples.kept) / max(1, total)
         if share < self._least_aligned or not examples.kept:
             reasons = ", ".join(f"{reason}: {count}" for reason, count in examples.left_out.items())
-            return f"only {share:.0%} of the answers can be taken out of their inputs ({reasons})"
+            return f"only {share:.0%} of the answers can be taken out of their inputs, or chosen ({reasons})"
         return ""
 
 
@@ -71,6 +78,7 @@ class Classes:
 
     model = AutoModelForSequenceClassification
     exported_as = "text-classification"
+    asks = 0
 
     def __init__(self, config: Config, table: Sequence[Row]) -> None:
         self._most_labels = config.most_labels

@@ -1,7 +1,7 @@
 """The seam between the recipe and the kinds of student: what differs between them. All else is the same for all.
 
-A causal language model writes the answer. A tagger takes it out of the text, a classifier names a label: encoders,
-which read once and answer in milliseconds, and can do only some tasks.
+A causal language model writes the answer. A tagger takes it out of the text or chooses its parts, a classifier names
+a label: encoders, which read once and answer in milliseconds, and can do only some tasks.
 """
 
 from collections.abc import Mapping, Sequence

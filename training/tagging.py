@@ -3,7 +3,8 @@
 The rule. Every value must stand in the text, piece by piece and in the same spelling, and no piece serves two values.
 Values that stand in one piece of text go first, those with the fewest free places before the others, each to the
 leftmost of its places; then those whose words stand apart, in as few runs as possible and the leftmost of these. An
-answer is aligned only if its tags read back as the same answer; the others are left out, counted by reason.
+answer is aligned only if its tags read back as the same answer; the others are left out, counted by reason. Fields
+that are chosen (`closed`) need no place in the text, but a value that is one of theirs.
 """
 
 import json
@@ -14,10 +15,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-from services.tagging import OUTSIDE, Field, Shape, Span, answer, bare, is_number, spans
+from services.tagging import OUTSIDE, Field, Shape, Span, answer, bare, choices, is_number, spans
 
 NOT_AN_OBJECT: Final = "the answer is not a JSON object of texts, numbers and lists of texts"
 NOT_THERE: Final = "a value does not stand in the input"
+UNHEARD: Final = "a value is none of those that others have, too"
 READS_BACK: Final = "its tags would read back as another answer"
 FILLERS: Final = ("null", '""', "[]")
 
@@ -35,12 +37,12 @@ class _Wanted:
 
     @cached_property
     def pieces(self) -> list[str]:
-        return [self.text[start:end] for start, end in spans(self.text)]
+        return _pieces(self.text)
 
 
 def fields(answers: Iterable[str]) -> list[Field]:
     """The fields of JSON answers: their usual shapes, what stands for no value, in their usual order."""
-    objects = [value for text in answers if isinstance(value := _loaded(text), dict)]
+    objects = [value for text in answers if isinstance(value := loaded(text), dict)]
     shapes: dict[str, Counter[Shape]] = {}
     fillers: dict[str, Counter[str]] = {}
     places: dict[str, list[float]] = {}
@@ -62,14 +64,36 @@ def align(text: str, teacher_answer: str, known: Mapping[str, Field]) -> list[st
     tagged = [OUTSIDE] * len(places)
     todo = _wanted(teacher_answer, known)
     while todo:
-        value, chosen = _next(text, places, [tag == OUTSIDE for tag in tagged], todo)
-        for nth, place in enumerate(chosen):
+        value, taken = _next(text, places, [tag == OUTSIDE for tag in tagged], todo)
+        for nth, place in enumerate(taken):
             tagged[place] = value.field.tag(begins=nth == 0)
         todo.remove(value)
-    read = answer(text, places, tagged, list(known.values()))
+    read = answer(text, places, tagged, list(known.values()), chosen(teacher_answer, known))
     if _canonical(read) != _canonical(teacher_answer):
         raise Unaligned(READS_BACK)
     return tagged
+
+
+def chosen(teacher_answer: str, known: Mapping[str, Field]) -> dict[str, str]:
+    """The values of the fields that are chosen, as `Field.values` has them. Raises Unaligned if one is none of them."""
+    made = loaded(teacher_answer)
+    values = {field.name: written(made, field.name) for field in choices(list(known.values()))}
+    if any(value not in known[name].values for name, value in values.items()):
+        raise Unaligned(UNHEARD)
+    return values
+
+
+def written(made: Mapping[str, Any], name: str) -> str:
+    """A field's value in an object as compact JSON; '' where it has none."""
+    return json.dumps(made[name], ensure_ascii=False, separators=(",", ":")) if name in made else ""
+
+
+def stands(text: str, value: Any) -> bool:
+    """Whether a field's value is in the text, piece by piece, in whatever places."""
+    try:
+        return bool(_shape(value)) and all(scattered(_pieces(text), _pieces(one)) for one in _texts(value))
+    except Unaligned:
+        return False
 
 
 def _next(
@@ -130,18 +154,26 @@ def _runs(pieces: Sequence[str | None], wanted: Sequence[str]) -> tuple[list[lis
 
 
 def _wanted(teacher_answer: str, known: Mapping[str, Field]) -> list[_Wanted]:
-    made = _loaded(teacher_answer)
+    made = loaded(teacher_answer)
     if not isinstance(made, dict):
         raise Unaligned(NOT_AN_OBJECT)
     wanted = []
     for name, value in made.items():
-        if json.dumps(value) in FILLERS:
+        if json.dumps(value) in FILLERS or (name in known and known[name].shape is Shape.CHOICE):
             continue  # whether the field is written so without a value shows when the tags are read back
         if name not in known or not _shape(value):
             raise Unaligned(NOT_AN_OBJECT)
-        texts = value if isinstance(value, list) else [value if isinstance(value, str) else json.dumps(value)]
-        wanted += [_Wanted(known[name], text) for text in texts]
+        wanted += [_Wanted(known[name], text) for text in _texts(value)]
     return wanted
+
+
+def _pieces(text: str) -> list[str]:
+    return [text[start:end] for start, end in spans(text)]
+
+
+def _texts(value: Any) -> list[str]:
+    """What must stand in the text of a value that has a shape."""
+    return value if isinstance(value, list) else [value if isinstance(value, str) else json.dumps(value)]
 
 
 def _field(name: str, shapes: Counter[Shape] | None, fillers: Counter[str] | None, left_out: int) -> Field:
@@ -168,7 +200,8 @@ def _canonical(text: str) -> str:
     return json.dumps(json.loads(text), sort_keys=True)
 
 
-def _loaded(text: str) -> Any:
+def loaded(text: str) -> Any:
+    """A text as JSON; None if it is none."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

@@ -5,8 +5,9 @@ import math
 from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
-from services.encoder import Encoder
+from services.encoder import Encoder, encode
 
 pytestmark = pytest.mark.contract
 TEXTS = ["the house", "in the street of the city, 7 miles on", "a river"]
@@ -53,3 +54,13 @@ def test_a_text_without_words_has_an_empty_answer(encoder: Encoder) -> None:
     (read,) = encoder.read([" \n"], [64])
     assert (read.text, read.logprobs) == ("{}", (0.0,))
     assert math.copysign(1, read.logprobs[0]) == 1
+
+
+def test_behind_a_text_stands_a_token_for_each_choice(tiny_tagger: Path) -> None:
+    plain = Tokenizer.from_file(str(tiny_tagger / "tokenizer.json"))
+    text, asked = encode("the house", plain), encode("the house", plain, 2)
+    assert asked.ids == [*text.ids, text.ids[-1], text.ids[-1]]  # it knows no mask
+    assert asked.firsts == text.firsts
+    assert list(asked.asking) == [len(text.ids), len(text.ids) + 1]
+    plain.add_special_tokens(["[MASK]"])
+    assert encode("the house", plain, 1).ids[-1] == plain.token_to_id("[MASK]")

@@ -2,11 +2,12 @@ import json
 
 import pytest
 
-from services.tagging import Field, Labels, Shape, answer, is_number, spans, tags
+from services.tagging import Field, Labels, Shape, answer, is_number, labels, spans
 
 CITY, NAME = Field(name="city"), Field(name="name")
 ITEMS = Field(name="items", shape=Shape.LIST)
 COUNT = Field(name="count", shape=Shape.NUMBER)
+TOPIC = Field(name="topic", shape=Shape.CHOICE, values=("", '"bug"', "null"))
 
 
 def read(text: str, tagged: str, *fields: Field) -> str:
@@ -54,6 +55,14 @@ def test_a_field_without_pieces_is_written_as_its_teacher_writes_it(missing: str
     assert read("nowhere", "O", field) == written
 
 
+@pytest.mark.parametrize(
+    ("chosen", "written"),
+    [('"bug"', '{"topic":"bug","city":"Boise"}'), ("null", '{"topic":null,"city":"Boise"}'), ("", '{"city":"Boise"}')],
+)
+def test_what_is_chosen_stands_in_its_place_or_is_left_out(chosen: str, written: str) -> None:
+    assert answer("in Boise", spans("in Boise"), ["O", "I-city"], [TOPIC, CITY], {"topic": chosen}) == written
+
+
 def test_the_answer_is_json_whatever_stands_in_the_text() -> None:
     text = 'say "hi\\" now'
     value = json.loads(read(text, "I-name I-name I-name I-name I-name I-name", NAME))["name"]
@@ -61,12 +70,16 @@ def test_the_answer_is_json_whatever_stands_in_the_text() -> None:
 
 
 def test_only_lists_have_tags_for_beginnings() -> None:
-    assert tags([CITY, ITEMS]) == ("O", "I-city", "B-items", "I-items")
+    assert labels([CITY, ITEMS]) == ("O", "I-city", "B-items", "I-items")
+
+
+def test_a_choice_has_a_label_for_each_value_which_no_tag_can_be() -> None:
+    assert labels([CITY, TOPIC]) == ("O", "I-city", "=topic:", '=topic:"bug"', "=topic:null")
 
 
 def test_labels_survive_their_file() -> None:
-    labels = Labels(names=tags([CITY, ITEMS]), fields=(CITY, ITEMS))
-    assert Labels.model_validate_json(labels.model_dump_json()) == labels
+    made = Labels(names=labels([CITY, ITEMS]), fields=(CITY, ITEMS))
+    assert Labels.model_validate_json(made.model_dump_json()) == made
 
 
 @pytest.mark.parametrize(("text", "number"), [("0", True), ("1e3", True), ("01", False), ("NaN", False), ("", False)])

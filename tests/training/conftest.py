@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.training.tiny import write_base, write_dataset, write_encoder, write_labelled
+from tests.training.tiny import write_base, write_dataset, write_encoder, write_labelled, write_sorted
 from training.config import Config
 
 
@@ -22,6 +22,12 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_labelled(tmp_path_factory.mktemp("labelled"))
+
+
+@pytest.fixture(scope="session")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Answers of which one part stands in the question and another is chosen."""
+    return write_sorted(tmp_path_factory.mktemp("both"))
 
 
 @pytest.fixture(scope="session")

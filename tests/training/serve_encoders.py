@@ -1,4 +1,4 @@
-"""Trains and exports tiny encoders: `python -m tests.training.serve_encoders BASE DATASET LABELLED OUTPUT`."""
+"""Trains and exports tiny encoders: `python -m tests.training.serve_encoders BASE DATASET LABELLED SORTED OUTPUT`."""
 
 import shutil
 import sys
@@ -11,7 +11,7 @@ from training.config import Config
 MAX_TOKENS = 24
 
 
-def main(base: Path, dataset: Path, labelled: Path, output: Path) -> None:
+def main(base: Path, dataset: Path, labelled: Path, both: Path, output: Path) -> None:
     tagger = Config(
         kind="tagger",
         engine="encoder",
@@ -26,6 +26,7 @@ def main(base: Path, dataset: Path, labelled: Path, output: Path) -> None:
     serve(tagger, dataset, output / "tagger")
     shutil.copytree(output / "tagger", output / "tagger-int8")
     serve(tagger.model_copy(update={"int8": True}), dataset, output / "tagger-int8")
+    serve(tagger.model_copy(update={"epochs": 40}), both, output / "chooser")
     serve(tagger.model_copy(update={"kind": "classifier"}), labelled, output / "classifier")
 
 

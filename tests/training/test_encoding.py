@@ -69,6 +69,17 @@ def test_a_word_is_learnt_at_its_first_token(tagger: Encoding) -> None:
     assert text.learnt == 3
 
 
+def test_what_is_chosen_is_learnt_behind_the_text(tagging: Config) -> None:
+    table = [row(f"{number} Oak St", {"number": str(number), "new": number > 5}) for number in range(10)]
+    kind = kinds.kind(tagging, table)
+    assert kind.labels is not None
+    text = kind.examples(table).kept[7]
+    encoded = encode("7 Oak St\n", kind._tokenizer, 1)  # type: ignore[attr-defined]
+    assert text.ids == encoded.ids
+    assert (text.ids[-1], text.target[-1]) == (encoded.ids[-2], kind.labels.names.index("=new:true"))
+    assert text.learnt == 4
+
+
 def test_what_cannot_be_learnt_is_left_out_and_counted_by_reason(tagger: Kind) -> None:
     made = tagger.examples(
         [
@@ -104,14 +115,16 @@ def test_a_label_that_training_has_not_is_left_out(tagging: Config) -> None:
 
 
 @pytest.fixture(scope="module")
-def served(tiny_encoder: Path, dataset: Path, labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def served(
+    tiny_encoder: Path, dataset: Path, labelled: Path, both: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Folders of trained and exported students, made by a program of its own that brings the exporter's warnings."""
     output = tmp_path_factory.mktemp("served")
     command = [
         sys.executable,
         "-m",
         "tests.training.serve_encoders",
-        *map(str, (tiny_encoder, dataset, labelled, output)),
+        *map(str, (tiny_encoder, dataset, labelled, both, output)),
     ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -119,13 +132,14 @@ def served(tiny_encoder: Path, dataset: Path, labelled: Path, tmp_path_factory: 
 
 
 @pytest.mark.contract
-@pytest.mark.parametrize(("name", "max_tokens"), [("tagger", 24), ("tagger-int8", 24), ("classifier", 1)])
+@pytest.mark.parametrize("name", ["tagger", "tagger-int8", "chooser", "classifier"])
 def test_what_was_learnt_is_what_its_engine_answers(
-    name: str, max_tokens: int, served: Path, dataset: Path, labelled: Path
+    name: str, served: Path, dataset: Path, labelled: Path, both: Path
 ) -> None:
-    table = data.rows(labelled if name == "classifier" else dataset, "train")
+    table = data.rows({"classifier": labelled, "chooser": both}.get(name, dataset), "train")
     told: list[int] = []
-    said = answers.engine("encoder", served / name, max_tokens).answers([row["prompt"] for row in table], told.append)
+    engine = answers.engine("encoder", served / name, max_tokens=1 if name == "classifier" else 24)
+    said = engine.answers([row["prompt"] for row in table], told.append)
     kind: AnswerKind = "label" if name == "classifier" else "json"
     right = [scoring.right(kind, row["completion"], one.text) for one, row in zip(said, table, strict=True)]
     assert sum(right) > 0.9 * len(right)

@@ -15,6 +15,7 @@ from training import recipe
 from training.config import Config
 from training.lesson import imitation
 
+SORTS = {"St": "street", "Ave": "avenue", "Rd": "road", "Ct": "court"}
 STREETS = ("Oak St", "Elm Ave", "Main St", "Lake Rd", "Hill Ct")
 
 
@@ -114,14 +115,24 @@ def write_instructed(directory: Path, golden_whole: int = 1) -> Path:
 
 def write_labelled(directory: Path) -> Path:
     """The same questions with a label each, by the last word."""
-    labels = {"St": "street", "Ave": "avenue", "Rd": "road", "Ct": "court"}
     rows = [example(index) for index in range(96)]
     for row in rows:
-        row["completion"] = row["teacher_answer"] = labels[row["question"].split()[-1]]
+        row["completion"] = row["teacher_answer"] = SORTS[row["question"].split()[-1]]
     golden = [
-        {**golden_example(2000 + index), "truth": labels[STREETS[index % 5].split()[-1]], "teacher_answer": "street"}
+        {**golden_example(2000 + index), "truth": SORTS[STREETS[index % 5].split()[-1]], "teacher_answer": "street"}
         for index in range(16)
     ]
+    return write_rows(directory, {"train": rows[:64], "eval": rows[64:], "golden": golden})
+
+
+def write_sorted(directory: Path) -> Path:
+    """The same questions with a number that stands in them, and a sort that does not, as JSON."""
+    rows = [example(index) for index in range(96)]
+    for row in rows:
+        number, *_, last = row["question"].split()
+        made = {"sort": SORTS[last], "number": number, "short": last in ("St", "Ct")}
+        row["completion"] = row["teacher_answer"] = json.dumps(made, separators=(",", ":"))
+    golden = [golden_example(2000 + index) for index in range(16)]
     return write_rows(directory, {"train": rows[:64], "eval": rows[64:], "golden": golden})
 
 

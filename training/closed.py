@@ -1,0 +1,45 @@
+"""Which fields of JSON answers are chosen from a closed set instead of being taken out of the text; pure.
+
+The rule. What stands in the text is taken out of it: a field whose values do, in at least `STANDS` of the answers that
+have one. Any other field is a choice if nearly all answers (`CLOSED`) have a value of it that is said `OFTEN`, or none;
+only such values are ever chosen. The rest is neither, and its answers can't be learnt.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from services.tagging import Field, Shape
+from training import tagging
+
+STANDS: Final = 0.8
+"""Of a teacher that errs: a made-up value now and then is no reason to learn a field by heart."""
+OFTEN: Final = 3
+CLOSED: Final = 0.9
+TRIED: Final = 1000  # answers that show whether a field's values stand in the text
+
+Said = tuple[str, dict[str, Any]]
+"""A text and the object that was made of it."""
+
+
+def settled(fields: Iterable[Field], table: Sequence[tuple[str, str]], most: int) -> list[Field]:
+    """The fields, those that are chosen with their values, `most` at most. `table` has texts with their answers."""
+    said = [(text, made) for text, answer in table if isinstance(made := tagging.loaded(answer), dict)]
+    return [_settled(field, said, most) for field in fields]
+
+
+def _settled(field: Field, said: Sequence[Said], most: int) -> Field:
+    if _stands(field.name, said[:TRIED]):
+        return field
+    counts = Counter(tagging.written(made, field.name) for _, made in said)
+    values = sorted(value for value, count in counts.items() if count >= OFTEN)
+    if not 0 < len(values) <= most or sum(counts[value] for value in values) < CLOSED * len(said):
+        return field
+    return Field(name=field.name, shape=Shape.CHOICE, values=tuple(values))
+
+
+def _stands(name: str, said: Iterable[Said]) -> bool:
+    """Whether the values of a field are in the texts, by and large; true of one that never has any."""
+    having = [(text, made[name]) for text, made in said if json.dumps(made.get(name)) not in tagging.FILLERS]
+    return sum(tagging.stands(text, value) for text, value in having) >= STANDS * len(having)
