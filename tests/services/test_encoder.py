@@ -8,6 +8,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from services.encoder import Encoder, encode
+from tests.fixtures.tiny_encoder import make_tokenizer
 
 pytestmark = pytest.mark.contract
 TEXTS = ["the house", "in the street of the city, 7 miles on", "a river"]
@@ -56,8 +57,9 @@ def test_a_text_without_words_has_an_empty_answer(encoder: Encoder) -> None:
     assert math.copysign(1, read.logprobs[0]) == 1
 
 
-def test_behind_a_text_stands_a_token_for_each_choice(tiny_tagger: Path) -> None:
-    plain = Tokenizer.from_file(str(tiny_tagger / "tokenizer.json"))
+def test_behind_a_text_stands_a_token_for_each_choice(tmp_path: Path) -> None:
+    make_tokenizer(tmp_path)
+    plain = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     text, asked = encode("the house", plain), encode("the house", plain, 2)
     assert asked.ids == [*text.ids, text.ids[-1], text.ids[-1]]  # it knows no mask
     assert asked.firsts == text.firsts
