@@ -7,7 +7,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from services.pruning import Rule
-from training.contract import Frozen
+from training.contract import Doubtful, Frozen
 
 CONFIGS = Path(__file__).parent / "configs"
 ALONE = "whole"  # the name of a single student that is fitted twice
@@ -71,7 +71,8 @@ class Config(Frozen):
     epochs: float = Field(1.0, gt=0)
     min_steps: int = Field(100, gt=0)  # few examples are passed over again until there are this many steps
     batch_size: int = Field(16, gt=0)  # examples a step, over all workers
-    doubtful: Literal["keep", "leave_out"] = "keep"  # the teacher's answers that are likely wrong; see `doubts`
+    doubtful: Doubtful = "keep"  # what becomes of the teacher's answers that are likely wrong; see `settling`
+    most_second_opinions: int = Field(500, ge=0)  # of these, that a second teacher is asked about where there is one
     longest: int = Field(2048, gt=1)  # tokens; a longer example is left out and counted
     pack_tokens: int | None = Field(None, gt=1)  # examples share rows this wide, unseen by one another; see `packing`
     learning_rate: float = Field(1e-3, gt=0)  # the peak
@@ -115,6 +116,12 @@ class Config(Frozen):
             raise ValueError(f"engine {self.engine} does not serve students of kind {self.kind}")
         if self.kind != "causal" and (self.dpo or self.pack_tokens):
             raise ValueError(f"dpo and pack_tokens are for students that write, not for a {self.kind}")
+        return self
+
+    @model_validator(mode="after")
+    def _what_is_learnt_is_settled_before_a_search(self) -> "Config":
+        if self.search and "doubtful" in self.search.space:
+            raise ValueError("search.space: doubtful can't be searched, as answers are settled once for a job")
         return self
 
 

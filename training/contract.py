@@ -6,7 +6,8 @@ A dataset directory holds `manifest.json`, `train.parquet`, `eval.parquet` and `
 `preferences.parquet`, with the columns named below. An output directory ends with `model/` (merged weights in Hugging
 Face layout, `training.yaml` beside them), `triton/` (the files of one Triton model version), `report.json`,
 `report.html`, `eval.json` (what the student said to the eval split, judged), `golden.json` (which golden examples it
-got wrong), `checkpoints/` and `train.jsonl` (one `Progress` a line).
+got wrong), `checkpoints/` and `train.jsonl` (one `Progress` a line). Where likely wrong answers were not to be kept,
+there are `doubts-<what was wanted>.json` (what became of them) and `opinions.jsonl` (what a second teacher said).
 
 A config with `candidates` fits several students. Each has a directory like this one, `candidates/<name>/`; the outer
 one ends with the chosen one's `model/` and `triton/`, and a report that shows all of them.
@@ -64,7 +65,9 @@ GOLDEN_COLUMNS = {
 """Columns of golden.parquet, with their Arrow types."""
 
 AnswerKind = Literal["json", "label", "text"]
-Stage = Literal["load", "search", "train", "merge", "export", "evaluate", "report", "done"]
+Doubtful = Literal["keep", "leave_out", "down_weight", "relabel"]
+"""What becomes of a teacher's answers that are likely wrong; see `settling`."""
+Stage = Literal["load", "settle", "search", "train", "merge", "export", "evaluate", "report", "done"]
 
 
 class Frozen(BaseModel):
@@ -98,6 +101,7 @@ class Job(Frozen):
     look: int = Field(1, ge=1)  # the how manieth decision on this golden set the report is for; see `proof`
     among: int = Field(1, ge=1)  # how many students that decision is among, as far as the golden set makes it
     description: str = ""  # of the task, for people
+    instructions: str = ""  # what the teacher is told where a request has no instructions; a second teacher is, too
     teacher_proves: bool = False  # whether agreeing with the teacher may promote a student, where `truth` is its
     requests_per_day: float | None = Field(None, ge=0)  # the task's traffic; None: nobody knows
     training_usd_per_hour: Decimal | None = Field(None, ge=0)  # all machines that train together; None: nobody said
@@ -317,6 +321,40 @@ StudentKind = Literal["causal", "tagger", "classifier"]
 """It writes the answer, takes it out of the text, or names a label."""
 
 
+class Opinions(Frozen):
+    """What a second teacher said of answers that are likely wrong."""
+
+    teacher: str  # the model's name
+    asked: int
+    agreed: int  # with the teacher
+    differed: int
+    failed: int  # nothing came, or it was not asked any more as nothing came
+    why: str = ""  # the first of these failed
+
+
+class Helped(Frozen):
+    """What a linear student errs on in the golden set, taught the answers as given and taught them as settled."""
+
+    given: Interval
+    settled: Interval
+    settled_minus_given: Difference  # below zero: it helped
+
+
+class Doubted(Frozen):
+    """What became of the teacher's answers that are likely wrong, and whether that helped."""
+
+    wanted: Doubtful
+    rows: int  # that were looked at, those of people aside
+    why: dict[str, int]  # answers by the reason of the doubt
+    kept: int = 0  # as a second teacher says the same
+    relabelled: int = 0
+    left_out: int = 0
+    down_weighted: int = 0
+    opinions: Opinions | None = None  # None: no second teacher was asked
+    helped: Helped | None = None
+    unmeasured: str = ""  # why `helped` is not known
+
+
 class Candidate(Frozen):
     """One of the students that a run fitted. Its whole report is `candidates/<name>/report.json`."""
 
@@ -448,6 +486,7 @@ class Report(Frozen):
     chosen: str = ""  # the candidate's name
     why: str = ""  # it was chosen
     calibration: Calibration | None = None
+    doubted: Doubted | None = None  # None: all answers were kept as they are
     manifest: Manifest | None = None  # of the dataset
     description: str = ""  # of the task
     teacher_proves: bool = False

@@ -9,6 +9,7 @@ import torch
 from training import (
     checkpoint,
     data,
+    decision,
     evaluate,
     export,
     forgetting,
@@ -65,6 +66,7 @@ def _report(
         training_usd_per_hour=job.training_usd_per_hour,
         kind=config.kind,
         left_out=state.left_out,
+        doubted=decision.told(job.output, config),
         preferences=preferring.told(job.output),
         search=tune.told(job.output),
         stopping=state.patience.told(state.step, config.patience),

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
@@ -28,18 +29,22 @@ from training import (
     contest,
     data,
     finish,
+    judge,
     kinds,
     leaking,
     manifest,
+    mending,
     preferring,
     progress,
     resources,
+    second_teacher,
     tune,
     worker,
 )
 from training.config import Config, candidates, resolve
 from training.contract import Job
-from training.judge import Judge, JudgeSettings, configured
+from training.judge import Judge
+from training.second_teacher import SecondTeacher
 
 Answer = TypeVar("Answer")
 WORKER_ENVIRONMENT = {
@@ -60,24 +65,41 @@ RAY_ENVIRONMENT = {
 }
 
 
-def launch(job: Job, ray_address: str, judge: Judge | None = None) -> None:
-    """Do the job, unless its report is there; `judge` compares texts. Raises what went wrong."""
+@dataclass(frozen=True)
+class Asked:
+    """The models of others that a run may ask: who compares texts, and who is asked about doubtful answers."""
+
+    judge: Judge | None = None
+    second_teacher: SecondTeacher | None = None
+
+
+NOBODY = Asked()
+
+
+def launch(job: Job, ray_address: str, asked: Asked = NOBODY, shared: Path | None = None) -> None:
+    """Do the job, unless its report is there. Raises what went wrong.
+
+    `shared`: the output of the contest whose candidate the job is.
+    """
     job.output.mkdir(parents=True, exist_ok=True)
     with _locked(job.output / ".lock"):
         if not (job.output / "report.json").is_file():
             _check_same(job)
             manifest.check_unchanged(job.dataset)
             if several := candidates(job.config):
-                contest.run(job, several, lambda one: launch(one, ray_address, judge))
+                contest.run(job, several, lambda one: launch(one, ray_address, asked, job.output))
             else:
-                _run(job, resolve(job.config), ray_address, judge)
+                _run(job, resolve(job.config), ray_address, asked, shared or job.output)
 
 
-def _run(job: Job, config: Config, ray_address: str, judge: Judge | None) -> None:
+def _run(job: Job, config: Config, ray_address: str, asked: Asked, shared: Path) -> None:
     seconds: dict[str, float] = {}
     golden = data.rows(job.dataset, "golden")
     leaking.apart(job.dataset, golden, job.answer_kind)  # raises before hours are spent on what can't be proven
     _check_able(job, config)
+    if config.doubtful != "keep":
+        with progress.stage(job.output, "settle", seconds):
+            mending.decide(job, config, asked.second_teacher, shared)
     if config.search:
         with progress.stage(job.output, "search", seconds), _ray(ray_address, config):
             config = tune.search(config, config.search, job.dataset, job.output / "search")
@@ -86,9 +108,9 @@ def _run(job: Job, config: Config, ray_address: str, judge: Judge | None) -> Non
         _train(job, config, ray_address)
     if _elsewhere(ray_address):
         away = job.model_copy(update={"dataset": job.dataset.absolute(), "output": job.output.absolute()})
-        _there(ray_address, config, finish.finish, away, config, judge, seconds)
+        _there(ray_address, config, finish.finish, away, config, asked.judge, seconds)
     else:
-        finish.finish(job, config, judge, seconds)
+        finish.finish(job, config, asked.judge, seconds)
     progress.write(job.output, "done")
 
 
@@ -215,8 +237,10 @@ def main() -> None:
         os.environ.setdefault(name, value)  # whoever runs a cluster may want otherwise
     os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # else a Ray of our own listens beyond loopback
     try:
-        judge = configured(JudgeSettings())
-        launch(Job.model_validate_json(given.job.read_text()), given.ray_address, judge)
+        asked = Asked(
+            judge.configured(judge.JudgeSettings()), second_teacher.configured(second_teacher.SecondTeacherSettings())
+        )
+        launch(Job.model_validate_json(given.job.read_text()), given.ray_address, asked)
     except Exception as error:  # noqa: BLE001 - the last line of the output says what went wrong, whatever it was
         sys.exit(f"training failed: {type(error).__name__}: {' '.join(str(error).split())}")
     _leave()

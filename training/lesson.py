@@ -4,12 +4,14 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import torch
 
-from training import data, doubts, kinds
+from training import data, kinds, settling
 from training.config import Config
+from training.settling import Settled
 
 REFUSED: Final = "the student refuses its prompt, which lacks what others have in common"
 
@@ -25,15 +27,15 @@ class Lesson:
     left_out: Mapping[str, int] = field(default_factory=dict)  # rows that can't be learnt from, by reason
 
 
-def imitation(config: Config, dataset: Path) -> Lesson:
-    """The answers of a dataset, as the config's kind of student learns them."""
+def imitation(config: Config, dataset: Path, settled: Mapping[int, Settled] = MappingProxyType({})) -> Lesson:
+    """The answers of a dataset, as the config's kind of student learns them. `settled` is what `mending` decided."""
     every = data.rows(dataset, "train", config.unread)
     table = [row for row in every if row["prompt"]]
     kind = kinds.kind(config, table)
-    believed = doubts.believed(table) if config.doubtful == "leave_out" else table
-    made = kind.examples(shuffled(believed, config.seed) if config.shuffled_answers else believed)
+    learnt = [row for row in settling.learnt(every, settled) if row["prompt"]]
+    made = kind.examples(shuffled(learnt, config.seed) if config.shuffled_answers else learnt)
     held_out = kind.examples([row for row in data.rows(dataset, "eval", config.unread) if row["prompt"]])
-    gone = {REFUSED: len(every) - len(table), doubts.DOUBTED: len(table) - len(believed)}
+    gone = {REFUSED: len(every) - len(table), **settling.left_out(every, settled)}
     left_out = {**made.left_out, **{why: count for why, count in gone.items() if count}}
     some = share(made.kept, config)
     return Lesson(some, held_out.kept, kind.collate, lambda bf16: kind.learner(bf16=bf16), left_out)

@@ -18,7 +18,7 @@ import torch
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from training import contract, growth, lesson, recipe, space
+from training import contract, decision, growth, lesson, recipe, space
 from training.config import Config, Range, Search
 from training.contract import DataPoint, Trial
 from training.recipe import Run
@@ -26,7 +26,10 @@ from training.space import Settings
 
 
 def search(config: Config, wanted: Search, dataset: Path, output: Path) -> Config:
-    """The config with the winning settings. Needs a connection to Ray; leaves `search.json` and `trials/`."""
+    """The config with the winning settings. Needs a connection to Ray; leaves `search.json` and `trials/`.
+
+    `output` is a folder of the job's own output, in which stands what is to be learnt of doubtful answers.
+    """
     written, alone = output / "search.json", config.model_copy(update={"search": None})
     if not written.is_file():
         output.mkdir(parents=True, exist_ok=True)
@@ -90,7 +93,7 @@ def trial(settings: Settings, fixed: Mapping[str, str]) -> None:
     whole = Config.model_validate_json(fixed["config"])
     config = space.beside(space.chosen(whole, settings), int(fixed["at_once"]), len(os.sched_getaffinity(0)))
     output = Path(fixed["output"]) / "trials" / directory(whole, settings)
-    taught = lesson.imitation(config, Path(fixed["dataset"]))
+    taught = lesson.imitation(config, Path(fixed["dataset"]), decision.settled(Path(fixed["output"]).parent, config))
     device = torch.device("cuda" if config.gpus_per_worker else "cpu")
     seen = 0
 

@@ -8,7 +8,7 @@ from ray.train import get_context
 from ray.train.backend import Backend
 from ray.train.torch import TorchConfig, get_device
 
-from training import lesson, preferring, progress, recipe
+from training import decision, lesson, preferring, progress, recipe
 from training.config import Config
 
 
@@ -26,7 +26,8 @@ def work(settings: dict[str, str]) -> None:
     output, rank = Path(settings["output"]), get_context().get_world_rank()
     progress.write(output, "train", message=f"worker {rank} is process {os.getpid()} on {os.uname().nodename}")
     dataset, device = Path(settings["dataset"]), get_device()
-    run = recipe.train(config, lesson.imitation(config, dataset), output, device)
+    taught = lesson.imitation(config, dataset, decision.settled(output, config))
+    run = recipe.train(config, taught, output, device)
     if config.search:
         recipe.judge(run)  # the whole data's point of the curve over data sizes
     preferring.train(config, dataset, output, device)

@@ -155,6 +155,7 @@ class Actions:
             truth=snapshot.truth(self.dataset(run)),
             look=look(run, runs, lambda one: snapshot.golden_ids(self.dataset(one))),
             description=task.description,
+            instructions=task.instructions,
             teacher_proves=task.proof == "teacher",
             requests_per_day=self.store.requests_per_day(task.name),
             training_usd_per_hour=task.student.training_usd_per_hour,

@@ -79,6 +79,11 @@ def test_an_engine_that_does_not_serve_the_kind_is_refused(kind: str, engine: st
         resolve({"from": "label", "kind": kind, "engine": engine})
 
 
+def test_what_becomes_of_doubtful_answers_is_not_searched_for() -> None:
+    with pytest.raises(ValueError, match="doubtful can't be searched"):
+        resolve({"from": "label", "search": {"space": {"doubtful": ["keep", "relabel"]}}})
+
+
 def test_what_was_resolved_resolves_to_itself() -> None:
     resolved = resolve({"from": "llama-3.1-8b-gpu"})
     assert resolve(resolved.model_dump(mode="json")) == resolved

@@ -2,14 +2,11 @@
 
 import json
 import random
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.training.tiny import example, write_rows
-from training import doubts, lesson
-from training.config import Config
+from training import doubts, scoring
 from training.linear import Linear, Tagger, of_pieces, of_text
 
 STREETS = ("Oak Lane", "Elm Street", "North Road", "Mill Hill")
@@ -26,7 +23,8 @@ def labelled(count: int, wrong: set[int]) -> list[dict[str, Any]]:
     draw, made = random.Random(3), []
     for place in range(count):
         topic = draw.choice(sorted(TOPICS))
-        said = draw.choice([other for other in sorted(TOPICS) if other != topic]) if place in wrong else topic
+        other = draw.choice([other for other in sorted(TOPICS) if other != topic])
+        said = other if place in wrong else topic
         made.append(row(f"The {draw.choice(TOPICS[topic])} number {draw.randrange(10**6)} of today", said))
     return made
 
@@ -62,11 +60,30 @@ def test_what_a_person_said_is_never_doubted() -> None:
     assert doubts.doubtful(table) == set()
 
 
-def test_rows_that_are_believed_stay_in_their_order() -> None:
-    table = labelled(400, set(range(0, 400, 10)))
-    kept = doubts.believed(table)
-    assert len(kept) < len(table)
-    assert kept == [one for one in table if one in kept]
+@pytest.mark.parametrize("make", [labelled, extracted])
+def test_of_what_is_wrong_the_students_mostly_know_the_right_answer(make: Any) -> None:
+    table, right = make(400, set(range(0, 400, 10))), make(400, set())
+    found = [doubt for doubt in doubts.found(table) if doubt.why == doubts.DOUBTED]
+    knew = [scoring.right("json", right[doubt.place]["completion"], doubt.students) for doubt in found]
+    assert sum(knew) >= 0.9 * len(found)
+    assert all(0 < doubt.sure <= 1 for doubt in found)
+
+
+@pytest.mark.parametrize("make", [labelled, extracted])
+def test_what_validators_refuse_is_doubted_not_learnt_from_and_yet_answered_by_the_students(make: Any) -> None:
+    table, refused = make(400, set()), {7, 30}
+    right = [table[place]["completion"] for place in sorted(refused)]
+    for place in refused:
+        table[place] |= {"completion": '{"strange": "invented"}'}
+    found = [doubt for doubt in doubts.found(table, refused) if doubt.why == doubts.REFUSED]
+    assert [doubt.place for doubt in found] == sorted(refused)
+    assert all(scoring.right("json", one, doubt.students) for one, doubt in zip(right, found, strict=True))
+    table[11]["corrected"] = True
+    assert 11 not in {doubt.place for doubt in doubts.found(table, refused | {11})}
+
+
+def test_without_enough_to_learn_from_what_validators_refuse_is_doubted_all_the_same() -> None:
+    assert doubts.found(labelled(50, set()), {3}) == [doubts.Doubt(3, doubts.REFUSED)]
 
 
 @pytest.mark.parametrize(
@@ -99,15 +116,3 @@ def test_a_weight_of_nothing_is_as_if_the_example_were_not_there() -> None:
 def test_an_empty_text_has_no_pieces_and_still_a_bag() -> None:
     assert of_pieces("") == []
     assert of_text("") != []
-
-
-def test_a_config_may_leave_doubtful_answers_out_and_they_are_counted(config: Config, tmp_path: Path) -> None:
-    table = [example(place) | {"corrected": False} for place in range(300)]
-    wrong = [row | {"completion": json.dumps({"number": row["question"].split(" ", 1)[1]})} for row in table[::15]]
-    write_rows(tmp_path, {"train": [*table, *wrong], "eval": table[:16]})
-    whole = lesson.imitation(config, tmp_path)
-    kept = lesson.imitation(config.model_copy(update={"doubtful": "leave_out"}), tmp_path)
-    left_out = kept.left_out[doubts.DOUBTED]
-    assert len(kept.examples) == len(whole.examples) - left_out
-    assert 16 <= left_out <= 24
-    assert doubts.DOUBTED not in whole.left_out

@@ -15,11 +15,15 @@ from training.contract import (
     CurvePoint,
     DataPoint,
     Difference,
+    Doubted,
     FieldScore,
     Forgetting,
+    Helped,
+    Interval,
     KindScore,
     Leaks,
     Mistake,
+    Opinions,
     Paired,
     Preferences,
     Report,
@@ -287,6 +291,47 @@ def test_the_page_tells_what_was_searched_preferred_and_forgotten(full: Report) 
 def test_a_stage_that_taught_nothing_says_why(full: Report) -> None:
     skipped = full.model_copy(update={"preferences": Preferences(why="no preferences were learnt: 2 pairs")})
     assert "No preferences were learnt: 2 pairs." in report.html(skipped)
+
+
+def doubted(difference: Difference | None, failed: int = 0) -> Doubted:
+    errors = {"given": Interval(error=0.2, low=0.1, high=0.3), "settled": Interval(error=0.15, low=0.08, high=0.25)}
+    said = Opinions(teacher=ATTACK, asked=40, agreed=7, differed=33 - failed, failed=failed, why="it is away")
+    return Doubted(
+        wanted="relabel",
+        rows=960,
+        why={"students find it unlikely": 50},
+        kept=7,
+        relabelled=31,
+        left_out=12,
+        opinions=said,
+        helped=Helped(**errors, settled_minus_given=difference) if difference else None,
+        unmeasured="" if difference else "nobody measured it",
+    )
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "so"),
+    [(-0.08, -0.02, "so it helped"), (0.01, 0.04, "so it did harm"), (-0.1, 0.1, "within chance")],
+)
+def test_the_page_tells_what_became_of_doubtful_answers_and_whether_it_helped(
+    full: Report, low: float, high: float, so: str
+) -> None:
+    than = Difference(difference=(low + high) / 2, low=low, high=high)
+    page = report.html(full.model_copy(update={"doubted": doubted(than)}))
+    assert "31 replaced by a better answer" in page
+    assert "agreed with the teacher on 7" in page
+    assert so in page
+    assert ATTACK not in page
+    assert "Doubtful answers" not in report.html(full)
+
+
+def test_the_page_tells_of_a_second_teacher_that_failed_and_of_what_is_not_known(full: Report) -> None:
+    page = report.html(full.model_copy(update={"doubted": doubted(None, failed=9)}))
+    assert "none to 9" in page
+    assert "it is away" in page
+    assert "Whether it helped is not known: nobody measured it." in page
+    alone = doubted(None).model_copy(update={"opinions": None})
+    assert "No second teacher was asked." in report.html(full.model_copy(update={"doubted": alone}))
 
 
 def measured(full: Report, truths: Sequence[str], said: Sequence[str]) -> Report:

@@ -33,6 +33,7 @@ async def test_the_job_says_what_to_train_by_the_tasks_definition(world: World) 
     assert job["dataset"] == str((world.directory / "snapshots/labels/1").resolve())
     assert job["output"].endswith(run.id)
     assert job["requests_per_day"] == 4_000
+    assert job["instructions"] == a_task().instructions
     assert (job["training_usd_per_hour"], job["teacher_proves"]) == (None, False)
 
 
