@@ -8,7 +8,7 @@ from training.verdict import MIN_GOLDEN_EXAMPLES, Verdict, WayName
 
 def next_steps(report: Report, verdict: Verdict) -> list[str]:
     """One sentence or two each, what matters most first."""
-    return [*_because_of(report, verdict), *_in_any_case(report)]
+    return [*_because_of(report, verdict), *_of_doubtful_answers(report), *_in_any_case(report)]
 
 
 def _because_of(report: Report, verdict: Verdict) -> Iterator[str]:
@@ -40,6 +40,20 @@ def _worse_on_a_kind(report: Report, way: WayName) -> Iterator[str]:
                 f"{found.error:.0%}, the teacher on {teachers.error:.0%}, and that is no chance. If they matter more "
                 "than their number says, teach more of them, or give them a task of their own."
             )
+
+
+def _of_doubtful_answers(report: Report) -> Iterator[str]:
+    doubted = report.doubted
+    if doubted and doubted.helped and doubted.helped.settled_minus_given.low > 0:
+        yield (
+            f"Keep the doubtful answers, or treat them otherwise than `doubtful: {doubted.wanted}`: a linear student "
+            "errs more for it, and that is no chance."
+        )
+    if doubted and doubted.opinions and doubted.opinions.failed:
+        yield (
+            f"Look after the second teacher: it gave no opinion on {doubted.opinions.failed} of "
+            f"{doubted.opinions.asked} answers. The first failure: {doubted.opinions.why}"
+        )
 
 
 def _in_any_case(report: Report) -> Iterator[str]:

@@ -3,7 +3,7 @@ from typing import Any
 from tests.services.controller.world import a_report, a_score
 from training import verdict
 from training.advice import next_steps
-from training.contract import KindScore, Leaks, Mistake
+from training.contract import Difference, Doubted, Helped, Interval, KindScore, Leaks, Mistake, Opinions
 from training.verdict import Rule
 
 POOR = {name: a_score(0.5, 0.4, 0.6) for name in ("student", "cascade")}
@@ -34,6 +34,20 @@ def test_a_kind_on_which_the_teacher_is_surely_better_is_named_though_the_whole_
     scores = {name: getattr(whole, name).model_copy(update={"kinds": found}) for name, found in kinds.items()}
     assert "of kind rare: on these 51 examples the cascade is wrong on 40%, the teacher on 10%" in told(**scores)
     assert "of kind" not in told(**{**scores, "teacher": scores["cascade"]})
+
+
+def test_settling_that_did_harm_and_a_second_teacher_that_fails_are_pointed_at() -> None:
+    one, worse = Interval(error=0.1, low=0, high=1), Difference(difference=0.02, low=0.01, high=0.03)
+    doubted = Doubted(
+        wanted="leave_out",
+        rows=10,
+        why={"unlikely": 3},
+        helped=Helped(given=one, settled=one, settled_minus_given=worse),
+        opinions=Opinions(teacher="other", asked=3, agreed=0, differed=1, failed=2, why="it is away"),
+    )
+    assert "treat them otherwise than `doubtful: leave_out`" in told(doubted=doubted)
+    assert "no opinion on 2 of 3 answers. The first failure: it is away" in told(doubted=doubted)
+    assert "second teacher" not in told()
 
 
 def test_mistakes_leaks_and_a_missing_price_are_pointed_at() -> None:
