@@ -54,6 +54,14 @@ def test_where_nothing_is_wrong_hardly_anything_is_doubted(make: Any) -> None:
     assert len(doubts.doubtful(make(400, set()))) <= 8
 
 
+def test_of_a_task_that_is_too_hard_for_the_students_they_doubt_nothing() -> None:
+    """What the label hangs on stands in no word, however many words they learn by heart."""
+    draw = random.Random(5)
+    words = [f"word{number}" for number in range(300)]
+    table = [row(" ".join(draw.choices(words, k=30)), draw.choice(("good", "bad"))) for _ in range(400)]
+    assert doubts.doubtful(table) == set()
+
+
 def test_what_a_person_said_is_never_doubted() -> None:
     wrong = set(range(0, 400, 10))
     table = [one | {"corrected": True} for one in labelled(400, wrong)]
