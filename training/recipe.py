@@ -75,6 +75,7 @@ class Run:
             lr=self.config.learning_rate,
             betas=(0.9, 0.99),
             weight_decay=self.config.weight_decay,
+            fused=True,
         )
 
     def _resumed(self) -> State:
