@@ -9,6 +9,7 @@ import torch
 from torch.nn import functional
 
 from training import base
+from training.adapter import Adapted
 from training.config import Config
 from training.data import Batch
 from training.weights import Weights, restore
@@ -57,6 +58,8 @@ def adapted(language_model: torch.nn.Module, config: Config) -> peft.PeftModel:
         layers_to_transform=list(range(first, blocks)) if first else None,
         task_type="CAUSAL_LM",
     )
+    if not config.lora.dora:
+        settings._register_custom_module({torch.nn.Linear: Adapted})
     return peft.get_peft_model(language_model, settings)
 
 

@@ -71,7 +71,11 @@ class Run:
         self.learnt = [weight for weight in self.student.parameters() if weight.requires_grad]
         self.best: dict[str, torch.Tensor] = {}
         self.optimiser = torch.optim.AdamW(
-            self.learnt, lr=self.config.learning_rate, betas=(0.9, 0.99), weight_decay=self.config.weight_decay
+            self.learnt,
+            lr=self.config.learning_rate,
+            betas=(0.9, 0.99),
+            weight_decay=self.config.weight_decay,
+            fused=True,
         )
 
     def _resumed(self) -> State:
@@ -113,7 +117,7 @@ class Run:
         """Learn from the next batch at the rate that `share` of the run means; the batch's mean loss in nats."""
         batch = self.batches[self.state.step]
         for group in self.optimiser.param_groups:
-            factor = schedule.rate_factor(share, self.config.warmup, self.config.schedule)
+            factor = schedule.rate_factor(share, 1 / len(self.batches), self.config.warmup, self.config.schedule)
             group["lr"] = self.config.learning_rate * factor
         self._seed()
         self.student.train()

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 
 from training import base, data, model, sharding
+from training.adapter import Adapted
 from training.config import Config, Lora
 from training.data import Example
 
@@ -66,6 +67,25 @@ def test_the_merged_model_answers_as_the_one_that_learnt(
                 weight.add_(torch.randn_like(weight) * 0.05)
     merged = model.merged(tiny_base, config, sharding.weights(student), torch.float32)
     assert loss(model.Student(merged, 0.0), LONG) == pytest.approx(loss(student, LONG), rel=1e-4)
+
+
+@pytest.mark.parametrize("lora", [Lora(), Lora(dropout=0.3), Lora(rslora=True)], ids=str)
+def test_an_adapter_learns_as_peft_would_have_it(
+    tiny_base: Path, config: Config, lora: Lora, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    student = model.student(tiny_base, config.model_copy(update={"lora": lora}), bf16=False)
+    learnt = [weight for weight in student.parameters() if weight.requires_grad]
+    with torch.no_grad():
+        for weight in learnt:
+            weight.add_(torch.randn_like(weight) * 0.05)
+    ours = gradients(student, learnt)
+    monkeypatch.delattr(Adapted, "forward")
+    torch.testing.assert_close(ours, gradients(student, learnt), rtol=1e-4, atol=1e-5)
+
+
+def gradients(student: model.Student, learnt: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    torch.manual_seed(0)  # of the dropout
+    return torch.autograd.grad(student.train()(data.collate([LONG, SHORT], pad=1)), learnt)
 
 
 def test_weights_that_the_student_lacks_are_refused(student: model.Student) -> None:

@@ -22,17 +22,29 @@ def test_an_exceeded_budget_is_the_end_and_no_more() -> None:
 
 
 def test_the_rate_rises_to_its_peak_and_ends_at_nothing() -> None:
-    assert 0 < rate_factor(0.0, warmup=0.1) < 0.05
-    assert rate_factor(0.1, warmup=0.1) == pytest.approx(1.0)
-    assert rate_factor(1.0, warmup=0.1) == pytest.approx(0.0)
+    steps = [rate_factor(step / 100, 0.01, warmup=0.04) for step in range(101)]
+    assert steps[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert steps[100] == pytest.approx(0.0)
+
+
+def test_the_first_step_of_a_run_too_short_for_a_warmup_learns_at_the_peak() -> None:
+    assert rate_factor(0.0, 1 / 8, warmup=0.04) == 1.0
+
+
+def test_the_last_step_learns_too() -> None:
+    assert rate_factor(7 / 8, 1 / 8, warmup=0.04) > 0.03
+
+
+def test_without_a_warmup_the_first_step_learns_at_the_peak() -> None:
+    assert rate_factor(0.0, 1e-4, warmup=0.0) == 1.0
 
 
 @given(st.floats(0.1, 1), st.floats(0.1, 1))
 def test_after_the_warmup_the_rate_never_rises(one: float, other: float) -> None:
     early, late = sorted((one, other))
-    assert rate_factor(early, warmup=0.1) >= rate_factor(late, warmup=0.1) >= 0
+    assert rate_factor(early, 0.01, warmup=0.1) >= rate_factor(late, 0.01, warmup=0.1) >= 0
 
 
 @given(st.floats(0.1, 1))
 def test_a_constant_rate_stays_at_its_peak(share: float) -> None:
-    assert rate_factor(share, warmup=0.1, shape="constant") == 1.0
+    assert rate_factor(share, 0.01, warmup=0.1, shape="constant") == 1.0
