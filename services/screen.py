@@ -21,6 +21,7 @@ errors: Final = Console(stderr=True, soft_wrap=True)
 NOT_ASKED: Final = 2
 IS_IT_UP: Final = "; is it up? `tutelage up` starts a stack, --state names the folder of one that runs"
 WHO: Final = ("teacher", "student", "cascade")
+FATES: Final = ("kept", "relabelled", "down_weighted", "left_out")
 UNKNOWN: Final = "\N{EN DASH}"
 """Stands for a figure that nobody took: imported answers come without their latency, and often without their price."""
 TIGHT: Final[Mapping[str, Any]] = {"box": SIMPLE, "padding": (0, 1), "collapse_padding": True, "pad_edge": False}
@@ -120,9 +121,25 @@ def pruning_text(report: dict[str, Any]) -> str:
     money = f"${found['usd_saved_per_million']:,.2f} less a million requests"
     told = f"{tokens}, {money}"
     if cost := found["cost"]:
-        points = [f"{100 * cost[end]:+.1f}" for end in ("difference", "low", "high")]
-        told += f", {points[0]} points of error [{points[1]}, {points[2]}]"
+        told += f", {_points(cost)}"
     return f"pruned prompts: {told}" if found["used"] else f"whole prompts; pruned ones, not chosen: {told}"
+
+
+def doubts_text(report: dict[str, Any]) -> str:
+    """What became of likely wrong answers, and whether it helped, in a line, from report.json's object; '' of none."""
+    found = report.get("doubted")
+    if not found or not found["why"]:
+        return ""
+    fates = ", ".join(f"{found[fate]:,} {fate.replace('_', ' ')}" for fate in FATES if found[fate])
+    told = f"{sum(found['why'].values()):,} of {found['rows']:,} answers are likely wrong: {fates}"
+    if helped := found["helped"]:
+        told += f"; that changes a linear student by {_points(helped['settled_minus_given'])}"
+    return told
+
+
+def _points(difference: dict[str, float]) -> str:
+    points = [f"{100 * difference[end]:+.1f}" for end in ("difference", "low", "high")]
+    return f"{points[0]} points of error [{points[1]}, {points[2]}]"
 
 
 def _error(score: dict[str, Any]) -> str:

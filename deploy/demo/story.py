@@ -23,7 +23,7 @@ from services import client, tasks
 from services.audit import asking, take
 from services.clickhouse import ClickHouse
 from services.kafka import Producer
-from services.screen import WHO, console, kind_table, progress, score_table
+from services.screen import WHO, console, doubts_text, kind_table, progress, score_table
 from services.settings import KafkaSettings
 
 SHOWN_ANSWERS: Final = 5
@@ -170,6 +170,8 @@ class Story:
         if report["why"]:
             say(f"* {report['why']}")
         console.print(kind_table(report))
+        if told := doubts_text(report):
+            say(told)
         read, written = report["teacher"]["prompt_tokens"], report["student"]["prompt_tokens"]
         say(f"prompt tokens per request: teacher {read:,.0f}, student {written:,.0f}: {1 - written / read:.0%} saved")
         console.print(run.reason, style="bold green" if run.promoted else "bold yellow", markup=False, highlight=False)

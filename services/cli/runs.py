@@ -12,7 +12,7 @@ from protos import events_pb2 as events
 from services.cli.controller import controller
 from services.cli.logs import TaskName
 from services.cli.settings import STATE, StateOption, settings
-from services.screen import clear_errors, console, fail, kind_table, policy_text, pruning_text, score_table
+from services.screen import clear_errors, console, doubts_text, fail, kind_table, policy_text, pruning_text, score_table
 
 app = typer.Typer()
 run_app = typer.Typer(help="Start a run, or look at one.", no_args_is_help=True)
@@ -135,7 +135,8 @@ def _show_run(run: events.Run) -> None:
     if run.erasures:
         told = f"trained on rows of customers who were erased since; erasures {', '.join(run.erasures)}"
         console.print(told, highlight=False)
-    if run.report and (told := pruning_text(json.loads(run.report))):
+    report = json.loads(run.report or "{}")
+    for told in filter(None, (doubts_text(report), pruning_text(report))):
         console.print(told, highlight=False, markup=False)
     if run.report_path:
         console.print(f"report: {Path(run.report_path)}", highlight=False)

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from services.screen import UNKNOWN, pruning_text, score_table
+from services.screen import UNKNOWN, doubts_text, pruning_text, score_table
 
 SCORE = {
     "error": 0.1,
@@ -71,3 +71,14 @@ def test_what_pruning_saves_is_told_in_a_line() -> None:
     told = pruning_text({"pruning": {**found, "cost": cost, "used": False}})
     assert told == f"whole prompts; pruned ones, not chosen: {saved}, +3.1 points of error [-0.4, +7.0]"
     assert pruning_text({"pruning": None}) == pruning_text({}) == ""
+
+
+def test_what_became_of_likely_wrong_answers_is_told_in_a_line() -> None:
+    fates = {"kept": 0, "relabelled": 1040, "left_out": 12, "down_weighted": 0}
+    found = {"rows": 9000, "why": {"refused": 40, "doubted": 1012}, **fates, "helped": None}
+    told = "1,052 of 9,000 answers are likely wrong: 1,040 relabelled, 12 left out"
+    assert doubts_text({"doubted": found}) == told
+    helped = {"settled_minus_given": {"difference": -0.031, "low": -0.05, "high": -0.012}}
+    points = "-3.1 points of error [-5.0, -1.2]"
+    assert doubts_text({"doubted": found | {"helped": helped}}) == f"{told}; that changes a linear student by {points}"
+    assert doubts_text({"doubted": found | {"why": {}}}) == doubts_text({"doubted": None}) == doubts_text({}) == ""
