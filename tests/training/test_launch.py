@@ -236,6 +236,7 @@ def test_a_kind_that_cannot_do_the_task_says_why_in_its_last_line(write_job: Wri
     assert "a classifier can't do this task: it names a label" in last_line(result)
 
 
+@pytest.mark.drill
 def test_a_killed_worker_is_replaced_and_nothing_of_the_run_is_lost(write_job: Write, tmp_path: Path) -> None:
     """Two workers with parts of the weights learn what one learns; both get the best ones back."""
     changed = {"workers": 2, "sharding": "fsdp", "epochs": 30, "patience": 100, "checkpoint_every_s": 0.5}
