@@ -62,6 +62,7 @@ def rows(count: int, seed: int) -> Iterator[dict[str, str]]:
 def tokenizer(spec: Spec) -> Any:
     """The base's, from its file: by the class that AutoTokenizer takes it for, spaces would be unknown tokens."""
     made = PreTrainedTokenizerFast(tokenizer_file=str(Path(spec.base) / "tokenizer.json"))
+    made.backend_tokenizer.post_processor = None  # no token goes before the prompt, as none does where all are judged
     end = AutoConfig.from_pretrained(spec.base).eos_token_id
     made.eos_token = made.pad_token = made.convert_ids_to_tokens(end[0] if isinstance(end, list) else end)
     return made
