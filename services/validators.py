@@ -12,7 +12,7 @@ from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
 import jsonschema_rs
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 WORD = re.compile(r"[^\W_]+(?:['\u2019\-/.&][^\W_]+)*")
 
@@ -26,6 +26,11 @@ class JsonSchema(_Spec):
 
     kind: Literal["json_schema"]
     json_schema: dict[str, Any] = Field(alias="schema")
+
+    @model_validator(mode="after")
+    def _is_a_schema(self) -> "JsonSchema":
+        check_schema(self._text)  # else it would refuse every answer
+        return self
 
     def refusal(self, question: str, answer: str) -> str:  # noqa: ARG002
         return schema_refusal(self._text, answer)

@@ -10,7 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from training.config import ALONE, candidates, resolve
+from training import space
+from training.config import ALONE, Config, candidates, resolve
 
 
 def refusal(settings: dict[str, Any]) -> str:
@@ -27,13 +28,27 @@ def refusal(settings: dict[str, Any]) -> str:
 
 def refusals(several: Mapping[str, dict[str, Any]]) -> dict[str, str]:
     """Which candidates' settings make no config, and why: a key laid over all may be for one kind alone."""
-    refused = {}
+    refused = dict[str, str]()
     for name, settings in several.items():
         try:
-            resolve(settings)
+            config = resolve(settings)
+            refused |= {name: why} if (why := _unsearchable(config)) else {}
         except ValidationError as error:
             refused[name] = _said(error)
     return refused
+
+
+def _unsearchable(config: Config) -> str:
+    """What is wrong with a search's space: a setting that there is not, or a value that it can't have."""
+    for path, values in space.flat(config.search.space if config.search else {}):
+        for value in values if isinstance(values, list) else (values.low, values.high):
+            try:
+                space.chosen(config, {path: value})
+            except ValidationError as error:
+                return f"search.space.{_said(error)}"
+            except (KeyError, TypeError):
+                return f"search.space.{path}: there is no such setting"
+    return ""
 
 
 def _said(error: ValidationError) -> str:

@@ -13,8 +13,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from training import threshold
 from training.contract import Difference, ThresholdRow
 from training.threshold import Judged
@@ -41,7 +39,7 @@ class Choice:
 
 def choose(standings: Mapping[str, Standing]) -> Choice:
     """`standings` by name, the cheapest first; at least one."""
-    e = float(np.mean([threshold.teacher_error(standing.judged) for standing in standings.values()]))
+    e = min(threshold.teacher_error(standing.judged) for standing in standings.values())  # as the best of them see it
     rows = {name: threshold.at(standing.judged, standing.threshold, e) for name, standing in standings.items()}
     useful = {name: row for name, row in rows.items() if row.kept > LIKE} or rows
     best = min(useful.values(), key=lambda row: row.error)

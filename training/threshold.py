@@ -14,7 +14,7 @@ mean over a kept group is floored at 0.
 answer can be compared, and the surest `SUREST` of the student's other answers, which are nearly all right, so that
 what they disagree with is the teacher's mistake. People may correct wrong answers more often than they confirm right
 ones, which would make `e` too high and the student look too good; so it is capped by the upper bound (95 %, Wilson)
-of the second group alone.
+of the second group alone, and by `MOST`, as a student that has learnt nothing differs from nearly all labels.
 
 The cascade errs by the risk of what it keeps and by `e` on the rest. The threshold with the least estimated error
 is then moved to keep more for as long as the additional answers are not worse than the teacher's by more than one
@@ -34,7 +34,9 @@ from training.contract import ThresholdRow
 
 Floats = NDArray[np.float64]
 SUREST = 1 / 2  # fewer would be purer but too few to count
-MOST = 0.9  # of the teacher's answers; no worse one is believed in
+MOST = (
+    0.25  # of the teacher's answers; where a student differs more often, it is not the teacher that is believed wrong
+)
 CURVE_ROWS = 100
 KEEP_NOTHING = 0.0
 

@@ -80,6 +80,11 @@ def test_what_is_no_schema_is_refused_with_a_reason(schema: str) -> None:
         check_schema(schema)
 
 
+def test_a_task_whose_schema_is_none_is_refused_when_it_is_loaded() -> None:
+    with pytest.raises(ValueError, match="not a JSON Schema"):
+        validator(kind="json_schema", schema={"type": "bolean"})
+
+
 def test_a_schema_is_applied_to_json_text() -> None:
     assert schema_refusal('{"type": "object"}', "{}") == ""
     assert schema_refusal('{"type": "object"}', "[]").startswith("json_schema: ")

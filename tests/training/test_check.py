@@ -15,6 +15,10 @@ from training import check
         ({"from": "label", "lora": {"ranks": 4}}, "lora.ranks: "),
         ({"from": "label", "prune": True, "epochs": -1}, "epochs: "),
         ({"from": "auto", "learning_rat": 1}, "smollm2-135m-cpu: learning_rat: "),
+        ({"from": "label", "search": {"space": {"learnig_rate": [1, 2]}}}, "search.space.learnig_rate: "),
+        ({"from": "label", "search": {"space": {"dpo": {"beta": [1]}}}}, "search.space.dpo.beta: there is no such"),
+        ({"from": "label", "search": {"space": {"lora": {"rank": ["a"]}}}}, "search.space.lora.rank: "),
+        ({"from": "label", "search": {"space": {"epochs": {"low": -1, "high": 2}}}}, "search.space.epochs: "),
         ({"from": "no-such-config"}, "no training config 'no-such-config'"),
     ],
 )

@@ -54,8 +54,14 @@ def test_corrections_given_only_for_wrong_answers_do_not_make_the_teacher_look_h
     assert teacher_error(rows) < 2 * TEACHER_ERROR
 
 
-def test_a_hopeless_student_keeps_nothing() -> None:
-    rows = [Judged(-0.01 * index, False, True, index % 10 == 0, False) for index in range(1, 200)]
+@pytest.mark.parametrize("vouched_every", [10, 1000])
+@pytest.mark.parametrize("right_every", [5, 1000])
+def test_a_hopeless_student_keeps_nothing(vouched_every: int, right_every: int) -> None:
+    """Also where nobody vouches for any label, so that its teacher might as well be the one that errs."""
+    rows = [
+        Judged(-0.01 * index, False, index % right_every != 0, index % vouched_every == 0, False)
+        for index in range(1, 200)
+    ]
     assert choose(rows)[0] == KEEP_NOTHING
 
 
