@@ -56,8 +56,10 @@ class Encoder:
     def __init__(self, directory: Path) -> None:
         """RuntimeError if the model can't be loaded."""
         self._labels = Labels.model_validate_json((directory / "labels.json").read_bytes())
-        self._choices = choices(self._labels.fields or ())
-        self._columns = {name: column for column, name in enumerate(self._labels.names)}
+        columns = {name: column for column, name in enumerate(self._labels.names)}
+        self._choices = [
+            (field, [columns[label] for label in field.labels]) for field in choices(self._labels.fields or ())
+        ]
         self._tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
         # Without the hint, processors that have bf16 would compute in it, and answer otherwise than others.
         exact = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
@@ -113,8 +115,8 @@ class Encoder:
     def _chosen(self, logits: Floats) -> tuple[dict[str, str], list[float]]:
         """The likeliest value of each choice by its name, and their log-probabilities, among each one's own values."""
         chosen, certain = dict[str, str](), list[float]()
-        for field, row in zip(self._choices, logits, strict=True):
-            logprobs = _log_softmax(row[[self._columns[label] for label in field.labels]])
+        for (field, columns), row in zip(self._choices, logits, strict=True):
+            logprobs = _log_softmax(row[columns])
             best = int(logprobs.argmax())
             chosen[field.name] = field.values[best]
             certain.append(min(0.0, float(logprobs[best])))

@@ -7,13 +7,12 @@ labelled it found a third to be wrong with a probability of 1; at the temperatur
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+
+from training.linear import Probabilities
 
 LEAST: Final = 1e-9  # a probability of 0 has no logarithm
 BETWEEN: Final = (0.1, 1000.0)
-
-Probabilities = NDArray[np.float64]
 
 
 def tempered(likely: Probabilities, given: Any, told: Any) -> Probabilities:
