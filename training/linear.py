@@ -14,7 +14,7 @@ from sklearn.feature_extraction import FeatureHasher
 from sklearn.linear_model import SGDClassifier
 
 from services import tagging as pieces
-from training import tagging
+from training import closed, tagging
 from training.tagging import Unaligned
 
 Bag = list[str]
@@ -22,6 +22,8 @@ Bag = list[str]
 Probabilities = NDArray[np.float64]
 
 FEATURES: Final = 1 << 18
+MOST_LABELS: Final = 200
+"""Different answers, or values of a field, that still count as labels."""
 PASSES: Final = 12
 LEARNS: Final = 1e-5
 AROUND: Final = (-2, -1, 1, 2)
@@ -52,35 +54,49 @@ class Linear:
             return np.ones((len(bags), 1))
         return np.asarray(self._model.predict_proba(self._hasher.transform(bags)), dtype=np.float64)
 
+    def best(self, bags: Sequence[Bag]) -> list[str]:
+        """The likeliest label of each."""
+        return [self.labels[at] for at in self.probabilities(bags).argmax(-1).tolist()]
+
 
 class Tagger:
-    """Takes JSON values out of a text, as the tagging student does."""
+    """Takes JSON values out of a text or chooses them, as the tagging student does; a model for each choice."""
 
     def __init__(self, seed: int = 0) -> None:
-        self._model, self._fields = Linear(seed), list[pieces.Field]()
+        self._seed, self._model = seed, Linear(seed)
+        self._fields, self._choosers = list[pieces.Field](), dict[str, Linear]()
 
     def fit(self, texts: Sequence[str], answers: Sequence[str], weights: Sequence[float]) -> Self:
-        """Learn from the answers that can be taken out of their texts; `weights` are the texts'."""
-        self._fields = tagging.fields(answers)
+        """Learn from the answers that can be said in tags and choices; `weights` are the texts'."""
+        self._fields = closed.settled(tagging.fields(answers), list(zip(texts, answers, strict=True)), MOST_LABELS)
         known = {field.name: field for field in self._fields}
-        bags, tags, counts = list[Bag](), list[str](), list[float]()
-        for text, answer, weight in zip(texts, answers, weights, strict=True):
-            if found := aligned(text, answer, known):
-                bags += of_pieces(text)
-                tags += found
-                counts += [weight] * len(found)
-        self._model.fit(bags, tags, counts)
+        told = zip(texts, answers, weights, strict=True)
+        kept = [(text, answer, weight, tags) for text, answer, weight in told if (tags := aligned(text, answer, known))]
+        bags = [bag for text, *_ in kept for bag in of_pieces(text)]
+        counts = [weight for _, _, weight, own in kept for _ in own]
+        self._model.fit(bags, [tag for *_, own in kept for tag in own], counts)
+        whole, counts = [of_text(text) for text, *_ in kept], [weight for _, _, weight, _ in kept]
+        chosen = [tagging.chosen(answer, known) for _, answer, _, _ in kept]
+        for field in pieces.choices(self._fields):
+            values = [values[field.name] for values in chosen]
+            self._choosers[field.name] = Linear(self._seed).fit(whole, values, counts)
         return self
 
     def answer(self, texts: Sequence[str]) -> list[str]:
         """Its answers."""
         bags = [of_pieces(text) for text in texts]
-        best = self._model.probabilities([bag for text in bags for bag in text]).argmax(-1).tolist()
-        tags = iter(self._model.labels[label] for label in best)
-        own = [[next(tags) for _ in bag] for bag in bags]
+        tags = iter(self._model.best([bag for own in bags for bag in own]))
+        whole = [of_text(text) for text in texts]
+        chosen = {name: model.best(whole) for name, model in self._choosers.items()}
         return [
-            pieces.answer(text, pieces.spans(text), tagged, self._fields)
-            for text, tagged in zip(texts, own, strict=True)
+            pieces.answer(
+                text,
+                pieces.spans(text),
+                [next(tags) for _ in own],
+                self._fields,
+                {name: values[at] for name, values in chosen.items()},
+            )
+            for at, (text, own) in enumerate(zip(texts, bags, strict=True))
         ]
 
 

@@ -82,7 +82,7 @@ def _fit(
     results = tune.Tuner(
         tune.with_resources(tune.with_parameters(trial, fixed=fixed), resources),
         param_space=dict(draws),
-        tune_config=tune.TuneConfig(metric="eval_loss", mode="min", **plan),
+        tune_config=tune.TuneConfig(metric="eval_loss", mode="min", reuse_actors=True, **plan),
         run_config=tune.RunConfig(storage_path=str(output.absolute()), name="tune", verbose=0),
     ).fit()
     return list(results)

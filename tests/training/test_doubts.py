@@ -41,7 +41,16 @@ def extracted(count: int, wrong: set[int]) -> list[dict[str, Any]]:
     return made
 
 
-@pytest.mark.parametrize("make", [labelled, extracted])
+def mixed(count: int, wrong: set[int]) -> list[dict[str, Any]]:
+    """Tickets with a number that stands in them and a topic that does not; those of `wrong` have another topic."""
+    made = []
+    for one in labelled(count, wrong):
+        number = next(word for word in one["prompt"].split() if word.isdigit())
+        made.append(row(one["prompt"], json.dumps({"number": number, "topic": one["completion"]})))
+    return made
+
+
+@pytest.mark.parametrize("make", [labelled, extracted, mixed])
 def test_planted_mistakes_are_found_and_little_else(make: Any) -> None:
     wrong = set(range(0, 400, 10))
     found = doubts.doubtful(make(400, wrong))
@@ -49,7 +58,7 @@ def test_planted_mistakes_are_found_and_little_else(make: Any) -> None:
     assert len(found - wrong) <= 4
 
 
-@pytest.mark.parametrize("make", [labelled, extracted])
+@pytest.mark.parametrize("make", [labelled, extracted, mixed])
 def test_where_nothing_is_wrong_hardly_anything_is_doubted(make: Any) -> None:
     assert len(doubts.doubtful(make(400, set()))) <= 8
 
@@ -68,7 +77,7 @@ def test_what_a_person_said_is_never_doubted() -> None:
     assert doubts.doubtful(table) == set()
 
 
-@pytest.mark.parametrize("make", [labelled, extracted])
+@pytest.mark.parametrize("make", [labelled, extracted, mixed])
 def test_of_what_is_wrong_the_students_mostly_know_the_right_answer(make: Any) -> None:
     table, right = make(400, set(range(0, 400, 10))), make(400, set())
     found = [doubt for doubt in doubts.found(table) if doubt.why == doubts.DOUBTED]
@@ -77,7 +86,7 @@ def test_of_what_is_wrong_the_students_mostly_know_the_right_answer(make: Any) -
     assert all(0 < doubt.sure <= 1 for doubt in found)
 
 
-@pytest.mark.parametrize("make", [labelled, extracted])
+@pytest.mark.parametrize("make", [labelled, extracted, mixed])
 def test_what_validators_refuse_is_doubted_not_learnt_from_and_yet_answered_by_the_students(make: Any) -> None:
     table, refused = make(400, set()), {7, 30}
     right = [table[place]["completion"] for place in sorted(refused)]
@@ -107,8 +116,19 @@ def test_too_few_one_answer_alone_or_free_texts_are_not_judged(table: list[dict[
     assert doubts.doubtful(table) == set()
 
 
-def test_a_linear_tagger_learns_a_simple_language() -> None:
-    learnt, asked = extracted(300, set()), extracted(320, set())[300:]
+def test_beside_a_free_text_a_choice_is_judged_all_the_same_and_nothing_is_said_instead() -> None:
+    wrong = set(range(0, 400, 10))
+    table = mixed(400, wrong)
+    for nth, one in enumerate(table):
+        one["completion"] = json.dumps(json.loads(one["completion"]) | {"why": f"reason {nth} of our own"})
+    found = doubts.found(table)
+    assert len({doubt.place for doubt in found} & wrong) >= 36
+    assert {doubt.students for doubt in found} == {""}
+
+
+@pytest.mark.parametrize("make", [extracted, mixed])
+def test_a_linear_tagger_learns_a_simple_language(make: Any) -> None:
+    learnt, asked = make(300, set()), make(320, set())[300:]
     tagger = Tagger().fit([one["prompt"] for one in learnt], [one["completion"] for one in learnt], [1.0] * 300)
     said = tagger.answer([one["prompt"] for one in asked])
     assert [json.loads(answer) for answer in said] == [json.loads(one["completion"]) for one in asked]

@@ -1,0 +1,86 @@
+"""A training split as linear students see it: sheets of bags of features, each with the label that was given; pure.
+
+Answers that are so few different ones that they count as labels make one sheet, of whole texts. Answers in JSON make
+one of the pieces of the texts with their tags, and one of whole texts for each field that is chosen (`closed`): how
+sure a student can be of a tag says nothing of how sure one can be of a choice, so each learns by itself.
+"""
+
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from services import tagging as pieces
+from services.tagging import Field
+from training import closed, tagging
+from training.data import Row
+from training.linear import MOST_LABELS, Bag, aligned, of_pieces, of_text
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Bags of features with the labels that were given to them."""
+
+    bags: list[Bag]
+    labels: list[str | None]  # None: not to be learnt from
+    places: list[int]  # the bags' rows, ascending
+
+
+Read = Callable[[int, Sequence[Sequence[str]]], str]
+"""The answer to a row that labels spell: for each sheet those of the row's bags."""
+
+
+def sheets(table: Sequence[Row], refused: Set[int]) -> tuple[list[Sheet], Read]:
+    """The sheets of a split, and what spells answers. From rows that are `refused` nothing is to be learnt."""
+    answers = [row["completion"].strip() for place, row in enumerate(table) if place not in refused]
+    return _of_labels(table, refused) if are_labels(answers) else _of_fields(table, refused)
+
+
+def are_labels(answers: Sequence[str]) -> bool:
+    """Whether answers are so few different ones, and each given so often, that they count as labels."""
+    return len(set(answers)) <= min(MOST_LABELS, len(answers) // 2)
+
+
+def _of_labels(table: Sequence[Row], refused: Set[int]) -> tuple[list[Sheet], Read]:
+    labels = [None if place in refused else row["completion"].strip() for place, row in enumerate(table)]
+    return [_whole(table, labels)], lambda _, said: said[0][0]
+
+
+def _of_fields(table: Sequence[Row], refused: Set[int]) -> tuple[list[Sheet], Read]:
+    """A field that can neither be tagged nor chosen is no reason not to judge what another one chooses."""
+    taught = [(row["prompt"], row["completion"]) for place, row in enumerate(table) if place not in refused]
+    fields = closed.settled(tagging.fields(answer for _, answer in taught), taught, MOST_LABELS)
+    known = {field.name: field for field in fields}
+    tags = [[] if at in refused else aligned(row["prompt"], row["completion"], known) for at, row in enumerate(table)]
+    choices = pieces.choices(fields)
+    made = [None if at in refused else tagging.loaded(row["completion"]) for at, row in enumerate(table)]
+    own = [_whole(table, [_value(one, field) for one in made]) for field in choices]
+    return [_pieces(table, tags), *own], _speller(table, fields, [field.name for field in choices])
+
+
+def _value(made: Any, field: Field) -> str | None:
+    """What a field has in an answer, if it is one of its values."""
+    value = tagging.written(made, field.name) if isinstance(made, dict) else None
+    return value if value in field.values else None
+
+
+def _whole(table: Sequence[Row], labels: list[str | None]) -> Sheet:
+    return Sheet([of_text(row["prompt"]) for row in table], labels, list(range(len(table))))
+
+
+def _pieces(table: Sequence[Row], tags: Sequence[Sequence[str]]) -> Sheet:
+    bags, labels, places = list[Bag](), list[str | None](), list[int]()
+    for place, (row, found) in enumerate(zip(table, tags, strict=True)):
+        own = of_pieces(row["prompt"])
+        bags += own
+        labels += found or [None] * len(own)
+        places += [place] * len(own)
+    return Sheet(bags, labels, places)
+
+
+def _speller(table: Sequence[Row], fields: Sequence[Field], names: Sequence[str]) -> Read:
+    def read(place: int, said: Sequence[Sequence[str]]) -> str:
+        text, (tags, *values) = table[place]["prompt"], said
+        chosen = {name: value for name, (value,) in zip(names, values, strict=True)}
+        return pieces.answer(text, pieces.spans(text), tags, fields, chosen)
+
+    return read
