@@ -128,8 +128,10 @@ def pruning_text(report: dict[str, Any]) -> str:
 def doubts_text(report: dict[str, Any]) -> str:
     """What became of likely wrong answers, and whether it helped, in a line, from report.json's object; '' of none."""
     found = report.get("doubted")
-    if not found or not found["why"]:
+    if not found or (not found["why"] and found.get("judged", True)):
         return ""
+    if not found["why"]:
+        return f"the {found['rows']:,} answers were looked at by validators alone: none else could judge them"
     fates = ", ".join(f"{found[fate]:,} {fate.replace('_', ' ')}" for fate in FATES if found[fate])
     told = f"{sum(found['why'].values()):,} of {found['rows']:,} answers are likely wrong: {fates}"
     if helped := found["helped"]:

@@ -345,6 +345,7 @@ class Doubted(Frozen):
 
     wanted: Doubtful
     rows: int  # that were looked at, those of people aside
+    judged: bool = True  # by linear students, too, and not by validators alone
     why: dict[str, int]  # answers by the reason of the doubt
     kept: int = 0  # as a second teacher says the same
     relabelled: int = 0

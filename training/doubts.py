@@ -45,14 +45,23 @@ class Doubt:
     sure: float = 0.0  # how likely the least likely part of that is to them, 0 to 1
 
 
-def found(table: Sequence[Row], refused: Set[int] = frozenset()) -> list[Doubt]:
-    """The doubts about a split, in its order. `refused`: the places of the rows whose answers validators refuse."""
+@dataclass(frozen=True)
+class Doubts:
+    """The doubts about a split, in its order."""
+
+    found: list[Doubt]
+    judged: bool  # by students: else these are the validators' alone
+
+
+def about(table: Sequence[Row], refused: Set[int] = frozenset()) -> Doubts:
+    """The doubts about a split. `refused`: the places of the rows whose answers validators refuse."""
     refused = {place for place in refused if not table[place]["corrected"]}
     parts, read = sheets(table, refused)
     heard = [Hearing(part, table) for part in parts]
     doubted = {place for one in heard for place in one.doubted if not table[place]["corrected"]} | refused
     told = _teller(heard, read)
-    return [Doubt(place, REFUSED if place in refused else DOUBTED, *told(place)) for place in sorted(doubted)]
+    found = [Doubt(place, REFUSED if place in refused else DOUBTED, *told(place)) for place in sorted(doubted)]
+    return Doubts(found, any(one.judges for one in heard))
 
 
 def _teller(heard: Sequence["Hearing"], read: Read) -> Callable[[int], tuple[str, float]]:
@@ -69,7 +78,7 @@ def _teller(heard: Sequence["Hearing"], read: Read) -> Callable[[int], tuple[str
 
 def doubtful(table: Sequence[Row]) -> set[int]:
     """The places of the rows whose answers are likely wrong."""
-    return {doubt.place for doubt in found(table)}
+    return {doubt.place for doubt in about(table).found}
 
 
 @dataclass(frozen=True)

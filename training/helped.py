@@ -19,9 +19,7 @@ from training.sheets import are_labels
 TEXTS: Final = "answers are free texts, of which a linear student learns nothing"
 TEACHERS: Final = "there is no golden set of people's: by the teacher's own answers its mistakes are right"
 SAME: Final = "nothing is learnt otherwise than it was given"
-NOT_THERE: Final = (
-    "answers are no labels, do not stand in their prompts and are not chosen: a linear student learns nothing"
-)
+NOT_THERE: Final = "answers are neither labels nor in their prompts nor chosen, so a linear student learns nothing"
 
 
 def helped(job: Job, golden: Sequence[Row], given: Sequence[Row], settled: Sequence[Row]) -> Helped | str:

@@ -41,14 +41,15 @@ def _write(path: Path, text: str) -> None:
 def _decided(job: Job, config: Config, second: SecondTeacher | None) -> Decision:
     table = data.rows(job.dataset, "train")
     progress.write(job.output, "settle", message=f"{len(table)} answers are looked at for likely wrong ones")
-    found = doubts.found(table, {place for place, row in enumerate(table) if _refusal(job, row, row["completion"])})
-    heard = _heard(job, config, table, found, second)
-    made = [_settled(job, config, table[doubt.place], doubt, heard) for doubt in found]
+    doubted = doubts.about(table, {place for place, row in enumerate(table) if _refusal(job, row, row["completion"])})
+    heard = _heard(job, config, table, doubted.found, second)
+    made = [_settled(job, config, table[doubt.place], doubt, heard) for doubt in doubted.found]
     fates, known = Counter(one.fate for one in made), _helped(job, table, made)
     told = Doubted(
         wanted=config.doubtful,
         rows=sum(not row["corrected"] for row in table),
-        why=dict(Counter(doubt.why for doubt in found)),
+        judged=doubted.judged,
+        why=dict(Counter(doubt.why for doubt in doubted.found)),
         kept=fates["kept"],
         relabelled=fates["relabelled"],
         left_out=fates["left_out"],

@@ -45,10 +45,14 @@ def start(
 
 
 @run_app.command("show")
-def show(task: TaskName, state: StateOption = STATE) -> None:
-    """The task's latest run: how far it is, or what was decided."""
+def show(
+    task: TaskName,
+    run: Annotated[str, typer.Option("--run", help="A run's id, as `run start` printed it; empty: the latest.")] = "",
+    state: StateOption = STATE,
+) -> None:
+    """A run: how far it is, or what was decided."""
     with clear_errors(), controller(settings(state)) as stub:
-        _show_run(stub.GetRun(pb.GetRunRequest(task=task)))
+        _show_run(stub.GetRun(pb.GetRunRequest(id=run, task=task)))
 
 
 @app.command()

@@ -17,6 +17,7 @@ from services.controller.cycle import ENDED, lacking, unlicensed
 from services.controller.desk import Desk
 from services.controller.erasing import Asked, Erasing
 from services.controller.errors import Refused
+from services.controller.progress import how_far
 from services.controller.shelf_servicer import Shelf
 from services.controller.state import State
 from services.controller.verdict import judge, objection
@@ -69,7 +70,7 @@ class Control(Shelf, control_pb2_grpc.ControlServicer):
             run, lacks = runs[-1] if runs else None, f"task: {request.task!r} has had no run yet: start one"
         if run is None:
             raise Rejected(grpc.StatusCode.NOT_FOUND, lacks)
-        return run
+        return await asyncio.to_thread(self._told, run)
 
     @answered
     async def Promote(self, request: control.PromoteRequest, _context: Any) -> events.Promotion:
@@ -126,6 +127,15 @@ class Control(Shelf, control_pb2_grpc.ControlServicer):
             run_threshold=task.sampling.run_at_candidates,
             runs=[_without_report(run) for run in self._state.runs(task.name)[: -LATEST_RUNS - 1 : -1]],
         )
+
+    def _told(self, run: events.Run) -> events.Run:
+        """The run; of one that trains its reason tells how far it is."""
+        if run.state != events.RUN_STATE_TRAINING:
+            return run
+        told = events.Run()
+        told.CopyFrom(run)
+        told.reason = how_far(self._actions.output(run))
+        return told
 
     def _finished_run(self, task: Task, version: int) -> events.Run:
         """The run that made a version; 0 asks for the latest that can be judged."""

@@ -80,7 +80,7 @@ def test_what_a_person_said_is_never_doubted() -> None:
 @pytest.mark.parametrize("make", [labelled, extracted, mixed])
 def test_of_what_is_wrong_the_students_mostly_know_the_right_answer(make: Any) -> None:
     table, right = make(400, set(range(0, 400, 10))), make(400, set())
-    found = [doubt for doubt in doubts.found(table) if doubt.why == doubts.DOUBTED]
+    found = [doubt for doubt in doubts.about(table).found if doubt.why == doubts.DOUBTED]
     knew = [scoring.right("json", right[doubt.place]["completion"], doubt.students) for doubt in found]
     assert sum(knew) >= 0.9 * len(found)
     assert all(0 < doubt.sure <= 1 for doubt in found)
@@ -92,15 +92,15 @@ def test_what_validators_refuse_is_doubted_not_learnt_from_and_yet_answered_by_t
     right = [table[place]["completion"] for place in sorted(refused)]
     for place in refused:
         table[place] |= {"completion": '{"strange": "invented"}'}
-    found = [doubt for doubt in doubts.found(table, refused) if doubt.why == doubts.REFUSED]
+    found = [doubt for doubt in doubts.about(table, refused).found if doubt.why == doubts.REFUSED]
     assert [doubt.place for doubt in found] == sorted(refused)
     assert all(scoring.right("json", one, doubt.students) for one, doubt in zip(right, found, strict=True))
     table[11]["corrected"] = True
-    assert 11 not in {doubt.place for doubt in doubts.found(table, refused | {11})}
+    assert 11 not in {doubt.place for doubt in doubts.about(table, refused | {11}).found}
 
 
 def test_without_enough_to_learn_from_what_validators_refuse_is_doubted_all_the_same() -> None:
-    assert doubts.found(labelled(50, set()), {3}) == [doubts.Doubt(3, doubts.REFUSED)]
+    assert doubts.about(labelled(50, set()), {3}).found == [doubts.Doubt(3, doubts.REFUSED)]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_without_enough_to_learn_from_what_validators_refuse_is_doubted_all_the_
     ],
 )
 def test_too_few_one_answer_alone_or_free_texts_are_not_judged(table: list[dict[str, Any]]) -> None:
-    assert doubts.doubtful(table) == set()
+    assert doubts.about(table) == doubts.Doubts([], judged=False)
 
 
 def test_beside_a_free_text_a_choice_is_judged_all_the_same_and_nothing_is_said_instead() -> None:
@@ -121,7 +121,7 @@ def test_beside_a_free_text_a_choice_is_judged_all_the_same_and_nothing_is_said_
     table = mixed(400, wrong)
     for nth, one in enumerate(table):
         one["completion"] = json.dumps(json.loads(one["completion"]) | {"why": f"reason {nth} of our own"})
-    found = doubts.found(table)
+    found = doubts.about(table).found
     assert len({doubt.place for doubt in found} & wrong) >= 36
     assert {doubt.students for doubt in found} == {""}
 

@@ -28,7 +28,7 @@ class Stub:
         return events.Run(id="7")
 
     def GetRun(self, request: control.GetRunRequest) -> events.Run:
-        return events.Run(id="7", state=events.RUN_STATE_DONE, report=json.dumps(REPORT))
+        return events.Run(id=request.id or "7", state=events.RUN_STATE_DONE, report=json.dumps(REPORT))
 
 
 @pytest.fixture
@@ -67,3 +67,8 @@ def test_a_file_that_is_not_there_is_no_name(stub: Stub, config: str) -> None:
 
 def test_what_pruning_saves_is_shown_with_the_run(stub: Stub) -> None:
     assert "pruned prompts: 8 instead of 40 tokens a prompt, $0.64 less" in run("show", "labels").output
+
+
+def test_the_latest_run_is_shown_or_the_one_that_is_named(stub: Stub) -> None:
+    assert "run 7: done" in run("show", "labels").output
+    assert "run 6: done" in run("show", "labels", "--run", "6").output
