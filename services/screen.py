@@ -152,7 +152,7 @@ def _cells(score: dict[str, Any]) -> tuple[str, ...]:
     return (
         _error(score),
         f"{score['p50_ms']:,.0f} / {score['p99_ms']:,.0f}" if score["p99_ms"] else UNKNOWN,
-        f"{float(score['usd_per_million']):,.0f}",
+        f"{float(score['usd_per_million']):,.0f}" if score["usd_per_million"] else UNKNOWN,
         f"{score['prompt_tokens']:,.0f} + {score['completion_tokens']:,.0f}",
         f"{score['teacher_share']:.0%}",
     )

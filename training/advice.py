@@ -25,6 +25,8 @@ def _because_of(report: Report, verdict: Verdict) -> Iterator[str]:
         yield f"Add golden examples with `tutelage golden {report.task} FILE`: {MIN_GOLDEN_EXAMPLES} at least."
     else:
         yield "The traffic stays where it is. The verdict names what would change that; then start another run."
+    if not verdict.way and report.cut_short:
+        yield f"Give the training more time: it {report.stopping}."
     if not verdict.way and report.search and report.search.growth:
         yield f"Would more data help? {report.search.growth.answer}"
 
@@ -61,6 +63,11 @@ def _in_any_case(report: Report) -> Iterator[str]:
         yield (
             "Read the worst mistakes below. Where what counts as right is itself wrong, give the golden example again "
             "with the right answer: that is cheaper than any training."
+        )
+    if not report.teacher.usd_per_million:
+        yield (
+            "Take nothing from the money in this report: what was logged names neither tokens (`usage`) nor cost of "
+            "the teacher's answers, so that they count as free. Import a log that does."
         )
     if report.leaks.questions + report.leaks.near + report.leaks.groups:
         yield "Find out how golden examples came among the training rows: what leaked has proven nothing."

@@ -23,7 +23,10 @@ def refusal(settings: dict[str, Any]) -> str:
     except (ValueError, OSError) as error:  # a file that is not there, or holds no settings
         return str(error)
     refused = refusals(several)
-    return "; ".join(f"{name}: {why}" for name, why in refused.items()) if len(refused) == len(several) else ""
+    if len(refused) < len(several):
+        return ""
+    alike = set(refused.values())
+    return alike.pop() if len(alike) == 1 else "; ".join(f"{name}: {why}" for name, why in refused.items())
 
 
 def refusals(several: Mapping[str, dict[str, Any]]) -> dict[str, str]:

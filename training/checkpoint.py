@@ -17,6 +17,7 @@ class State:
     """Where a run stands. `step` is also the position in the data, whose order the config's seed decides."""
 
     step: int = 0
+    steps: int = 0  # of the whole plan, which the clock or a lack of progress may cut short
     elapsed_s: float = 0.0
     tokens: int = 0
     examples: int = 0  # distinct ones learnt from

@@ -479,7 +479,8 @@ class Report(Frozen):
     forgetting: Forgetting | None = None
     search: Search | None = None
     pruning: Pruning | None = None
-    stopping: str = ""  # when the run ended and whose weights are kept, where early stopping was asked for
+    stopping: str = ""  # by what the run ended, and whose weights are kept where early stopping was asked for
+    cut_short: bool = False  # by the clock
     kind: StudentKind = "causal"
     left_out: dict[str, int] = {}  # examples that could not be learnt from, by reason
     candidates: list[Candidate] = []

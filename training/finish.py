@@ -69,9 +69,17 @@ def _report(
         doubted=decision.told(job.output, config),
         preferences=preferring.told(job.output),
         search=tune.told(job.output),
-        stopping=state.patience.told(state.step, config.patience),
+        stopping="; ".join(filter(None, (_cut(state, config), state.patience.told(state.step, config.patience)))),
+        cut_short=bool(_cut(state, config)),
         **vars(measured),
     )
+
+
+def _cut(state: checkpoint.State, config: Config) -> str:
+    """What the report says of a run that the clock ended."""
+    if not config.max_minutes or state.step >= state.steps or state.patience.spent(config.patience):
+        return ""
+    return f"was ended by the clock (`max_minutes: {config.max_minutes:g}`) after {state.step} of {state.steps} steps"
 
 
 def _finished(output: Path) -> tuple[checkpoint.State, dict[str, Any]]:

@@ -60,7 +60,7 @@ class Run:
         self.batches = data.schedule(lengths, config.batch_size, config.epochs, config.seed, config.min_steps)
         self._build()
         self.state = self._resumed()
-        self.state.left_out = dict(lesson.left_out)
+        self.state.left_out, self.state.steps = dict(lesson.left_out), len(self.batches)
         self.started = time.monotonic() - self.state.elapsed_s
 
     def _build(self) -> None:

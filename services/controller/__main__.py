@@ -20,7 +20,7 @@ from protos import control_pb2, control_pb2_grpc
 from services import tasks, telemetry
 from services.audit.letters import DeadPlaces
 from services.clickhouse import ClickHouse
-from services.controller import retention
+from services.controller import cycle, retention
 from services.controller.actions import Actions
 from services.controller.auditing import Auditor
 from services.controller.desk import Desk
@@ -93,11 +93,13 @@ async def _run(settings: Settings) -> None:
     auditing = asyncio.create_task(auditor.go_on(settings.audit_every_s))
     going_on = asyncio.create_task(runner.go_on(settings.watch_every_s))
     chores = asyncio.create_task(_chores(settings, defined, erasing))
+    looking = asyncio.create_task(_look_over(defined, actions.launcher))
     await asyncio.wait({going_on, asyncio.create_task(stopped.wait())}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping")
     await server.stop(GRACE_S)
     auditing.cancel()
     chores.cancel()
+    looking.cancel()
     going_on.cancel()
     with suppress(asyncio.CancelledError):
         await going_on
@@ -117,6 +119,13 @@ async def _chores(settings: Settings, defined: dict[str, tasks.Task], erasing: E
     for error in ends:
         if isinstance(error, Exception):
             log.error("left undone until the next start", reason=str(error), exc_info=error)
+
+
+async def _look_over(defined: dict[str, tasks.Task], launcher: Launcher) -> None:
+    """Tell at once, not when a run is due, which tasks' training configs no run can be started with."""
+    for task in defined.values():
+        if why := await launcher.objection(cycle.config(task, {})):
+            log.error("no run of the task can start until its training config is mended", task=task.name, reason=why)
 
 
 def _erasing(settings: Settings, actions: Actions, state: State, desk: Desk) -> Erasing:

@@ -25,6 +25,13 @@ def test_who_has_not_is_told_what_to_add_or_where_it_stands() -> None:
     assert told(**POOR).startswith("The traffic stays where it is. The verdict names what would change that")
 
 
+def test_who_had_too_little_time_is_given_more_unless_it_was_enough() -> None:
+    cut = {"cut_short": True, "stopping": "was ended by the clock (`max_minutes: 2`) after 30 of 239 steps"}
+    assert "Give the training more time: it was ended by the clock" in told(**cut, **POOR)
+    assert "more time" not in told(**cut)
+    assert "more time" not in told(**POOR)
+
+
 def test_a_kind_on_which_the_teacher_is_surely_better_is_named_though_the_whole_is_proven() -> None:
     whole = a_report()
     kinds = {
@@ -55,3 +62,6 @@ def test_mistakes_leaks_and_a_missing_price_are_pointed_at() -> None:
     assert "Read the worst mistakes" in told(mistakes=[wrong])
     assert "what leaked has proven nothing" in told(leaks=Leaks(near=1))
     assert "training_usd_per_hour" in told(training_usd_per_hour=None)
+    teacher = a_report().teacher
+    assert "`usage`" in told(teacher=teacher.model_copy(update={"usd_per_million": 0.0}))
+    assert "`usage`" not in told(teacher=teacher.model_copy(update={"usd_per_million": 3.0}))

@@ -14,7 +14,7 @@ from training import check
         ({"from": "label", "learning_rat": 1}, "learning_rat: "),
         ({"from": "label", "lora": {"ranks": 4}}, "lora.ranks: "),
         ({"from": "label", "prune": True, "epochs": -1}, "epochs: "),
-        ({"from": "auto", "learning_rat": 1}, "smollm2-135m-cpu: learning_rat: "),
+        ({"from": "auto", "learning_rat": 1}, "learning_rat: "),
         ({"from": "label", "search": {"space": {"learnig_rate": [1, 2]}}}, "search.space.learnig_rate: "),
         ({"from": "label", "search": {"space": {"dpo": {"beta": [1]}}}}, "search.space.dpo.beta: there is no such"),
         ({"from": "label", "search": {"space": {"lora": {"rank": ["a"]}}}}, "search.space.lora.rank: "),
@@ -24,6 +24,12 @@ from training import check
 )
 def test_settings_that_no_student_can_be_made_of_are_refused_by_name(settings: dict[str, Any], named: str) -> None:
     assert named in check.refusal(settings)
+
+
+def test_what_all_candidates_are_refused_for_is_said_once() -> None:
+    assert check.refusal({"from": "auto", "learning_rat": 1}).count("learning_rat") == 1
+    several = check.refusal({"from": "auto", "prune": "perhaps", "lora": {"rank": 0}})
+    assert several.count("prune") == 1
 
 
 @pytest.mark.parametrize("settings", [{"from": "label"}, {"from": "auto"}, {"from": "auto", "dpo": {}}])

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from services.controller import __main__ as controller
 from services.controller.launcher import Launcher, last_lines
+from tests.services.controller.world import a_task
 
 FOREVER = "import time; time.sleep(600)"
 
@@ -85,3 +88,13 @@ async def test_a_process_that_was_given_the_number_since_is_left_alone(job: Path
     assert stranger.poll() is None
     stranger.kill()
     stranger.wait()
+
+
+async def test_a_task_whose_training_config_no_run_could_start_with_is_named_at_the_start() -> None:
+    student = a_task().student.model_copy(update={"training": "auto", "overrides": {"max_minuts": 2}})
+    good = student.model_copy(update={"overrides": {"max_minutes": 2}})
+    tasks = {name: a_task(name=name).model_copy(update={"student": one}) for name, one in (("a", student), ("b", good))}
+    with capture_logs() as told:
+        await controller._look_over(tasks, Launcher((), "", ("-m", "training.check")))
+    [line] = told
+    assert (line["task"], line["reason"]) == ("a", "max_minuts: Extra inputs are not permitted")
