@@ -23,6 +23,11 @@ Said = tuple[str, dict[str, Any]]
 """A text and the object that was made of it."""
 
 
+def fields(table: Sequence[tuple[str, str]], most: int) -> list[Field]:
+    """The fields of the answers, as `tagging.fields` and `settled` have them. `table` has texts with their answers."""
+    return settled(tagging.fields(answer for _, answer in table), table, most)
+
+
 def settled(fields: Iterable[Field], table: Sequence[tuple[str, str]], most: int) -> list[Field]:
     """The fields, those that are chosen with their values, `most` at most. `table` has texts with their answers."""
     said = [(text, made) for text, answer in table if isinstance(made := tagging.loaded(answer), dict)]

@@ -102,7 +102,7 @@ class Hearing:
         start, end = np.searchsorted(self.sheet.places, [place, place + 1]).tolist()
         likely, names = self._likely[start:end], list(self._numbers)
         labels = [names[at] for at in likely.argmax(-1).tolist()]
-        return labels, float(likely.max(-1).min(initial=1.0)) if labels else 0.0
+        return labels, float(likely.max(-1).min()) if labels else 0.0
 
     @property
     def judges(self) -> bool:

@@ -50,6 +50,7 @@ def _report(
         CurvePoint(step=step, train_loss=loss, eval_loss=eval_loss, tokens_per_s=speed)
         for step, loss, eval_loss, speed in state.curve
     ]
+    cut = _cut(state, config)
     return Report(
         task=job.task,
         train=state.examples,
@@ -69,8 +70,8 @@ def _report(
         doubted=decision.told(job.output, config),
         preferences=preferring.told(job.output),
         search=tune.told(job.output),
-        stopping="; ".join(filter(None, (_cut(state, config), state.patience.told(state.step, config.patience)))),
-        cut_short=bool(_cut(state, config)),
+        stopping="; ".join(filter(None, (cut, state.patience.told(state.step, config.patience)))),
+        cut_short=bool(cut),
         **vars(measured),
     )
 

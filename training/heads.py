@@ -43,8 +43,7 @@ class Tags:
 
     def __init__(self, config: Config, table: Sequence[Row]) -> None:
         self._least_aligned = config.least_aligned
-        open_ = tagging.fields(row["completion"] for row in table)
-        fields = tuple(closed.settled(open_, [(row["prompt"], row["completion"]) for row in table], config.most_labels))
+        fields = tuple(closed.fields([(row["prompt"], row["completion"]) for row in table], config.most_labels))
         self._fields = {field.name: field for field in fields}
         self.labels = Labels(names=pieces.labels(fields), fields=fields)
         self.asks = len(pieces.choices(fields))

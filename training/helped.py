@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from training import closed, scoring, tagging
+from training import closed, scoring
 from training.contract import AnswerKind, Helped, Interval, Job
 from training.data import Row
 from training.linear import MOST_LABELS, Linear, Tagger, aligned, of_text
@@ -47,7 +47,7 @@ def _as_labels(kind: AnswerKind, table: Sequence[Row]) -> bool:
 
 def _can_be_said(table: Sequence[Row]) -> bool:
     told = [(row["prompt"], row["completion"]) for row in table]
-    known = {field.name: field for field in closed.settled(tagging.fields(said for _, said in told), told, MOST_LABELS)}
+    known = {field.name: field for field in closed.fields(told, MOST_LABELS)}
     return any(aligned(text, said, known) for text, said in told)
 
 

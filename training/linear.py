@@ -68,7 +68,7 @@ class Tagger:
 
     def fit(self, texts: Sequence[str], answers: Sequence[str], weights: Sequence[float]) -> Self:
         """Learn from the answers that can be said in tags and choices; `weights` are the texts'."""
-        self._fields = closed.settled(tagging.fields(answers), list(zip(texts, answers, strict=True)), MOST_LABELS)
+        self._fields = closed.fields(list(zip(texts, answers, strict=True)), MOST_LABELS)
         known = {field.name: field for field in self._fields}
         told = zip(texts, answers, weights, strict=True)
         kept = [(text, answer, weight, tags) for text, answer, weight in told if (tags := aligned(text, answer, known))]

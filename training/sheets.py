@@ -42,18 +42,20 @@ def are_labels(answers: Sequence[str]) -> bool:
 
 def _of_labels(table: Sequence[Row], refused: Set[int]) -> tuple[list[Sheet], Read]:
     labels = [None if place in refused else row["completion"].strip() for place, row in enumerate(table)]
-    return [_whole(table, labels)], lambda _, said: said[0][0]
+    whole = Sheet([of_text(row["prompt"]) for row in table], labels, list(range(len(table))))
+    return [whole], lambda _, said: said[0][0]
 
 
 def _of_fields(table: Sequence[Row], refused: Set[int]) -> tuple[list[Sheet], Read]:
     """A field that can neither be tagged nor chosen is no reason not to judge what another one chooses."""
     taught = [(row["prompt"], row["completion"]) for place, row in enumerate(table) if place not in refused]
-    fields = closed.settled(tagging.fields(answer for _, answer in taught), taught, MOST_LABELS)
+    fields = closed.fields(taught, MOST_LABELS)
     known = {field.name: field for field in fields}
     tags = [[] if at in refused else aligned(row["prompt"], row["completion"], known) for at, row in enumerate(table)]
     choices = pieces.choices(fields)
     made = [None if at in refused else tagging.loaded(row["completion"]) for at, row in enumerate(table)]
-    own = [_whole(table, [_value(one, field) for one in made]) for field in choices]
+    whole, places = [of_text(row["prompt"]) for row in table], list(range(len(table)))
+    own = [Sheet(whole, [_value(one, field) for one in made], places) for field in choices]
     return [_pieces(table, tags), *own], _speller(table, fields, [field.name for field in choices])
 
 
@@ -61,10 +63,6 @@ def _value(made: Any, field: Field) -> str | None:
     """What a field has in an answer, if it is one of its values."""
     value = tagging.written(made, field.name) if isinstance(made, dict) else None
     return value if value in field.values else None
-
-
-def _whole(table: Sequence[Row], labels: list[str | None]) -> Sheet:
-    return Sheet([of_text(row["prompt"]) for row in table], labels, list(range(len(table))))
 
 
 def _pieces(table: Sequence[Row], tags: Sequence[Sequence[str]]) -> Sheet:

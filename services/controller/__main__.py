@@ -92,28 +92,27 @@ async def _run(settings: Settings) -> None:
     auditor = Auditor(ClickHouse(settings), DeadPlaces(Follower(settings, DEAD_LETTERS)))
     auditing = asyncio.create_task(auditor.go_on(settings.audit_every_s))
     going_on = asyncio.create_task(runner.go_on(settings.watch_every_s))
-    chores = asyncio.create_task(_chores(settings, defined, erasing))
-    looking = asyncio.create_task(_look_over(defined, actions.launcher))
+    chores = asyncio.create_task(_chores(settings, defined, erasing, actions.launcher))
     await asyncio.wait({going_on, asyncio.create_task(stopped.wait())}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping")
     await server.stop(GRACE_S)
     auditing.cancel()
     chores.cancel()
-    looking.cancel()
     going_on.cancel()
     with suppress(asyncio.CancelledError):
         await going_on
     os._exit(0)  # a thread may load a model for minutes more; whatever it does can be done again
 
 
-async def _chores(settings: Settings, defined: dict[str, tasks.Task], erasing: Erasing) -> None:
-    """What a start owes ClickHouse, as soon as that is there. A fault in one is logged, and ends that one alone."""
+async def _chores(settings: Settings, defined: dict[str, tasks.Task], erasing: Erasing, launcher: Launcher) -> None:
+    """What a start owes, ClickHouse as soon as that is there. A fault in one is logged, and ends that one alone."""
     patience = AsyncRetrying(
         retry=retry_if_exception_type(Overloaded), wait=wait_exponential(max=60), before_sleep=_waiting
     )
     ends = await asyncio.gather(
         patience(asyncio.to_thread, retention.apply, lambda: ClickHouse(settings), defined),
         patience(erasing.resume),
+        _look_over(defined, launcher),
         return_exceptions=True,
     )
     for error in ends:
