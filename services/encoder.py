@@ -7,7 +7,8 @@ Behind the text stands a token for each field that is not taken out of it, which
 
 An answer counts one token for each piece of the text that is part of it, with the log-probability of the piece's tag,
 one for each field that was asked for, and a last one for all pieces that are no part, with the least of theirs: so the
-least of the log-probabilities is that of the least certain word of it. A label is one token.
+least of the log-probabilities is that of the least certain word of it. A label is one token; its scores are the mean of
+those at the text's tokens.
 """
 
 import json
@@ -54,7 +55,7 @@ class Encoder:
     """A tagger if its labels have fields, else a classifier. Its methods may be called by one thread at a time."""
 
     def __init__(self, directory: Path) -> None:
-        """RuntimeError if the model can't be loaded."""
+        """RuntimeError if the model can't be loaded, ValueError if it scores texts and not their tokens."""
         self._labels = Labels.model_validate_json((directory / "labels.json").read_bytes())
         columns = {name: column for column, name in enumerate(self._labels.names)}
         self._choices = [
@@ -64,6 +65,8 @@ class Encoder:
         # Without the hint, processors that have bf16 would compute in it, and answer otherwise than others.
         exact = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         self._model = openvino.Core().compile_model(str(directory / "openvino_model.xml"), "CPU", exact)
+        if len(self._model.output(0).partial_shape) != 3:  # [B, T, labels]
+            raise ValueError(f"{directory}: the model does not score each token; train it again with this version")
         config = json.loads((directory / "config.json").read_bytes())
         self._longest = config["max_position_embeddings"] - UNUSED_POSITIONS
         self._inputs = {name for entry in self._model.inputs for name in entry.get_names()}
@@ -78,7 +81,7 @@ class Encoder:
         return read
 
     def _logits(self, ids: Sequence[Sequence[int]]) -> Floats:
-        """[B, T, tags], or [B, labels]."""
+        """[B, T, labels]; what stands behind a text's last token is padding."""
         if not ids:
             return np.zeros((0, 0), dtype=np.float32)
         width = max(map(len, ids))
@@ -92,13 +95,14 @@ class Encoder:
         return np.asarray(computed[self._model.output(0)], dtype=np.float32)
 
     def _label(self, logits: Floats) -> Read:
-        logprobs = _log_softmax(logits)  # [labels]
+        """`logits` are the text's own, [T, labels]."""
+        logprobs = _log_softmax(logits.mean(0))  # [labels]
         best = int(logprobs.argmax())
         return Read(self._labels.names[best], (min(0.0, float(logprobs[best])),))
 
     def _answer(self, text: str, entry: Encoded, logits: Floats, max_tokens: int) -> Read:
         if self._labels.fields is None:
-            return self._label(logits)
+            return self._label(logits[: len(entry.ids)])
         logprobs = _log_softmax(logits)  # [T, tags]
         best = logprobs.argmax(-1)
         tags = [OUTSIDE if first is None else self._labels.names[best[first]] for first in entry.firsts]

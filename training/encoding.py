@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import torch
 from torch.nn import functional
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForTokenClassification
 
 from services.encoder import encode
 from services.tagging import UNUSED_POSITIONS, Labels
@@ -70,8 +70,10 @@ class Reader(torch.nn.Module):  # type: ignore[misc]  # torch is untyped to the 
 
     def forward(self, batch: Texts) -> torch.Tensor:
         """The sum over labels of weight * cross entropy, a scalar in nats."""
-        logits = self.model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()
-        rows = logits.view(*batch.target.shape, -1)  # [B, L, labels]
+        rows = self.model(input_ids=batch.ids, attention_mask=batch.mask).logits.float()  # [B, T, labels]
+        if batch.target.shape[1] == 1:
+            shares = batch.mask / batch.mask.sum(1, keepdim=True)  # [B, T]
+            rows = (rows * shares[:, :, None]).sum(1, keepdim=True)  # [B, 1, labels]
         losses = functional.cross_entropy(
             rows.transpose(1, 2),
             batch.target,
@@ -85,10 +87,11 @@ class Reader(torch.nn.Module):  # type: ignore[misc]  # torch is untyped to the 
 class Encoding:
     """Implements `Kind`."""
 
+    exported_as = "token-classification"
+
     def __init__(self, config: Config, head: Head) -> None:
         self.config, self._head = config, head
         self.labels: Labels | None = head.labels
-        self.exported_as = head.exported_as
         self._source = base.fetch(config)
         self._tokenizer = base.tokenizer(self._source)
         positions = AutoConfig.from_pretrained(self._source).max_position_embeddings
@@ -127,7 +130,7 @@ class Encoding:
         labels = dict(enumerate(self._head.labels.names))
         numbers = {name: number for number, name in labels.items()}
         named = {"num_labels": len(labels), "id2label": labels, "label2id": numbers, "ignore_mismatched_sizes": True}
-        return self._head.model.from_pretrained(
+        return AutoModelForTokenClassification.from_pretrained(
             self._source, dtype=torch.float32, attn_implementation=self.config.attention, **named
         )
 

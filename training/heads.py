@@ -1,10 +1,12 @@
-"""What an encoder has on top: a tag for each word, or one label for the text."""
+"""What an encoder learns to say: a tag for each word, or one label for the text.
+
+Either way each token is scored. A label's score is the mean over the text's tokens: encoders of sentences are trained
+to be averaged.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
-
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+from typing import Final, Protocol
 
 from services import tagging as pieces
 from services.encoder import Encoded
@@ -21,11 +23,9 @@ UNSEEN: Final = "a label that the training split has not"
 
 
 class Head(Protocol):
-    """What to learn, and the model that learns it."""
+    """What to learn."""
 
     labels: Labels
-    model: Any  # transformers' class
-    exported_as: str  # as `Kind.exported_as`
     asks: int  # tokens behind the text that ask for what does not stand in it
 
     def target(self, row: Row, encoded: Encoded) -> list[int]:
@@ -37,9 +37,6 @@ class Head(Protocol):
 
 class Tags:
     """A tag for each word: takes JSON values out of the text, and chooses those that are of a closed set."""
-
-    model = AutoModelForTokenClassification
-    exported_as = "token-classification"
 
     def __init__(self, config: Config, table: Sequence[Row]) -> None:
         self._least_aligned = config.least_aligned
@@ -75,8 +72,6 @@ class Tags:
 class Classes:
     """One label for the text, of those in the training split."""
 
-    model = AutoModelForSequenceClassification
-    exported_as = "text-classification"
     asks = 0
 
     def __init__(self, config: Config, table: Sequence[Row]) -> None:

@@ -23,6 +23,7 @@ from training.tagging import NOT_THERE
 
 LONG = Text([2, 5, 6, 7, 8, 3], [-100, 1, 0, -100, 2, -100], 1.0)
 SHORT = Text([2, 9, 3], [-100, 1, -100], 1.0)
+LABELLED, BRIEF = Text(LONG.ids, [1], 1.0), Text(SHORT.ids, [0], 1.0)
 
 
 def row(question: str, completion: Any, **changes: Any) -> dict[str, Any]:
@@ -33,6 +34,11 @@ def row(question: str, completion: Any, **changes: Any) -> dict[str, Any]:
 @pytest.fixture
 def tagger(tagging: Config) -> Kind:
     return kinds.kind(tagging, [example(index) for index in range(8)])
+
+
+@pytest.fixture
+def classifier(tagging: Config) -> Kind:
+    return kinds.kind(tagging.model_copy(update={"kind": "classifier"}), [row("Oak", "tree"), row("Cat", "pet")])
 
 
 def loss(kind: Kind, *texts: Text) -> float:
@@ -51,8 +57,22 @@ def test_the_loss_is_the_cross_entropy_of_each_words_first_token(tagger: Encodin
     assert loss(tagger, LONG) == pytest.approx(float(each.sum()), rel=1e-5)
 
 
-def test_padding_and_neighbours_change_nothing(tagger: Kind) -> None:
-    assert loss(tagger, LONG, SHORT) == pytest.approx(loss(tagger, LONG) + loss(tagger, SHORT), rel=1e-4)
+def test_a_labels_loss_is_the_cross_entropy_of_the_mean_over_tokens(classifier: Encoding) -> None:
+    torch.manual_seed(0)
+    model = classifier.learner(bf16=False).eval().model
+    with torch.no_grad():
+        logits = model(torch.tensor([LONG.ids])).logits[0]
+    mean = functional.cross_entropy(logits.mean(0), torch.tensor(1))
+    assert loss(classifier, LABELLED) == pytest.approx(float(mean), rel=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "texts"), [("tagger", (LONG, SHORT)), ("classifier", (LABELLED, BRIEF))])
+def test_padding_and_neighbours_change_nothing(
+    kind: str, texts: tuple[Text, Text], request: pytest.FixtureRequest
+) -> None:
+    learner = request.getfixturevalue(kind)
+    alone = sum(loss(learner, text) for text in texts)
+    assert loss(learner, *texts) == pytest.approx(alone, rel=1e-4)
 
 
 def test_an_example_of_no_weight_adds_no_loss(tagger: Kind) -> None:
