@@ -24,6 +24,7 @@ def draw(axes: Axes, found: Sequence[Option], unbeaten: Sequence[Option], respec
     _front(axes, [(respect(one).value, one.score.error) for one in unbeaten])
     for option in found:
         _point(axes, option, respect(option))
+    _numbers(axes, found, respect)
     axes.axhline(ceiling, color=INK, linewidth=1, linestyle=(0, (2, 2)))
     axes.annotate("ceiling", (1, ceiling), (-4, 3), ("axes fraction", "data"), "offset points", fontsize=8, ha="right")
     _axes(axes, [respect(one).value for one in found], max(ceiling, *(one.score.error_high for one in found)))
@@ -54,8 +55,17 @@ def _point(axes: Axes, option: Option, amount: Amount) -> None:
         mfc=face,
         linewidth=1.2,
     )
-    place = (amount.value, score.error)
-    axes.annotate(str(option.number), place, (8, 5), textcoords="offset points", color=colour, fontweight="bold")
+
+
+def _numbers(axes: Axes, found: Sequence[Option], respect: Respect) -> None:
+    """One text for all points that stand in nearly one place, as a student and a cascade that asks nobody do."""
+    places = dict[tuple[str, str], list[Option]]()
+    for option in found:
+        places.setdefault((f"{respect(option).value:.2g}", f"{option.score.error:.2f}"), []).append(option)
+    for first, *others in places.values():
+        text = ", ".join(str(one.number) for one in (first, *others))
+        place, colour = (respect(first).value, first.score.error), COLOURS[first.how]
+        axes.annotate(text, place, (8, 5), textcoords="offset points", color=colour, fontweight="bold")
 
 
 def _seen(amount: Amount) -> float:

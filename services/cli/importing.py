@@ -45,9 +45,10 @@ def import_(task: TaskName, file: File, state: StateOption = STATE) -> None:
             stub.Status(pb.StatusRequest(task=task), timeout=10)  # NOT_FOUND names the tasks that there are.
         source = Source(Producer(found), source_of(task, file))
         with progress() as bar:
-            shown = bar.add_task("exchanges", total=lines.count(), note="")
-            for _ in source.take(lines):
-                bar.update(shown, advance=1)
+            shown = bar.add_task("lines", total=lines.count(), note="")
+            for sequence in source.take(lines):
+                bar.update(shown, completed=sequence + len(lines.bad))
+            bar.update(shown, completed=source.sequence + len(lines.bad))
         sent = source.sequence - source.refused.total()
         console.print(f"{sent} exchanges imported as source {source.name}", highlight=False)
         lines.show_bad()
