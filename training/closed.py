@@ -1,13 +1,15 @@
 """Which fields of JSON answers are chosen from a closed set instead of being taken out of the text; pure.
 
 The rule. What stands in the text is taken out of it: a field whose values do, in at least `STANDS` of the answers that
-have one. Any other field is a choice if nearly all answers (`CLOSED`) have a value of it that is said `OFTEN`, or none;
+have one, unless they stand as often in texts that have another value, as where instructions name all there are. Any
+other field is a choice if nearly all answers (`CLOSED`) have a value of it that is said `OFTEN`, or none;
 only such values are ever chosen. The rest is neither, and its answers can't be learnt.
 """
 
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from services.tagging import Field, Shape
@@ -35,7 +37,9 @@ def settled(fields: Iterable[Field], table: Sequence[tuple[str, str]], most: int
 
 
 def _settled(field: Field, said: Sequence[Said], most: int) -> Field:
-    if _stands(field.name, said[:TRIED]):
+    having = _having(field.name, said[:TRIED])
+    others = _of_others(having)
+    if _stand(having) and not (others and _stand(others)):
         return field
     counts = Counter(tagging.written(made, field.name) for _, made in said)
     values = sorted(value for value, count in counts.items() if count >= OFTEN)
@@ -44,7 +48,16 @@ def _settled(field: Field, said: Sequence[Said], most: int) -> Field:
     return Field(name=field.name, shape=Shape.CHOICE, values=tuple(values))
 
 
-def _stands(name: str, said: Iterable[Said]) -> bool:
-    """Whether the values of a field are in the texts, by and large; true of one that never has any."""
-    having = [(text, made[name]) for text, made in said if json.dumps(made.get(name)) not in tagging.FILLERS]
-    return sum(tagging.stands(text, value) for text, value in having) >= STANDS * len(having)
+def _having(name: str, said: Iterable[Said]) -> list[tuple[str, Any]]:
+    """The texts whose answers have the field, with its values."""
+    return [(text, made[name]) for text, made in said if json.dumps(made.get(name)) not in tagging.FILLERS]
+
+
+def _of_others(having: Sequence[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    """Texts, each with the value of another one, where that is not its own."""
+    return [(text, value) for (text, own), (_, value) in pairwise(having) if own != value]
+
+
+def _stand(pairs: Sequence[tuple[str, Any]]) -> bool:
+    """Whether the values are in the texts, by and large; true of none."""
+    return sum(tagging.stands(text, value) for text, value in pairs) >= STANDS * len(pairs)

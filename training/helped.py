@@ -42,7 +42,7 @@ def _objection(job: Job, given: Sequence[Row], settled: Sequence[Row]) -> str:
 
 
 def _as_labels(kind: AnswerKind, table: Sequence[Row]) -> bool:
-    return kind == "label" or are_labels([row["completion"].strip() for row in table])
+    return kind == "label" or are_labels(table)
 
 
 def _can_be_said(table: Sequence[Row]) -> bool:

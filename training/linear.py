@@ -10,6 +10,7 @@ from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_expit, logsumexp
 from sklearn.feature_extraction import FeatureHasher
 from sklearn.linear_model import SGDClassifier
 
@@ -19,7 +20,8 @@ from training.tagging import Unaligned
 
 Bag = list[str]
 """What a linear model sees of a piece, or of a text: its features by name."""
-Probabilities = NDArray[np.float64]
+Logs = NDArray[np.float64]
+"""Logarithms of probabilities, in nats."""
 
 FEATURES: Final = 1 << 18
 MOST_LABELS: Final = 200
@@ -48,15 +50,18 @@ class Linear:
             self._model.fit(self._hasher.transform(bags), labels, sample_weight=weights)
         return self
 
-    def probabilities(self, bags: Sequence[Bag]) -> Probabilities:
-        """[bags, labels], in the order of `labels`."""
+    def logs(self, bags: Sequence[Bag]) -> Logs:
+        """[bags, labels], in the order of `labels`. Probabilities themselves would be rounded to 0 and 1."""
         if len(self.labels) == 1:
-            return np.ones((len(bags), 1))
-        return np.asarray(self._model.predict_proba(self._hasher.transform(bags)), dtype=np.float64)
+            return np.zeros((len(bags), 1))
+        scores = self._model.decision_function(self._hasher.transform(bags))
+        each = np.stack([-scores, scores], -1) if scores.ndim == 1 else scores
+        logs = log_expit(each)
+        return np.asarray(logs - logsumexp(logs, axis=-1, keepdims=True), dtype=np.float64)
 
     def best(self, bags: Sequence[Bag]) -> list[str]:
         """The likeliest label of each."""
-        return [self.labels[at] for at in self.probabilities(bags).argmax(-1).tolist()]
+        return [self.labels[at] for at in self.logs(bags).argmax(-1).tolist()]
 
 
 class Tagger:

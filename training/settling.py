@@ -18,7 +18,7 @@ from training.doubts import SURE
 
 Fate = Literal["kept", "relabelled", "left_out", "down_weighted"]
 DOWN_WEIGHT: Final = 0.2
-"""What an answer that is weighed down counts of what it would. One in ten to twenty of those doubted is right."""
+"""What an answer that is weighed down counts of what it would. One in ten of those doubted is right."""
 
 
 class Settled(Frozen):

@@ -1,19 +1,22 @@
 """A training split as linear students see it: sheets of bags of features, each with the label that was given; pure.
 
-Answers that are so few different ones that they count as labels make one sheet, of whole texts. Answers in JSON make
-one of the pieces of the texts with their tags, and one of whole texts for each field that is chosen (`closed`): how
-sure a student can be of a tag says nothing of how sure one can be of a choice, so each learns by itself.
+Answers in JSON make one sheet of the pieces of the texts with their tags, and one of whole texts for each field that is
+chosen (`closed`): how sure a student can be of a tag says nothing of how sure one can be of a choice, so each learns by
+itself. Where most can't be made so, or are no JSON, but are so few different ones that they count as labels, they make
+one of whole texts.
 """
 
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from services import tagging as pieces
 from services.tagging import Field
 from training import closed, tagging
 from training.data import Row
 from training.linear import MOST_LABELS, Bag, aligned, of_pieces, of_text
+
+TRIED: Final = 200  # rows that show whether answers can be made of parts
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,21 @@ Read = Callable[[int, Sequence[Sequence[str]]], str]
 
 def sheets(table: Sequence[Row], refused: Set[int]) -> tuple[list[Sheet], Read]:
     """The sheets of a split, and what spells answers. From rows that are `refused` nothing is to be learnt."""
-    answers = [row["completion"].strip() for place, row in enumerate(table) if place not in refused]
-    return _of_labels(table, refused) if are_labels(answers) else _of_fields(table, refused)
+    taught = [row for place, row in enumerate(table) if place not in refused]
+    return _of_labels(table, refused) if are_labels(taught) else _of_fields(table, refused)
 
 
-def are_labels(answers: Sequence[str]) -> bool:
-    """Whether answers are so few different ones, and each given so often, that they count as labels."""
-    return len(set(answers)) <= min(MOST_LABELS, len(answers) // 2)
+def are_labels(table: Sequence[Row]) -> bool:
+    """Whether whole answers count as labels: few different ones, each given often, of no parts to be judged by."""
+    different = {row["completion"].strip() for row in table}
+    return len(different) <= min(MOST_LABELS, len(table) // 2) and not _have_parts(table)
+
+
+def _have_parts(table: Sequence[Row]) -> bool:
+    told = [(row["prompt"], row["completion"]) for row in table]
+    known = {field.name: field for field in closed.fields(told, MOST_LABELS)}
+    some = told[:TRIED]
+    return 2 * sum(bool(aligned(text, answer, known)) for text, answer in some) > len(some)
 
 
 def _of_labels(table: Sequence[Row], refused: Set[int]) -> tuple[list[Sheet], Read]:

@@ -7,30 +7,26 @@ labelled it found a third to be wrong with a probability of 1; at the temperatur
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
 
-from training.linear import Probabilities
+from training.linear import Logs
 
-LEAST: Final = 1e-9  # a probability of 0 has no logarithm
-BETWEEN: Final = (0.1, 1000.0)
+BETWEEN: Final = (-1.0, 6.0)  # powers of ten: where nothing can be learnt a student is as certain, and ever wrong
 
 
-def tempered(likely: Probabilities, given: Any, told: Any) -> Probabilities:
+def tempered(logs: Logs, given: Any, told: Any) -> NDArray[np.float64]:
     """[rows, labels]: the probabilities at the temperature at which those of the rows `told` fit their labels `given`.
 
-    Both are indices; rows that are nothing but zeros stay so.
+    Both are indices. A label of no probability at all is as likely as the unlikeliest; rows of nothing else are zeros.
     """
-    logs = np.log(np.clip(likely, LEAST, 1.0))
-    best = minimize_scalar(lambda at: _surprise(logs[told] / at, given), bounds=BETWEEN, method="bounded")
-    return np.where(likely.any(-1, keepdims=True), np.exp(_normal(logs / best.x)), 0.0)
+    known = np.isfinite(logs)
+    filled = np.where(known, logs, np.where(known, logs, 0.0).min(-1, keepdims=True))
+    best = minimize_scalar(lambda at: _surprise(filled[told] / 10**at, given), bounds=BETWEEN, method="bounded")
+    return np.where(known.any(-1, keepdims=True), softmax(filled / 10**best.x, axis=-1), 0.0)
 
 
-def _surprise(logs: Probabilities, given: Any) -> float:
+def _surprise(logs: Logs, given: Any) -> float:
     """The mean negative log-likelihood of the labels, in nats."""
-    return -float(_normal(logs)[np.arange(len(logs)), given].mean())
-
-
-def _normal(logs: Probabilities) -> Probabilities:
-    shifted = logs - logs.max(-1, keepdims=True)
-    normal: Probabilities = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    return normal
+    return -float(log_softmax(logs, axis=-1)[np.arange(len(logs)), given].mean())

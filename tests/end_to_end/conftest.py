@@ -21,7 +21,7 @@ from protos import inference_pb2_grpc
 from services.cli.settings import stack_environment
 from services.clickhouse import ClickHouse
 from services.settings import ClickHouseSettings
-from tests.end_to_end import second_task
+from tests.end_to_end import parcels, second_task
 
 TUTELAGE = Path(sys.executable).with_name("tutelage")
 DEMO_TAKES_S = 900
@@ -76,6 +76,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     tasks = folder / "tasks"
     shutil.copytree("deploy/tasks", tasks)
     second_task.write_task(tasks)
+    parcels.write_task(tasks)
     state, log = folder / "state", folder / "printed"
     with log.open("wb") as out:
         running = subprocess.Popen(

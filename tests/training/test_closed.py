@@ -25,6 +25,14 @@ def test_what_stands_in_the_text_is_taken_out_of_it_however_few_values_there_are
     assert known(*rows(*[{"order": "17"}] * 9))["order"].shape is Shape.TEXT
 
 
+def test_what_all_texts_name_is_chosen_and_not_taken() -> None:
+    """Instructions list what may be answered."""
+    texts = [(f"Is order {n} a bug or a bill?", {"topic": ("bug", "bill")[n % 2], "order": str(n)}) for n in range(20)]
+    found = known(*texts)
+    assert found["topic"].values == ('"bill"', '"bug"')
+    assert found["order"].shape is Shape.TEXT
+
+
 def test_what_does_not_stand_there_is_chosen_of_what_others_have_too() -> None:
     found = known(*rows(*[{"topic": "bug", "order": "17"}, {"topic": "bill", "order": "17"}] * 9))
     assert found["topic"] == Field(name="topic", shape=Shape.CHOICE, values=('"bill"', '"bug"'))

@@ -8,6 +8,7 @@ import pytest
 
 from training import doubts, scoring
 from training.linear import Linear, Tagger, of_pieces, of_text
+from training.sheets import sheets
 
 STREETS = ("Oak Lane", "Elm Street", "North Road", "Mill Hill")
 CITIES = ("Marion", "Evanston", "Soldotna", "Ely")
@@ -54,13 +55,25 @@ def mixed(count: int, wrong: set[int]) -> list[dict[str, Any]]:
 def test_planted_mistakes_are_found_and_little_else(make: Any) -> None:
     wrong = set(range(0, 400, 10))
     found = doubts.doubtful(make(400, wrong))
-    assert len(found & wrong) >= 36
-    assert len(found - wrong) <= 4
+    assert len(found & wrong) >= 32
+    assert len(found - wrong) <= 1
 
 
 @pytest.mark.parametrize("make", [labelled, extracted, mixed])
 def test_where_nothing_is_wrong_hardly_anything_is_doubted(make: Any) -> None:
     assert len(doubts.doubtful(make(400, set()))) <= 8
+
+
+def test_objects_that_are_few_different_ones_are_judged_part_by_part_all_the_same() -> None:
+    """Of a city and a topic: whole, each is said too rarely for anyone to be sure of it."""
+    wrong = set(range(0, 400, 10))
+    table = [
+        row(f"{one['prompt']} in {CITIES[n % 4]}", json.dumps({"city": CITIES[n % 4], "topic": one["completion"]}))
+        for n, one in enumerate(labelled(400, wrong))
+    ]
+    assert len({one["completion"] for one in table}) == len(CITIES) * len(TOPICS)
+    assert [len(sheet.labels) > 400 for sheet in sheets(table, set())[0]] == [True, False]
+    assert len(doubts.doubtful(table) & wrong) >= 32
 
 
 def test_of_a_task_that_is_too_hard_for_the_students_they_doubt_nothing() -> None:
@@ -122,7 +135,7 @@ def test_beside_a_free_text_a_choice_is_judged_all_the_same_and_nothing_is_said_
     for nth, one in enumerate(table):
         one["completion"] = json.dumps(json.loads(one["completion"]) | {"why": f"reason {nth} of our own"})
     found = doubts.about(table).found
-    assert len({doubt.place for doubt in found} & wrong) >= 36
+    assert len({doubt.place for doubt in found} & wrong) >= 32
     assert {doubt.students for doubt in found} == {""}
 
 
@@ -137,8 +150,7 @@ def test_a_linear_tagger_learns_a_simple_language(make: Any) -> None:
 def test_a_weight_of_nothing_is_as_if_the_example_were_not_there() -> None:
     bags, labels = [of_text("red rose"), of_text("blue sea")] * 20 + [of_text("red rose")] * 60, ["r", "b"] * 20
     model = Linear().fit(bags, labels + ["b"] * 60, [1.0] * 40 + [0.0] * 60)
-    likely = model.probabilities([of_text("red rose")])[0]
-    assert model.labels[int(likely.argmax())] == "r"
+    assert model.best([of_text("red rose")]) == ["r"]
 
 
 def test_an_empty_text_has_no_pieces_and_still_a_bag() -> None:

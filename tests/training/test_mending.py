@@ -19,8 +19,8 @@ from training import data, decision, doubts, helped, lesson, mending, opinions, 
 from training.config import Config
 from training.contract import Doubted, Job, Report
 
-ROWS = 200
-WRONG = set(random.Random(3).sample(range(ROWS), 30))
+ROWS = 400
+WRONG = set(random.Random(3).sample(range(ROWS), 40))
 REFUSED = set(sorted(WRONG)[:3])
 """Of those, what no label is."""
 
@@ -28,6 +28,12 @@ REFUSED = set(sorted(WRONG)[:3])
 def oracle(question: str) -> str:
     """The right answer."""
     return next(label for word, label in LABELS.items() if word in question.split())
+
+
+def half_right(question: str) -> str:
+    """What the teacher says, on every other question that it errs on."""
+    errors = (noisy(place) for place in sorted(WRONG - REFUSED)[::2])
+    return {row["question"]: row["completion"] for row in errors}.get(question, oracle(question))
 
 
 def noisy(place: int) -> dict[str, Any]:
@@ -88,7 +94,7 @@ def test_wrong_answers_are_replaced_where_second_teacher_and_students_agree_and_
     assert told.opinions.asked == told.kept + told.relabelled + told.left_out
     assert told.relabelled >= 24
     wrong = [one for one in learnt(job, doubtful="relabel") if one["completion"] != oracle(one["question"])]
-    assert len(wrong) <= 3
+    assert len(wrong) <= len(WRONG) / 4
     assert told.helped is not None
     assert told.helped.settled.error < told.helped.given.error
     assert told.helped.settled_minus_given.high < 0
@@ -106,7 +112,7 @@ def test_without_a_second_teacher_what_students_are_sure_of_is_learnt(job: Job) 
 def test_doubtful_answers_may_be_left_out_or_weigh_less_but_for_those_that_both_teachers_give(
     job: Job, wanted: str, fate: str
 ) -> None:
-    told = decided(job, FakeSecondTeacher(oracle), doubtful=wanted)
+    told = decided(job, FakeSecondTeacher(half_right), doubtful=wanted)
     assert (told.kept > 0, told.relabelled) == (True, 0)
     assert getattr(told, fate) == sum(told.why.values()) - told.kept
     rows = learnt(job, doubtful=wanted)
