@@ -84,8 +84,8 @@ class Config(Frozen):
     seed: int = 0
     workers: int = Field(1, gt=0)
     sharding: Literal["none", "fsdp"] = "none"  # fsdp: the workers hold the weights in parts; else a copy each
-    # Times that dead workers are started again, from the last checkpoint. With 0 a single worker without a GPU and a
-    # cluster is the run's own process, which spares the half minute in which Ray starts.
+    # Times that dead workers are started again, from the last checkpoint. With 0 a single worker without a GPU is the
+    # run's own process, unless Ray's cluster has other machines: that spares the half minute in which Ray starts one.
     worker_failures: int = Field(3, ge=0)
     gpus_per_worker: int = Field(0, ge=0)
     await_resources: bool = False  # wait for what the cluster lacks, as one that grows on demand does; else refuse

@@ -130,7 +130,8 @@ def _train(job: Job, config: Config, ray_address: str) -> None:
     saved = checkpoint.load(job.output)
     if saved and saved[0].finished and (config.dpo is None or preferring.done(job.output)):
         return
-    here = not ray_address and config.workers == 1 and not config.gpus_per_worker and not config.worker_failures
+    lone = config.workers == 1 and not config.gpus_per_worker and not config.worker_failures
+    here = lone and not _elsewhere(ray_address)
     ray_or_none = nullcontext() if here else _ray(ray_address, config)
     with ray_or_none, tempfile.TemporaryDirectory(dir=job.output.absolute(), prefix="ray-") as storage:
         TorchTrainer(

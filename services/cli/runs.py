@@ -131,8 +131,8 @@ def _config_text(config: str) -> str:
 
 
 def _show_run(run: events.Run) -> None:
-    verdict = "promoted" if run.promoted else "not promoted" if run.state == events.RUN_STATE_DONE else ""
-    console.print(f"run {run.id}: {state_name(run)} {verdict}", highlight=False)
+    verdict = " promoted" if run.promoted else " not promoted" if run.state == events.RUN_STATE_DONE else ""
+    console.print(f"run {run.id}: {state_name(run)}{verdict}", highlight=False)
     console.print(f"snapshot {run.snapshot}, student version {run.student_version}", highlight=False)
     if run.reason:
         console.print(run.reason, highlight=False)
