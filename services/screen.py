@@ -97,10 +97,9 @@ def _rows(report: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
         yield from ((who, report[who]) for who in WHO)
         return
     yield "teacher", report["teacher"]
-    kinds = [one["kind"] for one in several]
+    by = "kind" if len({one["kind"] for one in several}) == len(several) else "name"
     for one in several:
-        name = one["kind"] if kinds.count(one["kind"]) == 1 else one["name"]
-        yield f"{name}{' *' if one['name'] == report['chosen'] else ''}", one["student"]
+        yield f"{one[by]}{' *' if one['name'] == report['chosen'] else ''}", one["student"]
         yield "  in cascade", one["cascade"]
 
 
