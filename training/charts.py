@@ -66,13 +66,13 @@ def calibrations(report: Report) -> dict[str, Calibration]:
 
 def _cost(axes: Axes, report: Report) -> None:
     found = pareto.options(report)
-    tradeoff_chart.draw(axes, found, pareto.by_cost(found), pareto.cost, report.error_ceiling)
+    tradeoff_chart.draw(axes, pareto.priced(found), pareto.by_cost(found), pareto.cost, report.error_ceiling)
     tradeoff_chart.dollars(axes)
 
 
 def _time(axes: Axes, report: Report) -> None:
     found = pareto.options(report)
-    tradeoff_chart.draw(axes, found, pareto.by_latency(found), pareto.latency, report.error_ceiling)
+    tradeoff_chart.draw(axes, pareto.timed(found), pareto.by_latency(found), pareto.latency, report.error_ceiling)
     tradeoff_chart.milliseconds(axes)
 
 

@@ -47,14 +47,30 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     return sorted(best, key=lambda index: points[index])
 
 
+def priced(found: Sequence[Option]) -> list[Option]:
+    """The options whose cost is known: where the log had none of the teacher's, those that never ask it."""
+    return _known(found, any(one.score.usd_per_million for one in found if one.how == "teacher"))
+
+
+def timed(found: Sequence[Option]) -> list[Option]:
+    """The options whose time is known, in the same way."""
+    return _known(found, any(one.score.p99_ms for one in found if one.how == "teacher"))
+
+
+def _known(found: Sequence[Option], logged: bool) -> list[Option]:
+    return [one for one in found if logged or not one.score.teacher_share] or list(found)
+
+
 def by_cost(found: Sequence[Option]) -> list[Option]:
     """The options that are not beaten in cost and error, the cheapest first."""
-    return [found[index] for index in front([(cost(one).value, one.score.error) for one in found])]
+    some = priced(found)
+    return [some[index] for index in front([(cost(one).value, one.score.error) for one in some])]
 
 
 def by_latency(found: Sequence[Option]) -> list[Option]:
     """The options that are not beaten in time and error, the fastest first."""
-    return [found[index] for index in front([(latency(one).value, one.score.error) for one in found])]
+    some = timed(found)
+    return [some[index] for index in front([(latency(one).value, one.score.error) for one in some])]
 
 
 def cost(option: Option) -> Amount:

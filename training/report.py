@@ -49,6 +49,8 @@ def _shown(report: Report) -> dict[str, Any]:
         "verdict": found,
         "steps": advice.next_steps(report, found),
         "options": options,
+        "priced": pareto.priced(options),
+        "timed": pareto.timed(options),
         "by_cost": pareto.by_cost(options),
         "by_time": pareto.by_latency(options),
         "cost": pareto.cost,

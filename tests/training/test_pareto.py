@@ -75,3 +75,12 @@ def test_the_fronts_of_cost_and_time_may_differ() -> None:
     options = pareto.options(report)
     assert [one.how for one in pareto.by_cost(options)] == ["student", "cascade"]
     assert [one.how for one in pareto.by_latency(options)] == ["teacher", "cascade"]
+
+
+def test_where_the_log_had_no_costs_or_times_of_the_teacher_who_asks_it_is_compared_with_nobody() -> None:
+    nothing = a_score(0.05, 0.0, 0.1, 1.0).model_copy(update={"usd_per_million": 0.0, "p50_ms": 0.0, "p99_ms": 0.0})
+    known, unknown = (pareto.options(a_report(**teacher)) for teacher in ({}, {"teacher": nothing}))
+    assert (pareto.priced(known), pareto.timed(known)) == (known, known)
+    alone = [one for one in unknown if one.how == "student"]
+    assert pareto.priced(unknown) == pareto.timed(unknown) == alone
+    assert pareto.by_cost(unknown) == pareto.by_latency(unknown) == alone
