@@ -6,12 +6,16 @@ Whoever starts runs may ask here first, and hear of a misspelt key before there 
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any
+from difflib import get_close_matches
+from typing import Any, Final
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from training import space
-from training.config import ALONE, Config, candidates, resolve
+from training.config import ALONE, Config, Dpo, Lora, Search, candidates, resolve
+
+KEYS: Final = [key for part in (Config, Lora, Dpo, Search) for key in part.model_fields]
 
 
 def refusal(settings: dict[str, Any]) -> str:
@@ -56,8 +60,16 @@ def _unsearchable(config: Config) -> str:
 
 def _said(error: ValidationError) -> str:
     """Each key with what is wrong with it."""
-    places = [(".".join(map(str, one["loc"])), one["msg"]) for one in error.errors()]
+    places = [(".".join(map(str, one["loc"])), _why(one)) for one in error.errors()]
     return "; ".join(f"{key}: {message}" if key else message for key, message in places)
+
+
+def _why(one: ErrorDetails) -> str:
+    """Of a key that there is not, what may have been meant."""
+    if one["type"] != "extra_forbidden":
+        return one["msg"]
+    near = get_close_matches(str(one["loc"][-1]), KEYS, n=1)
+    return f"there is no such setting{f'; {near[0]}?' if near else ''} (training/config.py has all of them)"
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import getpass
 import json
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -44,10 +44,13 @@ def start(
         console.print(f"run {run.id} started; `tutelage run show {task}` tells how far it is", highlight=False)
 
 
+RunOption = Annotated[str, typer.Option("--run", help="A run's id, as `run start` printed it; empty: the latest.")]
+
+
 @run_app.command("show")
 def show(
     task: TaskName,
-    run: Annotated[str, typer.Option("--run", help="A run's id, as `run start` printed it; empty: the latest.")] = "",
+    run: RunOption = "",
     state: StateOption = STATE,
 ) -> None:
     """A run: how far it is, or what was decided."""
@@ -58,12 +61,15 @@ def show(
 @app.command()
 def report(
     task: TaskName,
+    run_id: RunOption = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print report.json instead of the table.")] = False,
     state: StateOption = STATE,
 ) -> None:
-    """What the latest run measured: teacher, student and cascade side by side."""
+    """What the latest run that has a report measured: teacher, student and cascade side by side."""
     with clear_errors(), controller(settings(state)) as stub:
-        run = stub.GetRun(pb.GetRunRequest(task=task))
+        run = stub.GetRun(pb.GetRunRequest(id=run_id, task=task))
+        if not (run.report or run_id):
+            run = _latest_done(stub, task) or run
     if not run.report:
         raise fail(f"run {run.id} has no report: it is {state_name(run)}{': ' + run.reason if run.reason else ''}")
     if as_json:
@@ -128,6 +134,14 @@ def _config_text(config: str) -> str:
     if path.name != config or path.suffix in {".yaml", ".yml"}:
         raise fail(f"--config {config}: there is no such file")
     return json.dumps({"from": config})  # JSON is YAML
+
+
+def _latest_done(stub: Any, task: str) -> events.Run | None:
+    """The latest run that came to its end, with its report."""
+    [status] = stub.Status(pb.StatusRequest(task=task)).tasks
+    done = (one.id for one in status.runs if one.state == events.RUN_STATE_DONE)
+    found = next(done, "")
+    return stub.GetRun(pb.GetRunRequest(id=found)) if found else None
 
 
 def _show_run(run: events.Run) -> None:

@@ -121,14 +121,20 @@ def import_(
         with file.open("rb") as opened:
             sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
         head = pb.SnapshotPart(task=task, source=file.name, sha256=sha256, by_people=by_people, teacher_model=teacher)
-        made = stub.ImportSnapshot(_parts(head, lines))
-        lines.show_bad()
-    counts: dict[str, Any] = json.loads(made.manifest)["counts"]
+        try:
+            made = stub.ImportSnapshot(_parts(head, lines))
+        finally:
+            lines.show_bad()
+    manifest = json.loads(made.manifest)
+    counts: dict[str, Any] = manifest["counts"]
     told = ", ".join(f"{split} {counts[split]['rows']}" for split in SPLITS)
     console.print(f"snapshot {made.task}/{made.number}: {told}", highlight=False)
     for split in ("train", "eval"):
         for why, count in counts[split]["removed"].items():
             console.print(f"{split}: {count} left out: {why}", highlight=False, markup=False)
+    if aside := manifest["source"]["set_aside"]:
+        told = f"{aside} stand on the golden side of the wall, by the hash of their group, and are not learnt from"
+        console.print(told, highlight=False)
 
 
 def reference(text: str) -> tuple[str, int]:

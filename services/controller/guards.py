@@ -47,6 +47,8 @@ class GoldenWall:
             return "the teacher may not be trained on, and no person corrected it"
         if not row["question"].strip() or not row["answer"].strip():
             return "it has no question or no answer"
+        if row.get("refusal"):
+            return "the task's validators refuse its answer"
         return "it is nearly the same as one in the golden set" if self._near(row, task) else ""
 
     def _near(self, row: Mapping[str, Any], task: Task) -> bool:

@@ -21,9 +21,11 @@ from services.controller.cycle import Counts
 from services.controller.errors import Refused
 from services.controller.store import Page, Store
 from services.tasks import Task, question, split
+from services.validators import refusal
 
 SIDES: Final = {events.SPLIT_TRAIN: "train", events.SPLIT_EVAL: "eval", events.SPLIT_GOLDEN: "golden"}
 KIND: Final = "kind"
+COUNTED_TOGETHER: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,14 @@ class Origin:
     teacher_model: str
     at: datetime
 
-    def told(self) -> dict[str, Any]:
-        """For the manifest."""
+    def told(self, set_aside: int) -> dict[str, Any]:
+        """For the manifest. `set_aside`: the examples that the hash of their group keeps out of train and eval."""
         return {
             "kind": "import",
             "file": self.source,
             "sha256": self.sha256,
             "answers_by": "people" if self.by_people else self.teacher_model,
+            "set_aside": set_aside,
         }
 
 
@@ -67,6 +70,7 @@ def row(task: Task, origin: Origin, example: control.ImportedExample) -> dict[st
         "kind": request.metadata.get(KIND, ""),
         "group_key": request.group_key,
         "answer": example.answer,
+        "refusal": refusal(task.validators, question(request), example.answer),
         "corrected": origin.by_people,
         "reason": f"imported from {origin.source}",
         "probability": 1.0,
@@ -100,6 +104,10 @@ class ImportedStore(Store):
 
     def candidates(self, task: str, split: str, page_rows: int) -> Iterator[Page]:  # noqa: ARG002
         return self._pages(split, page_rows)
+
+    def set_aside(self) -> int:
+        """How many stand on the golden side of the wall, which none of train and eval does."""
+        return sum(len(page) for page in self._pages("golden", COUNTED_TOGETHER))
 
     def golden(self, task: str, page_rows: int) -> Iterator[Page]:
         return self._under.golden(task, page_rows)

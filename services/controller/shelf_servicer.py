@@ -77,8 +77,10 @@ class Shelf:
     async def _made(self, path: Path, task: Task, origin: Origin) -> control.Snapshot:
         number = await self._desk.number(task, self._actions.snapshots(task.name))
         directory = self._actions.snapshots_dir.resolve() / task.name / str(number)
-        order = Order(task, number, directory, origin.at, self._actions.page_rows, origin.told())
-        await asyncio.to_thread(self._take, ImportedStore(path, self._actions.store), order)
+        store = ImportedStore(path, self._actions.store)
+        told = origin.told(await asyncio.to_thread(store.set_aside))
+        order = Order(task, number, directory, origin.at, self._actions.page_rows, told)
+        await asyncio.to_thread(self._take, store, order)
         return self._snapshot(task, number)
 
     def _take(self, store: ImportedStore, order: Order) -> None:

@@ -57,12 +57,14 @@ WITH page AS (
     SELECT id, input, truth, group_key, kind, trimBoth(replaceRegexpAll(input, '\\s+', ' ')) AS text FROM golden FINAL
     WHERE task = {task:String} AND id > {after:String} ORDER BY id LIMIT {rows:UInt32}
 )
-SELECT page.id AS id, page.input AS input, page.truth AS truth, page.group_key AS group_key, page.kind AS kind,
+SELECT page.id AS id, page.input AS input, page.truth AS truth, page.kind AS kind,
+       if(page.group_key = '', asked.group_key, page.group_key) AS group_key,
        asked.text != '' AS answered, asked.teacher AS teacher
 FROM page LEFT JOIN (
     SELECT trimBoth(replaceRegexpAll(question, '\\s+', ' ')) AS text,
            argMax((answer, if(teacher_us > 0, teacher_us, latency_us), toString(cost_usd), prompt_tokens,
-                   completion_tokens, request), (student_us = 0, finished_at)) AS teacher
+                   completion_tokens, request), (student_us = 0, finished_at)) AS teacher,
+           argMax(group_key, (student_us = 0, finished_at)) AS group_key
     FROM exchanges FINAL
     WHERE task = {task:String} AND answered_by = 'teacher' AND outcome = 'answered'
           AND NOT mapContains(metadata, 'tutelage.cut_from_bytes') AND text IN (SELECT text FROM page)

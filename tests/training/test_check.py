@@ -27,7 +27,7 @@ def test_settings_that_no_student_can_be_made_of_are_refused_by_name(settings: d
 
 
 def test_what_all_candidates_are_refused_for_is_said_once() -> None:
-    assert check.refusal({"from": "auto", "learning_rat": 1}).count("learning_rat") == 1
+    assert check.refusal({"from": "auto", "learning_rat": 1}).count("learning_rat:") == 1
     several = check.refusal({"from": "auto", "prune": "perhaps", "lora": {"rank": 0}})
     assert several.count("prune") == 1
 

@@ -22,13 +22,20 @@ REPORT = {
 class Stub:
     def __init__(self) -> None:
         self.asked: list[control.StartRunRequest] = []
+        self.training = ""  # the latest run, if it is not done
 
     def StartRun(self, request: control.StartRunRequest) -> events.Run:
         self.asked.append(request)
         return events.Run(id="7")
 
     def GetRun(self, request: control.GetRunRequest) -> events.Run:
+        if self.training and request.id in ("", self.training):
+            return events.Run(id=self.training, state=events.RUN_STATE_TRAINING)
         return events.Run(id=request.id or "7", state=events.RUN_STATE_DONE, report=json.dumps(REPORT))
+
+    def Status(self, _request: control.StatusRequest) -> control.StatusReply:
+        latest = [self.GetRun(control.GetRunRequest()), self.GetRun(control.GetRunRequest(id="6"))]
+        return control.StatusReply(tasks=[control.TaskStatus(runs=latest)])
 
 
 @pytest.fixture
@@ -72,3 +79,12 @@ def test_what_pruning_saves_is_shown_with_the_run(stub: Stub) -> None:
 def test_the_latest_run_is_shown_or_the_one_that_is_named(stub: Stub) -> None:
     assert "run 7: done" in run("show", "labels").output
     assert "run 6: done" in run("show", "labels", "--run", "6").output
+
+
+def test_while_a_run_trains_the_report_is_that_of_the_one_before_and_its_own_when_it_is_named(stub: Stub) -> None:
+    stub.training = "8"
+    said = CliRunner().invoke(app, ["report", "labels", "--json"])
+    assert json.loads(said.output) == REPORT
+    refused = CliRunner().invoke(app, ["report", "labels", "--run", "8"])
+    assert refused.exit_code == 1
+    assert "run 8 has no report: it is training" in " ".join(refused.output.split())

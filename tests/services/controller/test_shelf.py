@@ -104,8 +104,17 @@ async def test_examples_from_elsewhere_are_a_snapshot_beside_the_tasks_own_golde
     assert len(rows(directory, "train")) == sides.count(events.SPLIT_TRAIN)
     assert len(rows(directory, "eval")) == sides.count(events.SPLIT_EVAL)
     assert len(rows(directory, "golden")) == 4
-    assert told["source"] == {"kind": "import", "file": "mine.jsonl", "sha256": "ab", "answers_by": "big"}
+    aside = sides.count(events.SPLIT_GOLDEN)
+    whole = {"kind": "import", "file": "mine.jsonl", "sha256": "ab", "answers_by": "big", "set_aside": aside}
+    assert told["source"] == whole
     assert told["counts"]["train"]["reasons"] == {"imported from mine.jsonl": len(rows(directory, "train"))}
+
+
+async def test_what_the_tasks_validators_refuse_is_left_out_and_counted(world: World, client: Any) -> None:
+    world.filled()
+    world.tasks["labels"] = a_task(validators=[{"kind": "one_of", "values": ["no"]}])  # all of the file say yes
+    with pytest.raises(grpc.aio.AioRpcError, match=r"no train candidate is left.*validators refuse its answer"):
+        await imported(client, range(100))
 
 
 async def test_without_a_golden_set_the_examples_set_aside_prove(world: World, client: Any) -> None:

@@ -82,8 +82,10 @@ def answered(
     student_us: int = 0,
     task: str = "labels",
     finish: inference.Finish = inference.FINISH_STOP,
+    group_key: str = "",
 ) -> None:
     exchange = events.Exchange(id=str(uuid_utils.uuid7()), request=asked(text, task), outcome=events.OUTCOME_ANSWERED)
+    exchange.request.group_key = group_key or exchange.request.group_key
     exchange.reply.message.content = answer
     exchange.reply.answered_by = inference.BACKEND_TEACHER
     exchange.reply.finish = finish
@@ -167,6 +169,18 @@ def test_a_golden_example_comes_with_the_teachers_latest_answer(database: ClickH
     assert json.loads(first["teacher"][5])["metadata"] == {"kind": "common"}
     assert not second["answered"]
     assert third["teacher"][0] == "alone"
+
+
+def test_a_golden_example_without_a_customer_is_of_the_one_who_asked(
+    database: ClickHouse, store: ClickHouseStore
+) -> None:
+    named = golden_row(2)
+    named[4] = "its own"
+    store.add_golden([golden_row(1), named, golden_row(3)])
+    for number in (1, 2):
+        answered(database, f"golden {number}?", "yes", seconds=1, group_key="customer 7")
+    [page] = store.golden("labels", 10)
+    assert [one["group_key"] for one in page] == ["customer 7", "its own", ""]
 
 
 def test_the_teachers_answers_come_whole_newest_first_and_as_their_own_truth(
