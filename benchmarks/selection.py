@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.result import Goal, at_most, tell
+from benchmarks.result import Goal, Help, at_most, tell
 from deploy.demo.addresses import Address, addresses
 from deploy.demo.scale import SEED, STAND_IN_ERROR_RATE
 from deploy.demo.spoiling import Oracle, normal
@@ -170,10 +170,10 @@ def doubted(count: int, seed: int, cache_dir: Path) -> dict[str, float]:
 
 def main() -> None:
     """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     parser.add_argument("--addresses", type=int, default=8_000, help="of which nine tenths can be chosen from")
-    parser.add_argument("--budgets", type=int, nargs="+", default=list(BUDGETS))
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--budgets", type=int, nargs="+", default=list(BUDGETS), help="candidates to choose")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="one turn each")
     parser.add_argument("--cache-dir", type=Path, default=Path.home() / ".cache" / "tutelage", help="for the archive")
     given = parser.parse_args()
     figures = told(measure(given.addresses, given.budgets, given.seeds, given.cache_dir))

@@ -25,7 +25,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from benchmarks import training_common as common
 from benchmarks.engines import folder
-from benchmarks.result import tell
+from benchmarks.result import Help, tell
 from benchmarks.training_common import Spec
 from benchmarks.training_goals import failure, goals
 from training import base, model
@@ -114,11 +114,14 @@ def peak_flops() -> float:
 
 def main() -> None:
     """Read the arguments and measure."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     parser.add_argument("--examples", type=int, default=512, help="that each learns from, once")
     parser.add_argument("--gpu", action="store_true", help="the 8-billion-parameter part, on one GPU of 80 GB")
     parser.add_argument(
-        "--trl", type=Path, default=Path("~/.cache/tutelage/trl").expanduser(), help="TRL's environment"
+        "--trl",
+        type=Path,
+        default=Path("~/.cache/tutelage/trl").expanduser(),
+        help="where TRL's environment is, or is made",
     )
     given = parser.parse_args()
     if given.gpu and not torch.cuda.is_available():

@@ -31,4 +31,4 @@ class Patience:
         kept = f"the weights of step {self.best_step} are kept, whose held-out loss was {self.best_loss:.4f}"
         if self.spent(patience):
             return f"stopped at step {step}: no lower held-out loss in {patience} evaluations; {kept}"
-        return f"ran to its end at step {step}; {kept}"
+        return f"not stopped early until step {step}, its last; {kept}"

@@ -71,6 +71,8 @@ def _halves(line: dict[str, Any]) -> tuple[Any, Any]:
         if response.get("status_code", 200) != 200:
             raise BadEvent(f"response.status_code: {str(response['status_code'])[:20]} is not 200")
         return asked, response["body"]
+    if not isinstance(response, dict):
+        raise BadEvent("response: is missing, or is neither a text nor an object")
     return asked, response
 
 

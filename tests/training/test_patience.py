@@ -32,5 +32,9 @@ def test_it_tells_where_it_stopped_and_what_it_kept() -> None:
 
 
 def test_it_tells_of_a_run_that_was_not_stopped() -> None:
-    assert after(2.0, 1.5).told(9, patience=2).startswith("ran to its end at step 9; the weights of step 2")
+    assert (
+        after(2.0, 1.5)
+        .told(9, patience=2)
+        .startswith("not stopped early until step 9, its last; the weights of step 2")
+    )
     assert after(2.0).told(9, patience=None) == ""

@@ -171,3 +171,8 @@ def test_no_json_whatever_does_worse_than_a_bad_event(data):
     for parse in (parse_request, lambda line: parse_log(line, "address")):
         with suppress(BadEvent):
             assert parse(data).SerializeToString()
+
+
+def test_a_request_without_its_response_says_what_is_missing():
+    with pytest.raises(BadEvent, match=r"^response: is missing"):
+        parse_log({"request": ASKED}, "address")
