@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from training import calibration_chart, growth_chart, pareto, tradeoff_chart
 from training.chart_style import COLOURS, DASHES, INK, MARKERS, SETTINGS
@@ -81,12 +81,15 @@ def _calibration(axes: Axes, report: Report) -> None:
 
 
 def _latency(axes: Axes, report: Report) -> None:
-    for name, score in ways(report).items():
+    known = [one.score for one in pareto.timed(pareto.options(report))]
+    some = {name: score for name, score in ways(report).items() if score in known}
+    for name, score in some.items():
         share = np.linspace(0, 1, len(score.latency_quantiles_ms))
         axes.plot(score.latency_quantiles_ms, share, DASHES[name], color=COLOURS[name], label=name, linewidth=2)
-    axes.set_xscale("log")
+    tradeoff_chart.logarithmic(
+        axes, [ms for score in some.values() for ms in score.latency_quantiles_ms if ms > 0] or [1]
+    )
     axes.xaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:,.10g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.set(xlabel="milliseconds", ylabel="answered by then")
     axes.legend()

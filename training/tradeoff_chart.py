@@ -17,6 +17,8 @@ LEAST_SHARE = 0.05
 
 FEW = 300
 """Times as much at the far end: below, powers of ten alone leave an axis nearly without numbers."""
+NEAR = 10
+"""Below, so do their halves and fifths."""
 
 
 def draw(axes: Axes, found: Sequence[Option], unbeaten: Sequence[Option], respect: Respect, ceiling: float) -> None:
@@ -75,16 +77,23 @@ def _seen(amount: Amount) -> float:
 
 def _axes(axes: Axes, values: Sequence[float], top: float) -> None:
     if min(values) > 0:
-        axes.set_xscale("log")
-        if max(values) < FEW * min(values):
-            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        logarithmic(axes, values)
     else:
         axes.set_xscale("symlog", linthresh=min((value for value in values if value > 0), default=1.0))
     axes.margins(x=0.12)
-    axes.set_ylim(0, min(1.0, 1.15 * top) or 1.0)
+    axes.set_ylim(0, min(1.04, 1.15 * top) or 1.0)  # a mark at 100 % is seen whole
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda share, _: f"{100 * share:.3g}%"))
     axes.set(ylabel="wrong answers")
+
+
+def logarithmic(axes: Axes, values: Sequence[float]) -> None:
+    """The horizontal axis, with numbers enough for how far the values, all above 0, are apart."""
+    axes.set_xscale("log")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    apart = max(values) / min(values)
+    if apart < FEW:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if apart > NEAR else (1, 1.5, 2, 3, 4, 5, 6, 8)))
 
 
 def dollars(axes: Axes) -> None:
