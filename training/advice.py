@@ -51,6 +51,11 @@ def _of_doubtful_answers(report: Report) -> Iterator[str]:
             f"Keep the doubtful answers, or treat them otherwise than `doubtful: {doubted.wanted}`: a linear student "
             "errs more for it, and that is no chance."
         )
+    if doubted and doubted.helped and doubted.helped.settled.high < report.student.error_low:
+        yield (
+            f"Have the student learn longer, or with other settings: a linear model, which learns in seconds, errs on "
+            f"{doubted.helped.settled.error:.1%} of the same questions, so the answers can be learnt."
+        )
     if doubted and doubted.opinions and doubted.opinions.failed:
         yield (
             f"Look after the second teacher: it gave no opinion on {doubted.opinions.failed} of "

@@ -57,6 +57,16 @@ def test_settling_that_did_harm_and_a_second_teacher_that_fails_are_pointed_at()
     assert "second teacher" not in told()
 
 
+def test_a_student_that_a_linear_model_surely_beats_is_to_learn_longer() -> None:
+    good, same = Interval(error=0.02, low=0.01, high=0.05), Difference(difference=0, low=-0.01, high=0.01)
+    helped = Helped(given=good, settled=good, settled_minus_given=same)
+    doubted = Doubted(wanted="relabel", rows=10, why={}, helped=helped)
+    assert "a linear model, which learns in seconds, errs on 2.0%" in told(doubted=doubted, **POOR)
+    level = good.model_copy(update={"high": 0.5})
+    doubted = doubted.model_copy(update={"helped": helped.model_copy(update={"settled": level})})
+    assert "a linear model" not in told(doubted=doubted, **POOR)
+
+
 def test_mistakes_leaks_and_a_missing_price_are_pointed_at() -> None:
     wrong = Mistake(question="q", truth="a", answer="b", confidence=-1, kind="", kept=True)
     assert "Read the worst mistakes" in told(mistakes=[wrong])
