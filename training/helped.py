@@ -4,29 +4,33 @@ It learns in seconds what a real student would need minutes for, twice, and its 
 training splits is the better one. It is never served.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
 
-from training import closed, scoring
+from training import scoring
 from training.contract import AnswerKind, Helped, Interval, Job
 from training.data import Row
-from training.linear import MOST_LABELS, Linear, Tagger, aligned, of_text
+from training.linear import Linear, Tagger, of_text
 from training.scoring import Flags
-from training.sheets import are_labels
+from training.sheets import are_labels, in_parts
 
 TEXTS: Final = "answers are free texts, of which a linear student learns nothing"
 TEACHERS: Final = "there is no golden set of people's: by the teacher's own answers its mistakes are right"
 SAME: Final = "nothing is learnt otherwise than it was given"
 NOT_THERE: Final = "answers are neither labels nor in their prompts nor chosen, so a linear student learns nothing"
 
+Say = Callable[[Sequence[str], Sequence[str], Sequence[float], Sequence[str]], list[str]]
+"""The answers to questions of a linear student: taught prompts, answers and weights, and asked prompts."""
+
 
 def helped(job: Job, golden: Sequence[Row], given: Sequence[Row], settled: Sequence[Row]) -> Helped | str:
     """The errors of both ways, or why they are not known."""
     if why := _objection(job, given, settled):
         return why
-    before, after = (_wrong(job.answer_kind, golden, taught, given) for taught in (given, settled))
+    say = _labelled if _as_labels(job.answer_kind, given) else _tagged
+    before, after = (_wrong(job.answer_kind, golden, taught, say) for taught in (given, settled))
     return Helped(
         given=_interval(before), settled=_interval(after), settled_minus_given=scoring.difference(after, before)
     )
@@ -37,7 +41,7 @@ def _objection(job: Job, given: Sequence[Row], settled: Sequence[Row]) -> str:
         return TEXTS if job.answer_kind == "text" else TEACHERS
     if settled == given:
         return SAME
-    able = _as_labels(job.answer_kind, given) or (_can_be_said(given) and _can_be_said(settled))
+    able = _as_labels(job.answer_kind, given) or (any(in_parts(given)) and any(in_parts(settled)))
     return "" if able else NOT_THERE
 
 
@@ -45,17 +49,10 @@ def _as_labels(kind: AnswerKind, table: Sequence[Row]) -> bool:
     return kind == "label" or are_labels(table)
 
 
-def _can_be_said(table: Sequence[Row]) -> bool:
-    told = [(row["prompt"], row["completion"]) for row in table]
-    known = {field.name: field for field in closed.fields(told, MOST_LABELS)}
-    return any(aligned(text, said, known) for text, said in told)
-
-
-def _wrong(kind: AnswerKind, golden: Sequence[Row], taught: Sequence[Row], given: Sequence[Row]) -> Flags:
+def _wrong(kind: AnswerKind, golden: Sequence[Row], taught: Sequence[Row], say: Say) -> Flags:
     """Which golden examples a student gets wrong that was taught those rows, each by its weight."""
     prompts, answers = [row["prompt"] for row in taught], [row["completion"] for row in taught]
     weights, asked = [row["weight"] for row in taught], [row["prompt"] for row in golden]
-    say = _labelled if _as_labels(kind, given) else _tagged
     said = say(prompts, answers, weights, asked)
     return np.array(
         [not scoring.right(kind, row["truth"], answer) for row, answer in zip(golden, said, strict=True)], dtype=bool

@@ -6,8 +6,9 @@ itself. Where most can't be made so, or are no JSON, but are so few different on
 one of whole texts.
 """
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from services import tagging as pieces
@@ -44,11 +45,16 @@ def are_labels(table: Sequence[Row]) -> bool:
     return len(different) <= min(MOST_LABELS, len(table) // 2) and not _have_parts(table)
 
 
-def _have_parts(table: Sequence[Row]) -> bool:
+def in_parts(table: Sequence[Row]) -> Iterator[bool]:
+    """Row by row, whether the answer can be made of tags and choices."""
     told = [(row["prompt"], row["completion"]) for row in table]
     known = {field.name: field for field in closed.fields(told, MOST_LABELS)}
-    some = told[:TRIED]
-    return 2 * sum(bool(aligned(text, answer, known)) for text, answer in some) > len(some)
+    return (bool(aligned(text, answer, known)) for text, answer in told)
+
+
+def _have_parts(table: Sequence[Row]) -> bool:
+    some = list(islice(in_parts(table), TRIED))
+    return 2 * sum(some) > len(some)
 
 
 def _of_labels(table: Sequence[Row], refused: Set[int]) -> tuple[list[Sheet], Read]:
