@@ -17,6 +17,7 @@ from services import tasks
 from services.gateway.backends import Ask, OnText
 from services.gateway.door import Door
 from services.gateway.exchanges import Exchanges, Ledger
+from services.gateway.reception import Reception
 from services.gateway.repeats import Repeats
 from services.gateway.server import Server
 from services.gateway.servicer import FeedbackServicer, InferenceServicer
@@ -59,7 +60,7 @@ async def serve(mode: str, port: int, directory: Path) -> None:
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     settings = GatewaySettings(gateway_listen=f"127.0.0.1:{port}")
-    defined, door, limits = tasks.load(settings.tasks_dir), Door(settings.max_open_calls), settings.request_limits
+    door, reception = Door(settings.max_open_calls), Reception(tasks.load(settings.tasks_dir), settings.request_limits)
     fsync = Fsync.OFF if mode == "none" else Fsync(mode)
     spool = Spool.open(directory, Producer(KafkaSettings()), settings.spool_max_bytes, fsync)
     ledger: Ledger = NoSpool() if mode == "none" else spool
@@ -67,10 +68,7 @@ async def serve(mode: str, port: int, directory: Path) -> None:
     echo = {inference.BACKEND_TEACHER: Echo()}
     exchanges = Exchanges(echo, ledger, lambda _task: None, repeats, teacher_needs_s=0.0, stops=lambda: door.turned_out)
     server = Server(
-        settings,
-        InferenceServicer(exchanges, defined, limits, door),
-        FeedbackServicer(spool, defined, limits, door),
-        door,
+        settings, InferenceServicer(exchanges, reception, door), FeedbackServicer(spool, reception, door), door
     )
     await server.start()
     await stopped.wait()

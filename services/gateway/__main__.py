@@ -11,6 +11,7 @@ from services.gateway.answering import Backends
 from services.gateway.door import Door
 from services.gateway.exchanges import Exchanges
 from services.gateway.promotions import Promotions
+from services.gateway.reception import Reception
 from services.gateway.repeats import Repeats
 from services.gateway.server import Server
 from services.gateway.servicer import FeedbackServicer, InferenceServicer
@@ -35,11 +36,9 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     exchanges = Exchanges(
         backends, spool, promotions.current, repeats, teacher_needs_s=needs_s, stops=lambda: door.turned_out
     )
+    reception = Reception(defined, settings.request_limits)
     server = Server(
-        settings,
-        InferenceServicer(exchanges, defined, settings.request_limits, door),
-        FeedbackServicer(spool, defined, settings.request_limits, door),
-        door,
+        settings, InferenceServicer(exchanges, reception, door), FeedbackServicer(spool, reception, door), door
     )
     await promotions.start()
     port = await server.start()

@@ -1,7 +1,7 @@
 """The gRPC services `Inference` and `Feedback`: calls in, replies out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import uuid_utils
@@ -12,12 +12,11 @@ from protos import control_pb2_grpc, inference_pb2_grpc
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import topics
-from services.gateway.checks import RequestLimits, check_request
 from services.gateway.door import Door
 from services.gateway.exchanges import Arrival, Exchanges
 from services.gateway.feedback_checks import check_feedback
+from services.gateway.reception import Reception
 from services.gateway.spool import Spool
-from services.tasks import Task
 
 ORIGIN_KEY: Final = "x-tutelage-origin"
 """gRPC metadata by which intake says that a request came by Kafka."""
@@ -27,10 +26,9 @@ ORIGINS: Final = frozenset({"grpc", "kafka"})
 class InferenceServicer(inference_pb2_grpc.InferenceServicer):
     """`Complete` and `CompleteStream`."""
 
-    def __init__(self, exchanges: Exchanges, tasks: Mapping[str, Task], limits: RequestLimits, door: Door) -> None:
+    def __init__(self, exchanges: Exchanges, reception: Reception, door: Door) -> None:
         self._exchanges = exchanges
-        self._tasks = tasks
-        self._limits = limits
+        self._reception = reception
         self._door = door
 
     async def Complete(self, request: inference.Request, context: Any) -> inference.Reply:
@@ -58,25 +56,28 @@ class InferenceServicer(inference_pb2_grpc.InferenceServicer):
                 await _ended(reply)
 
     def _arrival(self, request: inference.Request, context: Any) -> Arrival:
-        task = check_request(request, self._tasks, self._limits)
+        origin, authorization = ("grpc", "")
+        for key, value in context.invocation_metadata() or ():
+            if key == ORIGIN_KEY and value in ORIGINS:
+                origin = value
+            elif key == "authorization":
+                authorization = value
         remaining_s = context.time_remaining()
-        timeout_s = task.latency_budget_ms / 1000 if remaining_s is None else remaining_s
-        return Arrival(request, task, _origin(context), timeout_s)
+        return self._reception.arrival(request, origin=origin, remaining_s=remaining_s, authorization=authorization)
 
 
 class FeedbackServicer(control_pb2_grpc.FeedbackServicer):
     """`Record`."""
 
-    def __init__(self, spool: Spool, tasks: Mapping[str, Task], limits: RequestLimits, door: Door) -> None:
+    def __init__(self, spool: Spool, reception: Reception, door: Door) -> None:
         self._spool = spool
-        self._tasks = tasks
-        self._limits = limits
+        self._reception = reception
         self._door = door
 
     async def Record(self, request: events.FeedbackRecord, context: Any) -> control.FeedbackReceipt:
         """Put the feedback on disk, on its way to Kafka, and return its id."""
         async with self._door.call("Record", context):
-            check_feedback(request, self._tasks, self._limits)
+            check_feedback(request, self._reception.tasks, self._reception.limits)
             self._spool.admit()
             record = _stamped(request)
             await asyncio.shield(self._spool.append(topics.encode(topics.FEEDBACK, record)))
@@ -117,11 +118,6 @@ async def _ended(reply: "asyncio.Task[inference.Reply]") -> None:
     await asyncio.wait([reply])
     if not reply.cancelled():
         reply.exception()
-
-
-def _origin(context: Any) -> str:
-    given = next((value for key, value in context.invocation_metadata() or () if key == ORIGIN_KEY), "grpc")
-    return given if given in ORIGINS else "grpc"
 
 
 def _stamped(request: events.FeedbackRecord) -> events.FeedbackRecord:

@@ -11,6 +11,7 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway.door import Door
 from services.gateway.exchanges import Exchanges
+from services.gateway.reception import Reception
 from services.gateway.repeats import Repeats
 from services.gateway.server import Server
 from services.gateway.servicer import FeedbackServicer, InferenceServicer
@@ -97,8 +98,9 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     exchanges = Exchanges(
         backends, spool, promotions.get, Repeats(10, 60), teacher_needs_s=0.2, stops=lambda: door.turned_out
     )
-    inference_servicer = InferenceServicer(exchanges, {task.name: task}, settings.request_limits, door)
-    feedback_servicer = FeedbackServicer(spool, {task.name: task}, settings.request_limits, door)
+    reception = Reception({task.name: task}, settings.request_limits)
+    inference_servicer = InferenceServicer(exchanges, reception, door)
+    feedback_servicer = FeedbackServicer(spool, reception, door)
     server = Server(settings, inference_servicer, feedback_servicer, door)
     port = await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
