@@ -30,6 +30,8 @@ from services.settings import KafkaSettings
 class Echo:
     """A teacher that answers at once, with the question's text."""
 
+    resumes = False
+
     async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:  # noqa: ARG002
         said = inference.Message(role=inference.ROLE_ASSISTANT, content=tasks.question(ask.request))
         usage = inference.Usage(prompt_tokens=140, completion_tokens=40)

@@ -28,24 +28,35 @@ class FailureKind(StrEnum):
 class BackendFailed(Exception):  # noqa: N818 - it says what happened
     """There is no answer. The text is for people and holds no secret."""
 
-    def __init__(self, kind: FailureKind, message: str) -> None:
+    def __init__(self, kind: FailureKind, message: str, retry_after_s: float | None = None) -> None:
         super().__init__(f"{kind}: {message}")
         self.kind = kind
+        self.retry_after_s = retry_after_s
+        """When the backend says that it may be asked again; None where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """One question to one backend. `timeout_s` is what is left of its budget, to be passed on."""
+    """One question to one backend. `timeout_s` is what is left of its budget, to be passed on.
+
+    `partial` is the beginning of an answer that another backend has given and broken off, '' for none: the answer goes
+    on from there, and holds it. It is given to backends that say they resume, and to no other.
+    """
 
     task: Task
     request: inference.Request
     exchange_id: str
     student_version: int
     timeout_s: float
+    partial: str = ""
 
 
 class Backend(Protocol):
     """Whoever answers."""
+
+    @property
+    def resumes(self) -> bool:
+        """Whether it can go on from the beginning of another's answer."""
 
     async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:
         """The whole answer; its text is also handed to `on_text` piece by piece where that is given.

@@ -30,6 +30,8 @@ class TritonStudent:
         """`address` is Triton's gRPC as host:port. It need not be up."""
         self._client = InferenceServerClient(address, keepalive_options=KEEPALIVE)
 
+    resumes = False
+
     async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:
         growing, failure = Growing(ask), None
         stream = self._client.stream_infer(_once(_fields(ask, on_text is not None)), stream_timeout=ask.timeout_s)

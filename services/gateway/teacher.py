@@ -45,6 +45,8 @@ class OpenAITeacher:
         self._token_limit_field = token_limit_field
         self._places = asyncio.Semaphore(max_calls)
 
+    resumes = False
+
     async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:
         model = self._model or ask.task.teacher.model
         fields = body(ask.task, ask.request, model, self._token_limit_field)

@@ -25,6 +25,8 @@ class FakeBackend:
     cancelled: int = 0
     closed: bool = False
 
+    resumes = False
+
     async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:
         self.asks.append(ask)
         try:
