@@ -75,7 +75,6 @@ async def serve(mode: str, port: int, directory: Path) -> None:
     await server.start()
     await stopped.wait()
     await server.stop()
-    await exchanges.close()
     await spool.close()
 
 

@@ -46,7 +46,6 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     await stopped.wait()
     telemetry.log.info("the gateway stops", grace_s=settings.shutdown_grace_s)
     await server.stop()
-    await exchanges.close()
     await spool.close()
     await promotions.close()
     for backend in backends.values():

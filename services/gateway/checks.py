@@ -40,9 +40,12 @@ def check_request(request: inference.Request, tasks: Mapping[str, Task], limits:
         check_uuid("request_id", request.request_id)
     check_text("group_key", request.group_key, limits.group_key_bytes)
     _check_messages(request, task)
-    _check_tools(request, limits)
-    _check_sampling(request.sampling, limits)
-    _check_metadata(request.metadata, limits)
+    if request.tools or request.response_schema:
+        _check_tools(request, limits)
+    if request.HasField("sampling"):
+        _check_sampling(request.sampling, limits)
+    if request.metadata:
+        _check_metadata(request.metadata, limits)
     if request.response_schema:
         _check_schema("response_schema", request.response_schema)
     return task
@@ -50,25 +53,34 @@ def check_request(request: inference.Request, tasks: Mapping[str, Task], limits:
 
 def check_task(name: str, tasks: Mapping[str, Task]) -> Task:
     """The task of that name. Raises BadInput where none is given, UnknownTask where it is not defined."""
+    if name in tasks:
+        return tasks[name]
     defined = ", ".join(sorted(tasks))
     if not name:
         raise BadInput(f"task: is missing; defined are {defined}")
-    if name not in tasks:
-        raise UnknownTask(f"task: {name[:64]!r} is not defined; defined are {defined}")
-    return tasks[name]
+    raise UnknownTask(f"task: {name[:64]!r} is not defined; defined are {defined}")
 
 
 def _check_messages(request: inference.Request, task: Task) -> None:
     if not request.messages:
         raise BadInput("messages: are empty; at least one is needed")
     check_count("messages", len(request.messages), task.limits.max_messages)
-    for field, message in numbered("messages", request.messages):
-        _check_message(field, message)
-    if not any(message.role == inference.ROLE_USER for message in request.messages):
+    asked = False
+    for place, message in enumerate(request.messages):
+        if message.role == inference.ROLE_USER and not message.tool_calls and message.content.strip():
+            asked = True  # As nearly all are; the field's name is made where it is needed.
+        else:
+            _check_message(f"messages[{place}]", message)
+    if not asked:
         raise BadInput("messages: none is of ROLE_USER; at least one is needed")
+    if request.ByteSize() > task.limits.max_input_bytes:  # With all else that it holds: else one need not count.
+        _check_input(request, task.limits.max_input_bytes)
+
+
+def _check_input(request: inference.Request, max_bytes: int) -> None:
     size = sum(_size(message) for message in request.messages)
-    if size > task.limits.max_input_bytes:
-        raise BadInput(f"messages: {size} bytes in all are above the task's limit of {task.limits.max_input_bytes}")
+    if size > max_bytes:
+        raise BadInput(f"messages: {size} bytes in all are above the task's limit of {max_bytes}")
 
 
 def _size(message: inference.Message) -> int:

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from functools import lru_cache
+from typing import Any, Final, Protocol
 
 import uuid_utils
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -32,8 +33,8 @@ class Ledger(Protocol):
     def admit(self) -> None:
         """Raise SpoolFull if no more can be written."""
 
-    async def append_exchange(self, exchange: events.Exchange) -> None:
-        """Return once it is on disk."""
+    def append_exchange(self, exchange: events.Exchange) -> Awaitable[None]:
+        """It is taken at once, and written whoever waits for it; to be awaited until it is on disk."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,6 @@ class Exchanges:
         self._repeats = repeats
         self._teacher_needs_s = teacher_needs_s
         self._stops = stops
-        self._recording: set[asyncio.Task[None]] = set()
 
     async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
         """The reply, once it is on disk. Raises BadInput, SpoolFull or NoAnswer.
@@ -88,15 +88,16 @@ class Exchanges:
             id=exchange_id,
             request=arrival.request,
             origin=arrival.origin,
-            started_at=_now(),
             outcome=events.OUTCOME_FAILED,
             error="internal: the gateway is at fault, see its log",  # Stays if it is.
         )
+        _stamp(exchange.started_at)
         try:
             await self._answer(exchange, arrival.task, clock, Told(clock, listener))
-        finally:
-            # Also a call that was cancelled is written down, and its cancelling does not stop the writing.
-            await asyncio.shield(self._start_recording(exchange))
+        finally:  # Also a call that was cancelled is written down.
+            _stamp(exchange.finished_at)
+            _count(exchange)
+            await self._ledger.append_exchange(exchange)
         return exchange.reply
 
     async def _answer(self, exchange: events.Exchange, task: Task, clock: Clock, told: Told) -> None:
@@ -121,32 +122,24 @@ class Exchanges:
             return events.OUTCOME_FAILED, "the gateway was stopped"
         return events.OUTCOME_CANCELLED, "the caller went away"
 
-    def _start_recording(self, exchange: events.Exchange) -> "asyncio.Task[None]":
-        exchange.finished_at.CopyFrom(_now())
-        _count(exchange)
-        recording = asyncio.get_running_loop().create_task(self._ledger.append_exchange(exchange))
-        self._recording.add(recording)
-        recording.add_done_callback(self._recording.discard)
-        return recording
-
-    async def close(self) -> None:
-        """Return when everything that has ended is written down."""
-        if self._recording:
-            await asyncio.wait(self._recording)
-
 
 def _count(exchange: events.Exchange) -> None:
     task, answered_by = exchange.request.task, NAMES.get(exchange.reply.answered_by, "nobody")
-    telemetry.EXCHANGES.labels(task, answered_by, OUTCOMES[exchange.outcome]).inc()
+    _labelled(telemetry.EXCHANGES, task, answered_by, OUTCOMES[exchange.outcome]).inc()
     if exchange.outcome == events.OUTCOME_ANSWERED:
-        telemetry.LATENCY.labels(task, answered_by).observe(exchange.reply.timings.total_us / 1e6)
+        _labelled(telemetry.LATENCY, task, answered_by).observe(exchange.reply.timings.total_us / 1e6)
     for attempt in exchange.attempts:
-        telemetry.COST.labels(task, NAMES[attempt.backend]).inc(float(attempt.cost_usd))
+        _labelled(telemetry.COST, task, NAMES[attempt.backend]).inc(float(attempt.cost_usd))
         if attempt.refusal and attempt.backend == inference.BACKEND_STUDENT:
             telemetry.REFUSALS.labels(task, attempt.refusal.partition(":")[0]).inc()
 
 
-def _now() -> Timestamp:
-    now = Timestamp()
-    now.FromNanoseconds(time.time_ns())
-    return now
+@lru_cache(maxsize=4096)
+def _labelled(metric: Any, *labels: str) -> Any:
+    """The metric of these labels, whose look-up costs more than counting."""
+    return metric.labels(*labels)
+
+
+def _stamp(at: Timestamp) -> None:
+    """Write down that it is now."""
+    at.seconds, at.nanos = divmod(time.time_ns(), 1_000_000_000)

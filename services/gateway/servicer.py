@@ -33,9 +33,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServicer):
 
     async def Complete(self, request: inference.Request, context: Any) -> inference.Reply:
         """One request, one whole answer."""
-        async with self._door.call("Complete", context):
-            return await self._exchanges.reply(self._arrival(request, context))
-        raise AssertionError  # The door has aborted the call.
+        return await self._door.call("Complete", context, self._complete, request, context)
 
     async def CompleteStream(self, request: inference.Request, context: Any) -> None:
         """The same, token by token, from whichever backend answers; the last chunk has the whole reply.
@@ -44,16 +42,21 @@ class InferenceServicer(inference_pb2_grpc.InferenceServicer):
         teacher's comes as it is written. Under the other policies a student's text is passed on at once; where it is
         not kept after all, a chunk with `restart` comes before the teacher's text.
         """
-        async with self._door.call("CompleteStream", context):
-            outlet = Outlet()
-            reply = asyncio.create_task(self._exchanges.reply(self._arrival(request, context), outlet))
-            reply.add_done_callback(lambda _done: outlet.end())
-            try:
-                async for chunk in outlet:
-                    await context.write(chunk)
-                await context.write(outlet.last(await reply))
-            finally:
-                await _ended(reply)
+        await self._door.call("CompleteStream", context, self._stream, request, context)
+
+    async def _complete(self, request: inference.Request, context: Any) -> inference.Reply:
+        return await self._exchanges.reply(self._arrival(request, context))
+
+    async def _stream(self, request: inference.Request, context: Any) -> None:
+        outlet = Outlet()
+        reply = asyncio.create_task(self._exchanges.reply(self._arrival(request, context), outlet))
+        reply.add_done_callback(lambda _done: outlet.end())
+        try:
+            async for chunk in outlet:
+                await context.write(chunk)
+            await context.write(outlet.last(await reply))
+        finally:
+            await _ended(reply)
 
     def _arrival(self, request: inference.Request, context: Any) -> Arrival:
         origin, authorization = ("grpc", "")
@@ -76,13 +79,14 @@ class FeedbackServicer(control_pb2_grpc.FeedbackServicer):
 
     async def Record(self, request: events.FeedbackRecord, context: Any) -> control.FeedbackReceipt:
         """Put the feedback on disk, on its way to Kafka, and return its id."""
-        async with self._door.call("Record", context):
-            check_feedback(request, self._reception.tasks, self._reception.limits)
-            self._spool.admit()
-            record = _stamped(request)
-            await asyncio.shield(self._spool.append(topics.encode(topics.FEEDBACK, record)))
-            return control.FeedbackReceipt(id=record.id)
-        raise AssertionError  # The door has aborted the call.
+        return await self._door.call("Record", context, self._record, request)
+
+    async def _record(self, request: events.FeedbackRecord) -> control.FeedbackReceipt:
+        check_feedback(request, self._reception.tasks, self._reception.limits)
+        self._spool.admit()
+        record = _stamped(request)
+        await self._spool.append(topics.encode(topics.FEEDBACK, record))
+        return control.FeedbackReceipt(id=record.id)
 
 
 class Outlet:

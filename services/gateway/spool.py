@@ -114,16 +114,19 @@ class Spool:
             return "the spool's thread has ended; the gateway must be restarted"
         return self._reserve.refusal
 
-    async def append_exchange(self, exchange: events.Exchange) -> None:
-        """Give the exchange its source and sequence; return when it is on disk. Raises SpoolFull if it can't be."""
+    def append_exchange(self, exchange: events.Exchange) -> asyncio.Future[None]:
+        """Give the exchange its source and sequence; done when it is on disk, SpoolFull if it can't be.
+
+        Whoever waits may be cancelled: it is written all the same.
+        """
         exchange.source, exchange.sequence = self.source, self._sequence + 1
         frame = pack(encode(EXCHANGES, exchange))
         self._sequence += 1
-        await self._written(frame)
+        return self._written(frame)
 
-    async def append(self, record: Record) -> None:
-        """Return when the record is on disk. Raises SpoolFull if it can't be."""
-        await self._written(pack(record))
+    def append(self, record: Record) -> asyncio.Future[None]:
+        """Done when the record is on disk, SpoolFull if it can't be."""
+        return self._written(pack(record))
 
     def _written(self, frame: bytes) -> asyncio.Future[None]:
         loop = asyncio.get_running_loop()

@@ -120,4 +120,3 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             channel=channel,
         )
     await server.stop()
-    await exchanges.close()

@@ -292,7 +292,7 @@ async def test_the_reserve_makes_room_for_a_call_that_was_admitted(
 
 async def test_a_caller_who_goes_away_takes_nobodys_record_with_him(tmp_path: Path, broker: FakeBroker) -> None:
     async with opened(tmp_path, broker) as spool:
-        tasks = [asyncio.create_task(spool.append_exchange(exchange(str(n)))) for n in range(3)]
+        tasks = [asyncio.ensure_future(spool.append_exchange(exchange(str(n)))) for n in range(3)]
         await asyncio.sleep(0)
         tasks[1].cancel()
         await asyncio.gather(tasks[0], tasks[2])
