@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 
 import uvloop
 
@@ -10,6 +11,7 @@ from services import tasks, telemetry
 from services.gateway.answering import Backends
 from services.gateway.door import Door
 from services.gateway.exchanges import Exchanges
+from services.gateway.processes import supervise
 from services.gateway.promotions import Promotions
 from services.gateway.reception import Reception
 from services.gateway.repeats import Repeats
@@ -25,7 +27,7 @@ from services.settings import KafkaSettings
 
 async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     """Serve until SIGTERM or SIGINT; then finish what is open and leave nothing but what the spool keeps."""
-    stopped = _stop_signals()
+    stopped = _stop_signals(settings)
     defined = tasks.load(settings.tasks_dir)
     spool = Spool.open(settings.spool_dir, Producer(kafka), settings.spool_max_bytes, settings.spool_fsync)
     promotions = Promotions(kafka)
@@ -68,16 +70,26 @@ def _student(settings: GatewaySettings) -> TritonStudent:
     return TritonStudent(settings.triton_grpc_address)
 
 
-def _stop_signals() -> asyncio.Event:
-    stopped = asyncio.Event()
+def _stop_signals(settings: GatewaySettings) -> asyncio.Event:
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(name, stopped.set)
+        loop.add_signal_handler(name, stopped.set)
+    if settings.gateway_process is not None:  # Nothing is ever written to it: it closes as whoever started this dies.
+        loop.add_reader(sys.stdin.fileno(), stopped.set)
     return stopped
+
+
+async def keep(settings: GatewaySettings) -> int:
+    """The processes of this host; see `processes`."""
+    return await supervise(settings, _stop_signals(settings))
 
 
 def main() -> None:
     """The service, configured by the environment."""
     settings = GatewaySettings()
+    if settings.gateway_processes > 1 and settings.gateway_process is None:
+        telemetry.start("gateway", settings.log_level, "")
+        sys.exit(uvloop.run(keep(settings)))
     telemetry.start("gateway", settings.log_level, settings.metrics_listen)
     uvloop.run(serve(settings, KafkaSettings()))
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, model_validator
 
 from services.gateway.checks import RequestLimits
 from services.gateway.spool import Fsync
@@ -18,6 +18,11 @@ class GatewaySettings(ServiceSettings):
     the gateway, and name the address here."""
     reuse_port: bool = False
     """Let several gateway processes of one host share the port. Without it a second one is an error, not a surprise."""
+    gateway_processes: int = Field(1, ge=1, le=256)
+    """How many of this host share its ports and are kept running; one a core is much. With more than one, ports are
+    named, that of METRICS_LISTEN counts up from process to process, and SPOOL_DIR holds a spool of each."""
+    gateway_process: int | None = Field(None, ge=0)
+    """Set for each of several by the process that keeps them running."""
     triton_grpc_address: str = "127.0.0.1:8001"
     teacher_base_url: str = "https://api.openai.com/v1"
     """Any OpenAI-compatible API."""
@@ -48,3 +53,9 @@ class GatewaySettings(ServiceSettings):
     repeat_max_age_s: float = Field(600.0, ge=0)
     shutdown_grace_s: float = Field(10.0, ge=0)
     """How long open calls may go on after SIGTERM; then they end UNAVAILABLE."""
+
+    @model_validator(mode="after")
+    def _ports_can_be_shared(self) -> "GatewaySettings":
+        if self.gateway_processes > 1 and self.gateway_listen.endswith(":0"):
+            raise ValueError("GATEWAY_LISTEN: port 0 can't be shared by several processes: name one")
+        return self
