@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 README = Path("README.md").read_text(encoding="utf-8")
-TREE_FOLDERS = ("protos/", "services/", "training/", "deploy/", "benchmarks/")
+TREE_FOLDERS = ("protos/", "services/", "tutelage/", "training/", "deploy/", "benchmarks/")
 
 
 def tracked() -> list[str]:

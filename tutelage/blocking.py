@@ -1,0 +1,103 @@
+"""The client for threads."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import grpc
+
+from protos import control_pb2_grpc as control_grpc
+from protos import inference_pb2 as inference
+from protos import inference_pb2_grpc as inference_grpc
+from tutelage.channel import OPTIONS, Gateway, translated
+from tutelage.messages import Answer, Growing, Messages, answered, request
+
+
+class AnswerStream:
+    """An answer while it grows: iterate over its chunks; `text` is what there is, `answer` the whole at the end."""
+
+    def __init__(self, asked: inference.Request, chunks: Any) -> None:
+        self._growing = Growing(asked)
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[inference.Chunk]:
+        with translated():
+            for chunk in self._chunks:
+                self._growing.add(chunk)
+                yield chunk
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return self._growing.text
+
+    @property
+    def answer(self) -> Answer | None:
+        """The whole answer, once the stream has ended."""
+        return self._growing.answer
+
+    def cancel(self) -> None:
+        """Let it go: the backend stops, too."""
+        self._chunks.cancel()
+
+
+class Client:
+    """A connection to a gateway, for any number of threads: `with Client("127.0.0.1:8080") as client`.
+
+    `ca`, `certificate` and `private_key` are PEM files; without `ca` the connection is plain.
+    Every method raises TutelageError, whose `code` is gRPC's and whose text says what to change.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        api_key: str = "",
+        ca: Path | None = None,
+        certificate: Path | None = None,
+        private_key: Path | None = None,
+    ) -> None:
+        gateway = Gateway(address, api_key, ca, certificate, private_key)
+        made = gateway.credentials()
+        self._channel = grpc.secure_channel(address, made, OPTIONS) if made else grpc.insecure_channel(address, OPTIONS)
+        self._inference = inference_grpc.InferenceStub(self._channel)
+        self._feedback = control_grpc.FeedbackStub(self._channel)
+        self._metadata = gateway.metadata
+
+    def complete(self, task: str, messages: Messages, *, timeout_s: float = 30.0, **fields: Any) -> Answer:
+        """A whole answer. `fields`: group_key, metadata, sampling, tools, response_schema, priority, request_id."""
+        asked = request(task, messages, **fields)
+        with translated():
+            return answered(asked, self._inference.Complete(asked, timeout=timeout_s, metadata=self._metadata))
+
+    def stream(self, task: str, messages: Messages, *, timeout_s: float = 30.0, **fields: Any) -> AnswerStream:
+        """The same, piece by piece. A chunk with `restart` says to forget the text so far."""
+        asked = request(task, messages, **fields)
+        return AnswerStream(asked, self._inference.CompleteStream(asked, timeout=timeout_s, metadata=self._metadata))
+
+    def correct(self, answer: Answer, correction: str, comment: str = "") -> str:
+        """Say what the right answer is. Returns the feedback's id, as the others do."""
+        return self._record(answer, correction=correction, comment=comment)
+
+    def rate(self, answer: Answer, rating: float, comment: str = "") -> str:
+        """Say how good it was: -1 (useless) to 1 (right)."""
+        return self._record(answer, rating=rating, comment=comment)
+
+    def measure(self, answer: Answer, **metrics: float) -> str:
+        """Say what it was worth to you, by measurements of your own."""
+        return self._record(answer, metrics=metrics)
+
+    def _record(self, answer: Answer, **said: Any) -> str:
+        with translated():
+            record = answer.feedback(**said)
+            return str(self._feedback.Record(record, timeout=10.0, metadata=self._metadata).id)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
