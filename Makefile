@@ -31,7 +31,7 @@ test: check  ## check, then every test: unit, contracts, end to end.
 	$(BIN)/pytest -n 2 --no-loadscope-reorder
 
 drills: $(STAMP)  ## Break things for half an hour on Apache Kafka: what was answered must be there, once.
-	$(BIN)/pytest tests/drills tests/training/test_launch.py -m "drill or quick_drill" --durations=10
+	$(BIN)/pytest tests/drills tests/training/test_launch.py tests/protos -m "drill or quick_drill" --durations=10
 
 up: $(STAMP)  ## Start the stack on this machine; Ctrl-C or `make down` stops it.
 	@$(BIN)/tutelage up
