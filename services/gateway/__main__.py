@@ -63,6 +63,11 @@ def _teacher(settings: GatewaySettings) -> OpenAITeacher:
         max_retries=settings.teacher_max_retries,
         max_calls=settings.teacher_max_calls,
         token_limit_field=settings.teacher_token_limit_field,
+        resumes=settings.teacher_resumes,
+        http=settings.teacher_http,
+        calls_per_connection=settings.teacher_calls_per_connection,
+        max_answer_bytes=settings.teacher_max_answer_bytes,
+        ca_file=settings.teacher_ca_file,
     )
 
 

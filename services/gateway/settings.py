@@ -7,6 +7,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from services.gateway.checks import RequestLimits
 from services.gateway.spool import Fsync
+from services.gateway.teacher_wire import HttpVersion, Resumes
 from services.settings import ServiceSettings
 
 
@@ -34,8 +35,22 @@ class GatewaySettings(ServiceSettings):
     teacher_needs_s: float = Field(1.5, ge=0)
     """What it typically takes: the time kept free for it behind a student."""
     teacher_max_retries: int = Field(2, ge=0)
-    teacher_max_calls: int = Field(1_000, ge=1, le=1_000)
-    """Calls to it at a time; more wait. The HTTP client has a thousand connections."""
+    """Of a call that failed before its answer began, within the call's time."""
+    teacher_max_calls: int = Field(1_000, ge=1, le=200_000)
+    """Calls to it at a time; more wait. An open call takes 20 KB. Over HTTP/1.1 each has a connection of its own, so
+    an open file; over HTTP/2 they share some."""
+    teacher_http: HttpVersion = "auto"
+    """auto: over TLS what the API offers, HTTP/2 before HTTP/1.1; over plain HTTP 1.1. 2: HTTP/2 without asking, also
+    over plain HTTP (h2c)."""
+    teacher_calls_per_connection: int = Field(100, ge=1, le=10_000)
+    """Over HTTP/2; more open another connection. Most servers allow 100 to 128 and let more wait."""
+    teacher_max_answer_bytes: int = Field(8 * 1024**2, ge=1024)
+    """A larger answer is none; of what is larger than a Kafka message only a part would be kept in the log anyway."""
+    teacher_ca_file: Path | None = None
+    """PEM of the authorities that vouch for the API's certificate, in place of the system's."""
+    teacher_resumes: Resumes = "no"
+    """How the API goes on from the beginning of an answer that another backend has broken off: continue_final_message
+    (vLLM, SGLang), prefix (DeepSeek), repeated_prefix (Mistral); no: it starts anew."""
     spool_dir: Path = Path(".tutelage/spool")
     """Each gateway process has its own."""
     spool_max_bytes: int = Field(1024**3, ge=1024**2)

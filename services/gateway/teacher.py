@@ -1,30 +1,27 @@
-"""The teacher: any OpenAI-compatible API. The gateway's only importer of openai; its errors end here."""
+"""The teacher: any OpenAI-compatible API."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
-from typing import Any, Final
+from pathlib import Path
+from typing import Final
 
-import openai
-from openai.types.chat import ChatCompletion
 from pydantic import SecretStr
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
+from tenacity.wait import wait_random_exponential
 
 from protos import events_pb2 as events
-from services.gateway.backends import Ask, BackendFailed, FailureKind, OnText
-from services.gateway.teacher_wire import Growing, body
+from services.gateway.backends import Ask, OnText
+from services.gateway.teacher_answer import Growing
+from services.gateway.teacher_failures import TeacherFailed, unavailable
+from services.gateway.teacher_http import TeacherHttp
+from services.gateway.teacher_wire import HttpVersion, Resumes, body
 
-MESSAGE_CHARS: Final = 300
-REFUSING_STATUSES: Final = frozenset({400, 413, 422})
-ADVICE: Final = {
-    401: "it does not accept the gateway's key: check TEACHER_API_KEY",
-    403: "the gateway's key may not do this: check TEACHER_API_KEY",
-    404: "it does not know the path or the model: check TEACHER_BASE_URL and the model's name",
-    429: "it takes no more requests now, or the key's money is spent",
-}
+FIRST_WAIT_S: Final = 0.5
+LONGEST_WAIT_S: Final = 8.0
+"""Between tries, by chance up to twice as long each time, as OpenAI's own client waits; callers wait, too."""
 
 
 class OpenAITeacher:
-    """A backend; see `backends.Backend`. Failed calls are repeated by the package, within the ask's time."""
+    """A backend; see `backends.Backend`. A call that failed before its answer began is repeated, within its time."""
 
     def __init__(  # noqa: PLR0913
         self,
@@ -35,80 +32,101 @@ class OpenAITeacher:
         max_retries: int = 2,
         max_calls: int = 1_000,
         token_limit_field: str = "max_tokens",  # noqa: S107 - no secret
+        resumes: Resumes = "no",
+        http: HttpVersion = "auto",
+        calls_per_connection: int = 100,
+        max_answer_bytes: int = 8 * 1024**2,
+        ca_file: Path | None = None,
     ) -> None:
         """`model` takes the place of every task's own, where given. More than `max_calls` at a time wait."""
-        # Servers without keys want the header nevertheless.
-        self._key = api_key.get_secret_value() or "none"
-        self._client = openai.AsyncOpenAI(base_url=base_url, api_key=self._key, max_retries=max_retries)
-        self._create: Any = self._client.chat.completions.create  # Its 30 keywords are a dict here.
+        self._http = TeacherHttp(
+            base_url,
+            api_key,
+            version=http,
+            calls_per_connection=calls_per_connection,
+            max_answer_bytes=max_answer_bytes,
+            ca_file=ca_file,
+        )
         self._model = model
+        self._max_retries = max_retries
         self._token_limit_field = token_limit_field
+        self._resumes: Resumes = resumes
         self._places = asyncio.Semaphore(max_calls)
 
-    resumes = False
+    @property
+    def resumes(self) -> bool:
+        return self._resumes != "no"
 
     async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:
+        until_s = _now_s() + ask.timeout_s
+        try:
+            return await self._try(ask, until_s, on_text)
+        except TeacherFailed as failure:
+            if not failure.passes or not self._max_retries:
+                raise
+            failed = failure
+        return await self._again(failed, ask, until_s, on_text)
+
+    async def _again(self, failed: TeacherFailed, ask: Ask, until_s: float, on_text: OnText | None) -> events.Attempt:
+        """The tries after one that has failed; they never wait past `until_s`."""
+        tries = AsyncRetrying(
+            retry=retry_if_exception(lambda error: isinstance(error, TeacherFailed) and error.passes),
+            wait=_wait_s,
+            stop=stop_after_attempt(1 + self._max_retries) | stop_before_delay(max(until_s - _now_s(), 0.0)),
+            reraise=True,
+        )
+        async for each in tries:
+            with each:
+                if each.retry_state.attempt_number == 1:
+                    raise failed
+                return await self._try(ask, until_s, on_text)
+        raise failed
+
+    async def _try(self, ask: Ask, until_s: float, on_text: OnText | None) -> events.Attempt:
         model = self._model or ask.task.teacher.model
-        fields = body(ask.task, ask.request, model, self._token_limit_field)
-        growing = Growing(model)
-        with self._translated():
-            async with self._places:
-                if on_text is None:
-                    await self._whole(growing, fields, ask.timeout_s)
-                else:
-                    await self._streamed(growing, fields, ask.timeout_s, on_text)
+        sent = body(
+            ask,
+            model,
+            token_limit_field=self._token_limit_field,
+            resumes=self._resumes,
+            streams=on_text is not None,
+        )
+        repeats = self._resumes == "repeated_prefix"
+        growing = Growing(model, self._http.masked, partial=ask.partial, repeats=repeats)
+        async with self._places:
+            if on_text is None:
+                growing.whole(await self._http.whole(sent, until_s - _now_s()))
+            else:
+                await self._stream(growing, sent, until_s - _now_s(), on_text)
         return growing.attempt()
 
-    async def _whole(self, growing: Growing, fields: dict[str, Any], timeout_s: float) -> None:
-        completion = await self._create(**fields, timeout=timeout_s)
-        if not isinstance(completion, ChatCompletion) or not completion.choices:
-            raise BackendFailed(FailureKind.UNAVAILABLE, "what came is not a chat completion: check TEACHER_BASE_URL")
-        growing.add(completion.choices[0].message, completion.choices[0].finish_reason)
-        growing.used(completion.usage)
+    async def _stream(self, growing: Growing, sent: bytes, timeout_s: float, on_text: OnText) -> None:
+        def take(data: str) -> bool:
+            if text := growing.event(data):
+                on_text(text)
+            return growing.done
 
-    async def _streamed(self, growing: Growing, fields: dict[str, Any], timeout_s: float, on_text: OnText) -> None:
-        options = {"stream": True, "stream_options": {"include_usage": True}}
-        async with await self._create(**fields, **options, timeout=timeout_s) as stream:
-            finished = await _grow(growing, stream, on_text)
-        if not finished:
-            raise BackendFailed(FailureKind.UNAVAILABLE, "its stream ended before the answer did")
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
         try:
-            yield
-        except openai.APITimeoutError as error:
-            raise BackendFailed(FailureKind.TIMEOUT, "no answer in time") from error
-        except openai.APIStatusError as error:
-            raise self._failed(error) from error
-        except openai.APIConnectionError as error:
-            raise BackendFailed(FailureKind.UNAVAILABLE, "it can't be reached: check TEACHER_BASE_URL") from error
-        except openai.APIError as error:
-            raise BackendFailed(FailureKind.UNAVAILABLE, self._told(error.message)) from error
-        except ValueError as error:
-            raise BackendFailed(FailureKind.UNAVAILABLE, "what came is not JSON: check TEACHER_BASE_URL") from error
-
-    def _failed(self, error: openai.APIStatusError) -> BackendFailed:
-        status = error.status_code
-        kind = FailureKind.REFUSED if status in REFUSING_STATUSES else FailureKind.UNAVAILABLE
-        # What an API says of a wrong key often repeats the key.
-        said = ADVICE[status] if status in ADVICE else self._told(error.message)
-        return BackendFailed(kind, f"HTTP {status}: {said}")
-
-    def _told(self, message: str) -> str:
-        return message.replace(self._key, "***")[:MESSAGE_CHARS]
+            await self._http.stream(sent, timeout_s, take)
+        except TeacherFailed:
+            if not growing.finished:  # An answer that came to its end is one, however its connection does.
+                raise
+        if not growing.finished:
+            raise unavailable("its stream ended before the answer did")
 
     async def close(self) -> None:
-        await self._client.close()
+        self._http.close()
 
 
-async def _grow(growing: Growing, stream: AsyncIterator[Any], on_text: OnText) -> bool:
-    """Whether the answer came to its end."""
-    finished = False
-    async for chunk in stream:
-        growing.used(getattr(chunk, "usage", None))
-        for choice in chunk.choices[:1]:
-            if text := growing.add(choice.delta, choice.finish_reason):
-                on_text(text)
-            finished = finished or choice.finish_reason is not None
-    return finished
+_backoff_s: Final = wait_random_exponential(FIRST_WAIT_S, LONGEST_WAIT_S)
+
+
+def _wait_s(state: RetryCallState) -> float:
+    """What the API asks for, and by chance a bit more, so that not all who were sent away come back at once."""
+    failure = state.outcome.exception() if state.outcome is not None else None
+    asked_s = failure.retry_after_s if isinstance(failure, TeacherFailed) else None
+    return (asked_s or 0.0) + _backoff_s(state)
+
+
+def _now_s() -> float:
+    return asyncio.get_running_loop().time()

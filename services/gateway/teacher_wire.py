@@ -1,25 +1,55 @@
-"""The teacher's language: a request in OpenAI's chat-completions form, and its answers back. Pure."""
+"""The teacher's language: a request in OpenAI's chat-completions form. Pure."""
 
-import json
-from typing import Any, Final
+from typing import Any, Final, Literal
 
-from protos import events_pb2 as events
+import msgspec
+
 from protos import inference_pb2 as inference
+from services.gateway.backends import Ask
 from services.tasks import ROLE_NAMES, Task
 
-FINISHES: Final = {
-    "stop": inference.FINISH_STOP,
-    "length": inference.FINISH_LENGTH,
-    "tool_calls": inference.FINISH_TOOL_CALLS,
-    "function_call": inference.FINISH_TOOL_CALLS,
-    "content_filter": inference.FINISH_CONTENT_FILTER,
-}
+HttpVersion = Literal["auto", "1.1", "2"]
+Resumes = Literal["no", "continue_final_message", "prefix", "repeated_prefix"]
+"""How an API is asked to go on from the beginning of an answer, given as the last message: by vLLM's and SGLang's
+`continue_final_message`, or by the `prefix` of DeepSeek's and Mistral's message. `repeated_prefix`: its answer begins
+with the prefix again, as Mistral's does."""
+NO_PARAMETERS: Final = b'{"type":"object","properties":{}}'
 
 
-def body(task: Task, request: inference.Request, model: str, token_limit_field: str) -> dict[str, Any]:
-    """What is posted to /chat/completions, but for `stream`. Absent sampling fields are left to the teacher."""
-    fields: dict[str, Any] = {"model": model, "messages": _messages(task, request)}
-    fields[token_limit_field] = _max_tokens(task, request.sampling)
+def body(
+    ask: Ask,
+    model: str,
+    *,
+    token_limit_field: str = "max_tokens",  # noqa: S107 - no secret
+    resumes: Resumes = "no",
+    streams: bool = False,
+) -> bytes:
+    """What is posted to /chat/completions, as JSON. Absent sampling fields are left to the teacher."""
+    request = ask.request
+    fields: dict[str, Any] = {"model": model, "messages": _messages(ask.task, request)}
+    fields[token_limit_field] = _max_tokens(ask.task, request.sampling)
+    fields |= _sampled(request)
+    if request.response_schema and not ask.partial:  # Constrained from anew, it could not go on in the middle.
+        schema = {"name": "answer", "schema": msgspec.Raw(request.response_schema.encode())}
+        fields["response_format"] = {"type": "json_schema", "json_schema": schema}
+    if streams:
+        fields |= {"stream": True, "stream_options": {"include_usage": True}}
+    if ask.partial:
+        _go_on(fields, ask.partial, resumes)
+    return msgspec.json.encode(fields)
+
+
+def _go_on(fields: dict[str, Any], partial: str, resumes: Resumes) -> None:
+    begun: dict[str, Any] = {"role": "assistant", "content": partial}
+    if resumes == "continue_final_message":
+        fields |= {"continue_final_message": True, "add_generation_prompt": False}
+    else:
+        begun["prefix"] = True
+    fields["messages"].append(begun)
+
+
+def _sampled(request: inference.Request) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
     for name in ("temperature", "top_p", "seed"):
         if request.sampling.HasField(name):
             fields[name] = _short(getattr(request.sampling, name))
@@ -27,9 +57,6 @@ def body(task: Task, request: inference.Request, model: str, token_limit_field: 
         fields["stop"] = list(request.sampling.stop)
     if request.tools:
         fields["tools"] = [_tool(tool) for tool in request.tools]
-    if request.response_schema:
-        schema = {"name": "answer", "schema": json.loads(request.response_schema)}
-        fields["response_format"] = {"type": "json_schema", "json_schema": schema}
     return fields
 
 
@@ -56,7 +83,7 @@ def _tool_call(call: inference.ToolCall) -> dict[str, Any]:
 
 
 def _tool(tool: inference.Tool) -> dict[str, Any]:
-    parameters = json.loads(tool.parameters) if tool.parameters else {"type": "object", "properties": {}}
+    parameters = msgspec.Raw(tool.parameters.encode() if tool.parameters else NO_PARAMETERS)
     function = {"name": tool.name, "description": tool.description, "parameters": parameters}
     return {"type": "function", "function": function}
 
@@ -69,42 +96,3 @@ def _max_tokens(task: Task, sampling: inference.Sampling) -> int:
 def _short(number: float) -> float:
     """A float32 as a person wrote it: 0.7, not 0.699999988079071."""
     return number if isinstance(number, int) else float(f"{number:.7g}")
-
-
-class Growing:
-    """An answer that comes whole or piece by piece, each a `message` or `delta` object of the API."""
-
-    def __init__(self, model: str) -> None:
-        self._content: list[str] = []
-        self._calls: dict[int, inference.ToolCall] = {}
-        self._attempt = events.Attempt(backend=inference.BACKEND_TEACHER, model=model)
-
-    def add(self, piece: Any, finish_reason: str | None) -> str:
-        """Take a piece in; returns its text, '' where it has none."""
-        text = str(getattr(piece, "content", None) or "")
-        self._content.append(text)
-        for place, call in enumerate(getattr(piece, "tool_calls", None) or ()):
-            self._add_call(getattr(call, "index", None) or place, call)
-        if finish_reason:
-            self._attempt.finish = FINISHES.get(finish_reason, inference.FINISH_STOP)
-        return text
-
-    def _add_call(self, place: int, call: Any) -> None:
-        grown = self._calls.setdefault(place, inference.ToolCall())
-        grown.id = call.id or grown.id
-        if call.function is not None:
-            grown.name += call.function.name or ""
-            grown.arguments += call.function.arguments or ""
-
-    def used(self, usage: Any) -> None:
-        """Take in what the API says was used; an API that says nothing leaves 0 tokens, and so no cost."""
-        if usage is not None:
-            self._attempt.usage.prompt_tokens = usage.prompt_tokens or 0
-            self._attempt.usage.completion_tokens = usage.completion_tokens or 0
-
-    def attempt(self) -> events.Attempt:
-        """The whole answer."""
-        calls = [self._calls[place] for place in sorted(self._calls)]
-        message = inference.Message(role=inference.ROLE_ASSISTANT, content="".join(self._content), tool_calls=calls)
-        self._attempt.message.CopyFrom(message)
-        return self._attempt

@@ -61,7 +61,7 @@ class OpenAILike:
         if self.tool_calls:
             message["tool_calls"] = self.tool_calls
         choice = {"index": 0, "message": message, "finish_reason": finish}
-        return {**_head("chat.completion"), "choices": [choice], "usage": self._usage(pieces)}
+        return {**_head("chat.completion", body["model"]), "choices": [choice], "usage": self._usage(pieces)}
 
     async def _stream(self, http: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -93,11 +93,12 @@ class OpenAILike:
         return {"tool_calls": [{"index": half[0], **half[1]}]}
 
     async def _send(self, response: web.StreamResponse, **fields: Any) -> None:
-        await response.write(f"data: {json.dumps({**_head('chat.completion.chunk'), **fields})}\n\n".encode())
+        chunk = {**_head("chat.completion.chunk", self.bodies[-1]["model"]), **fields}
+        await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
 
 
-def _head(kind: str) -> dict[str, Any]:
-    return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": "gpt-4"}
+def _head(kind: str, model: str) -> dict[str, Any]:
+    return {"id": "chatcmpl-1", "object": kind, "created": 1, "model": model}
 
 
 @asynccontextmanager

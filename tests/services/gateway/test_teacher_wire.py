@@ -5,7 +5,7 @@ from typing import Any
 
 from protos import inference_pb2 as inference
 from services.gateway.teacher_wire import body
-from tests.services.gateway.examples import a_request, a_task
+from tests.services.gateway.examples import a_task, an_ask
 
 SYSTEM, USER, ASSISTANT, TOOL = (
     inference.ROLE_SYSTEM,
@@ -16,7 +16,8 @@ SYSTEM, USER, ASSISTANT, TOOL = (
 
 
 def sent(**fields: Any) -> dict[str, Any]:
-    return body(a_task(), a_request(**fields), "gpt-4", "max_tokens")
+    found: dict[str, Any] = json.loads(body(an_ask(**fields), "gpt-4"))
+    return found
 
 
 def test_the_tasks_instructions_stand_before_a_request_without_any():
@@ -33,7 +34,7 @@ def test_a_requests_own_instructions_are_left_alone():
 
 
 def test_a_task_without_instructions_adds_none():
-    fields = body(a_task(instructions=""), a_request(), "gpt-4", "max_tokens")
+    fields = json.loads(body(an_ask(a_task(instructions="")), "gpt-4"))
     assert [message["role"] for message in fields["messages"]] == ["user"]
 
 
@@ -64,7 +65,7 @@ def test_the_tasks_limit_caps_the_callers():
 
 
 def test_the_limit_goes_by_the_name_that_the_api_knows():
-    fields = body(a_task(), a_request(), "o3", "max_completion_tokens")
+    fields = json.loads(body(an_ask(), "o3", token_limit_field="max_completion_tokens"))
     assert fields["max_completion_tokens"] == 50
     assert "max_tokens" not in fields
 
@@ -77,7 +78,6 @@ def test_tools_and_a_schema_are_passed_on():
     assert [tool["function"]["name"] for tool in fields["tools"]] == ["look", "wait"]
     assert fields["tools"][0]["function"]["parameters"] == {"type": "object"}
     assert fields["response_format"]["json_schema"]["schema"] == {"type": "object"}
-    json.dumps(fields)
 
 
 def test_a_conversation_with_tool_calls_keeps_its_ids():

@@ -1,0 +1,189 @@
+"""The teacher's answers: chat completions, whole or in pieces, into attempts. Pure."""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services.gateway.backends import FailureKind
+from services.gateway.teacher_failures import MESSAGE_CHARS, REFUSING_STATUSES, TeacherFailed, unavailable
+
+FINISHES: Final = {
+    "stop": inference.FINISH_STOP,
+    "length": inference.FINISH_LENGTH,
+    "tool_calls": inference.FINISH_TOOL_CALLS,
+    "function_call": inference.FINISH_TOOL_CALLS,
+    "content_filter": inference.FINISH_CONTENT_FILTER,
+}
+MAY_BE_EMPTY: Final = frozenset({inference.FINISH_LENGTH, inference.FINISH_CONTENT_FILTER})
+DONE: Final = "[DONE]"
+MAX_TOKENS: Final = 2**32 - 1  # What a message holds of a count.
+NOT_A_COMPLETION: Final = "what came is not a chat completion: check TEACHER_BASE_URL"
+
+
+class _Function(msgspec.Struct):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class _Call(msgspec.Struct):
+    index: int | None = None
+    id: str | None = None
+    function: _Function | None = None
+
+
+class _Piece(msgspec.Struct):
+    """A `message` or a `delta`."""
+
+    content: str | None = None
+    refusal: str | None = None
+    tool_calls: list[_Call] | None = None
+
+
+class _Choice(msgspec.Struct):
+    message: _Piece | None = None
+    delta: _Piece | None = None
+    finish_reason: str | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Error(msgspec.Struct):
+    message: str | None = None
+    code: str | int | None = None
+
+
+class _Answer(msgspec.Struct):
+    """A completion, or one chunk of its stream."""
+
+    choices: list[_Choice] | None = None
+    usage: _Usage | None = None
+    model: str | None = None
+    error: _Error | str | None = None
+
+
+_ANSWER: Final = msgspec.json.Decoder(_Answer)
+
+
+class Growing:
+    """An answer that comes whole or piece by piece. What is no answer raises TeacherFailed."""
+
+    def __init__(
+        self, model: str, masked: Callable[[str], str] = str, *, partial: str = "", repeats: bool = False
+    ) -> None:
+        """`masked` takes secrets out of what the API says. The answer goes on from `partial`; `repeats`: it says that
+        again first.
+        """
+        self.finished = False
+        """Whether the answer has come to its end."""
+        self.done = False
+        """Whether nothing more comes: what was used is told after the answer's end."""
+        self._masked = masked
+        self._content = [partial]
+        self._to_repeat = partial if repeats else ""
+        self._refusal = ""
+        self._calls: dict[int, inference.ToolCall] = {}
+        self._attempt = events.Attempt(backend=inference.BACKEND_TEACHER, model=model)
+
+    def whole(self, data: bytes) -> None:
+        """Take in a completion's JSON."""
+        answer = self._decoded(data, NOT_A_COMPLETION)
+        if not answer.choices or answer.choices[0].message is None:
+            raise unavailable(NOT_A_COMPLETION)
+        self._add(answer.choices[0].message, answer.choices[0].finish_reason)
+        self.finished = True
+
+    def event(self, data: str) -> str:
+        """Take in the data of one event of a stream; returns its text, '' where it has none."""
+        if data == DONE:
+            self.finished = self.done = True
+            return ""
+        answer = self._decoded(data, "a chunk of its stream is malformed")
+        if not answer.choices:
+            return ""
+        choice = answer.choices[0]
+        self.finished = self.finished or choice.finish_reason is not None
+        return self._add(choice.delta or _Piece(), choice.finish_reason)
+
+    def _decoded(self, data: bytes | str, otherwise: str) -> _Answer:
+        try:
+            answer = _ANSWER.decode(data)
+        except msgspec.DecodeError as error:
+            raise unavailable(otherwise) from error
+        if answer.error is not None:
+            raise self._broken(answer.error)
+        if answer.model:
+            self._attempt.model = answer.model
+        if answer.usage is not None:
+            self._attempt.usage.prompt_tokens = _count(answer.usage.prompt_tokens)
+            self._attempt.usage.completion_tokens = _count(answer.usage.completion_tokens)
+        return answer
+
+    def _broken(self, error: _Error | str) -> TeacherFailed:
+        """An API that has said 200 tells of its failure in the answer."""
+        message, code = (error, None) if isinstance(error, str) else (error.message, error.code)
+        kind = FailureKind.REFUSED if str(code) in map(str, REFUSING_STATUSES) else FailureKind.UNAVAILABLE
+        told = self._masked(message or "no reason given")[:MESSAGE_CHARS]
+        return TeacherFailed(kind, f"it gave an error for an answer: {told}", passes=self._is_empty())
+
+    def _add(self, piece: _Piece, finish_reason: str | None) -> str:
+        self._refusal += piece.refusal or ""
+        for place, call in enumerate(piece.tool_calls or ()):
+            self._add_call(call.index or place, call)
+        if finish_reason:
+            self._attempt.finish = FINISHES.get(finish_reason, inference.FINISH_STOP)
+        text = self._new(piece.content or "")
+        self._content.append(text)
+        return text
+
+    def _new(self, text: str) -> str:
+        """`text` without what it repeats of the answer's beginning."""
+        repeated = self._to_repeat[: len(text)]
+        if not repeated or not text.startswith(repeated):
+            self._to_repeat = ""
+            return text
+        self._to_repeat = self._to_repeat[len(repeated) :]
+        return text[len(repeated) :]
+
+    def _add_call(self, place: int, call: _Call) -> None:
+        grown = self._calls.setdefault(place, inference.ToolCall())
+        grown.id = call.id or grown.id
+        if call.function is not None:
+            grown.name += call.function.name or ""
+            grown.arguments += call.function.arguments or ""
+
+    def _is_empty(self) -> bool:
+        return not self._calls and not any(self._content)
+
+    def attempt(self) -> events.Attempt:
+        """The whole answer. Raises TeacherFailed where it is none."""
+        if self._refusal and self._is_empty():
+            raise TeacherFailed(FailureKind.REFUSED, f"it declines: {self._refusal[:MESSAGE_CHARS]}")
+        attempt = self._attempt
+        attempt.finish = attempt.finish or inference.FINISH_STOP
+        if self._is_empty() and attempt.finish not in MAY_BE_EMPTY:
+            raise unavailable("an empty answer")
+        calls = [self._calls[place] for place in sorted(self._calls)]
+        attempt.message.role = inference.ROLE_ASSISTANT
+        attempt.message.content = "".join(self._content)
+        attempt.message.tool_calls.extend(calls)
+        return attempt
+
+
+def _count(tokens: int | None) -> int:
+    return min(max(tokens or 0, 0), MAX_TOKENS)
+
+
+def said(data: bytes) -> str:
+    """What the body of an error says: OpenAI's `error.message`, else its text."""
+    try:
+        error = _ANSWER.decode(data).error
+    except msgspec.DecodeError:
+        error = None
+    told = error if isinstance(error, str) else error.message if error is not None else None
+    return told or data.decode(errors="replace").strip() or "no reason given"
