@@ -87,6 +87,7 @@ class Growing:
         self._content = [partial]
         self._to_repeat = partial if repeats else ""
         self._refusal = ""
+        self._usage: _Usage | None = None
         self._calls: dict[int, inference.ToolCall] = {}
         self._attempt = events.Attempt(backend=inference.BACKEND_TEACHER, model=model)
 
@@ -120,8 +121,7 @@ class Growing:
         if answer.model:
             self._attempt.model = answer.model
         if answer.usage is not None:
-            self._attempt.usage.prompt_tokens = _count(answer.usage.prompt_tokens)
-            self._attempt.usage.completion_tokens = _count(answer.usage.completion_tokens)
+            self._usage = answer.usage
         return answer
 
     def _broken(self, error: _Error | str) -> TeacherFailed:
@@ -143,12 +143,15 @@ class Growing:
 
     def _new(self, text: str) -> str:
         """`text` without what it repeats of the answer's beginning."""
-        repeated = self._to_repeat[: len(text)]
-        if not repeated or not text.startswith(repeated):
-            self._to_repeat = ""
+        if not self._to_repeat:
             return text
-        self._to_repeat = self._to_repeat[len(repeated) :]
-        return text[len(repeated) :]
+        repeated = self._to_repeat[: len(text)]
+        if text.startswith(repeated):
+            self._to_repeat = self._to_repeat.removeprefix(repeated)
+            return text.removeprefix(repeated)
+        withheld = self._content[0].removesuffix(self._to_repeat)
+        self._to_repeat = ""
+        return withheld + text
 
     def _add_call(self, place: int, call: _Call) -> None:
         grown = self._calls.setdefault(place, inference.ToolCall())
@@ -168,10 +171,14 @@ class Growing:
         attempt.finish = attempt.finish or inference.FINISH_STOP
         if self._is_empty() and attempt.finish not in MAY_BE_EMPTY:
             raise unavailable("an empty answer")
-        calls = [self._calls[place] for place in sorted(self._calls)]
-        attempt.message.role = inference.ROLE_ASSISTANT
-        attempt.message.content = "".join(self._content)
-        attempt.message.tool_calls.extend(calls)
+        message = attempt.message
+        message.role = inference.ROLE_ASSISTANT
+        message.content = "".join(self._content)
+        if self._calls:
+            message.tool_calls.extend(self._calls[place] for place in sorted(self._calls))
+        if self._usage is not None:  # An API that says nothing of it leaves 0 tokens, and so no cost.
+            attempt.usage.prompt_tokens = _count(self._usage.prompt_tokens)
+            attempt.usage.completion_tokens = _count(self._usage.completion_tokens)
         return attempt
 
 

@@ -5,6 +5,7 @@ reqwest keeps one HTTP/2 connection to a host and lets calls wait for a place in
 """
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -18,6 +19,10 @@ from services.gateway.backends import FailureKind
 from services.gateway.teacher_answer import said
 from services.gateway.teacher_failures import TeacherFailed, of_status, retry_after_s, unavailable
 from services.gateway.teacher_wire import HttpVersion
+
+# Read by ry's runtime when it starts. A gateway process has one core; a second thread would fight for the GIL, for a
+# tenth of a call's cost.
+os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
 
 OnEvent = Callable[[str], bool]
 """Takes the data of each event of a stream; says whether it was the last that matters."""

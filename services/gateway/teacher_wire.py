@@ -28,7 +28,10 @@ def body(
     request = ask.request
     fields: dict[str, Any] = {"model": model, "messages": _messages(ask.task, request)}
     fields[token_limit_field] = _max_tokens(ask.task, request.sampling)
-    fields |= _sampled(request)
+    if request.HasField("sampling"):
+        fields |= _sampled(request.sampling)
+    if request.tools:
+        fields["tools"] = [_tool(tool) for tool in request.tools]
     if request.response_schema and not ask.partial:  # Constrained from anew, it could not go on in the middle.
         schema = {"name": "answer", "schema": msgspec.Raw(request.response_schema.encode())}
         fields["response_format"] = {"type": "json_schema", "json_schema": schema}
@@ -48,16 +51,11 @@ def _go_on(fields: dict[str, Any], partial: str, resumes: Resumes) -> None:
     fields["messages"].append(begun)
 
 
-def _sampled(request: inference.Request) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for name in ("temperature", "top_p", "seed"):
-        if request.sampling.HasField(name):
-            fields[name] = _short(getattr(request.sampling, name))
-    if request.sampling.stop:
-        fields["stop"] = list(request.sampling.stop)
-    if request.tools:
-        fields["tools"] = [_tool(tool) for tool in request.tools]
-    return fields
+def _sampled(sampling: inference.Sampling) -> dict[str, Any]:
+    fields = {
+        name: _short(getattr(sampling, name)) for name in ("temperature", "top_p", "seed") if sampling.HasField(name)
+    }
+    return fields | {"stop": list(sampling.stop)} if sampling.stop else fields
 
 
 def _messages(task: Task, request: inference.Request) -> list[dict[str, Any]]:

@@ -14,7 +14,10 @@ KEY = "sk-a-secret-that-must-not-be-told"
 
 @dataclass
 class OpenAILike:
-    """Answers `text` word by word, after `delay_s`; or `status` with `said`, as often as `failures` says."""
+    """Answers `text` word by word, after `delay_s`; or `status` with `said`, as often as `failures` says.
+
+    It breaks the first `resets` connections before it answers; a stream has the data of `events`, where given.
+    """
 
     text: str = "one two three"
     tool_calls: list[dict[str, Any]] = field(default_factory=list)
@@ -24,7 +27,10 @@ class OpenAILike:
     status: int = 200
     said: str = "no"
     failures: int = 1_000
+    headers: dict[str, str] = field(default_factory=dict)
     raw: str = ""
+    events: list[str] = field(default_factory=list)
+    resets: int = 0
     breaks_off: bool = False
     bodies: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
@@ -37,9 +43,13 @@ class OpenAILike:
         self.keys.append(http.headers["Authorization"])
         try:
             await asyncio.sleep(self.delay_s)
+            if self.resets:
+                self.resets -= 1
+                _abort(http)
             if self.status != 200 and self.failures:
                 self.failures -= 1
-                return web.json_response({"error": {"message": self.said}}, status=self.status)
+                refusal = {"error": {"message": self.said}}
+                return web.json_response(refusal, status=self.status, headers=self.headers)
             if self.raw:
                 return web.Response(text=self.raw, content_type="application/json")
             return await self._stream(http, body) if body.get("stream") else web.json_response(self._whole(body))
@@ -66,13 +76,16 @@ class OpenAILike:
     async def _stream(self, http: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(http)
+        for data in self.events:
+            await response.write(f"data: {data}\n\n".encode())
+        if self.events:
+            return response
         pieces, finish = self._pieces(body)
         for delta in [{"content": piece} for piece in pieces] + [self._call_delta(call) for call in self._halves()]:
             await self._send(response, choices=[{"index": 0, "delta": delta, "finish_reason": None}])
             await asyncio.sleep(self.pause_s)
         if self.breaks_off:
-            assert http.transport is not None
-            http.transport.abort()
+            _abort(http)
             return response
         await self._send(response, choices=[{"index": 0, "delta": {}, "finish_reason": finish}])
         if body.get("stream_options", {}).get("include_usage"):
@@ -95,6 +108,11 @@ class OpenAILike:
     async def _send(self, response: web.StreamResponse, **fields: Any) -> None:
         chunk = {**_head("chat.completion.chunk", self.bodies[-1]["model"]), **fields}
         await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
+
+
+def _abort(http: web.Request) -> None:
+    assert http.transport is not None
+    http.transport.abort()
 
 
 def _head(kind: str, model: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import replace
+from typing import Any, get_args
 
 import pytest
 from pydantic import SecretStr
@@ -10,6 +11,7 @@ from pydantic import SecretStr
 from protos import inference_pb2 as inference
 from services.gateway.backends import BackendFailed, FailureKind
 from services.gateway.teacher import OpenAITeacher
+from services.gateway.teacher_wire import Resumes
 from tests.services.gateway.examples import an_ask, until
 from tests.services.gateway.openai_like import KEY, OpenAILike, serving
 
@@ -73,6 +75,40 @@ async def test_a_passing_failure_is_tried_again(teacher: OpenAITeacher, server: 
     assert len(server.bodies) == 2
 
 
+@pytest.mark.parametrize("on_text", [None, ignore])
+async def test_a_connection_that_breaks_before_the_answer_is_tried_again(
+    teacher: OpenAITeacher, server: OpenAILike, on_text: Any
+):
+    server.resets = 1
+    assert (await teacher.answer(an_ask(), on_text)).message.content == "one two three"
+    assert len(server.bodies) == 2
+
+
+async def test_no_more_is_tried_than_allowed(teacher: OpenAITeacher, server: OpenAILike):
+    server.status, server.headers = 500, {"retry-after-ms": "0"}
+    assert (await failure(teacher)).kind is FailureKind.UNAVAILABLE
+    assert len(server.bodies) == 3
+
+
+@pytest.mark.parametrize("status", [400, 401, 404])
+async def test_what_would_fail_again_is_not_tried_again(teacher: OpenAITeacher, server: OpenAILike, status: int):
+    server.status = status
+    await failure(teacher)
+    assert len(server.bodies) == 1
+
+
+async def test_a_wait_that_would_end_after_the_deadline_is_told_instead(teacher: OpenAITeacher, server: OpenAILike):
+    server.status, server.headers = 429, {"retry-after": "31"}  # The ask has 30 seconds.
+    failed = await failure(teacher)
+    assert (failed.kind, failed.retry_after_s, len(server.bodies)) == (FailureKind.UNAVAILABLE, 31.0, 1)
+
+
+async def test_a_stream_that_has_begun_is_not_tried_again(teacher: OpenAITeacher, server: OpenAILike):
+    server.breaks_off = True
+    await failure(teacher, ignore)
+    assert len(server.bodies) == 1
+
+
 @pytest.mark.parametrize(
     ("status", "kind", "told"),
     [
@@ -81,6 +117,7 @@ async def test_a_passing_failure_is_tried_again(teacher: OpenAITeacher, server: 
         (403, FailureKind.UNAVAILABLE, "check TEACHER_API_KEY"),
         (404, FailureKind.UNAVAILABLE, "check TEACHER_BASE_URL"),
         (422, FailureKind.REFUSED, "HTTP 422"),
+        (402, FailureKind.UNAVAILABLE, "no money left"),
         (429, FailureKind.UNAVAILABLE, "no more requests now"),
         (500, FailureKind.UNAVAILABLE, "HTTP 500"),
     ],
@@ -109,12 +146,72 @@ async def test_a_stream_that_breaks_off_is_unavailable(teacher: OpenAITeacher, s
     assert "".join(pieces) == "one two three"
 
 
+FIRST = '{"choices":[{"delta":{"content":"one"},"finish_reason":null}]}'
+LAST = '{"choices":[{"delta":{},"finish_reason":"stop"}]}'
+
+
+@pytest.mark.parametrize(
+    ("events", "told"),
+    [
+        ([FIRST], "ended before the answer did"),
+        ([FIRST, "{"], "malformed"),
+        ([FIRST, "[]"], "malformed"),
+        ([FIRST, '{"error":{"message":"overloaded"}}'], "overloaded"),
+        ([LAST], "empty answer"),
+        (["[DONE]"], "empty answer"),
+    ],
+)
+async def test_a_stream_that_is_no_answer_says_why(
+    teacher: OpenAITeacher, server: OpenAILike, events: list[str], told: str
+):
+    server.events = events
+    failed = await failure(teacher, ignore)
+    assert (failed.kind, told in str(failed), len(server.bodies)) == (FailureKind.UNAVAILABLE, True, 1)
+
+
+@pytest.mark.parametrize("events", [[FIRST, LAST], [FIRST, "[DONE]"], [FIRST, '{"choices":[]}', LAST, "[DONE]"]])
+async def test_a_stream_needs_a_reason_or_a_mark_for_its_end(
+    teacher: OpenAITeacher, server: OpenAILike, events: list[str]
+):
+    server.events = events
+    assert (await teacher.answer(an_ask(), ignore)).message.content == "one"
+
+
+@pytest.mark.parametrize("on_text", [None, ignore])
+async def test_a_larger_answer_than_allowed_is_none(server: OpenAILike, on_text: Any):
+    server.text = "word" * 500
+    teacher = OpenAITeacher(server.url, SecretStr(KEY), max_answer_bytes=1_024)
+    assert "TEACHER_MAX_ANSWER_BYTES" in str(await failure(teacher, on_text))
+
+
+@pytest.mark.parametrize("resumes", [way for way in get_args(Resumes) if way != "no"])
+async def test_a_teacher_goes_on_as_its_api_is_asked_to(server: OpenAILike, resumes: Resumes):
+    server.text = "one two three" if resumes == "repeated_prefix" else " three"
+    teacher = OpenAITeacher(server.url, SecretStr(KEY), resumes=resumes)
+    pieces: list[str] = []
+    assert teacher.resumes
+    attempt = await teacher.answer(replace(an_ask(), partial="one two"), pieces.append)
+    assert (attempt.message.content, "".join(pieces)) == ("one two three", " three")
+    assert server.bodies[0]["messages"][-1]["content"] == "one two"
+
+
+async def test_a_proxy_of_the_environment_is_not_taken(server: OpenAILike, monkeypatch: pytest.MonkeyPatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    teacher = OpenAITeacher(server.url, SecretStr(KEY), max_retries=0)
+    assert (await teacher.answer(an_ask(), None)).message.content
+
+
+async def test_an_address_that_is_none_is_refused_at_once():
+    with pytest.raises(ValueError, match="TEACHER_BASE_URL"):
+        OpenAITeacher("api.openai.com/v1", SecretStr(KEY))
+
+
 async def test_a_teacher_slower_than_its_time_is_a_timeout(server: OpenAILike):
     server.delay_s = 60
     teacher = OpenAITeacher(server.url, SecretStr(KEY), max_retries=0)
-    ask = an_ask()
     with pytest.raises(BackendFailed) as failed:
-        await teacher.answer(type(ask)(ask.task, ask.request, ask.exchange_id, 0, 0.1), None)
+        await teacher.answer(replace(an_ask(), timeout_s=0.1), None)
     assert failed.value.kind is FailureKind.TIMEOUT
     await teacher.close()
 

@@ -1,10 +1,11 @@
 """A request in the words of OpenAI's API."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from protos import inference_pb2 as inference
-from services.gateway.teacher_wire import body
+from services.gateway.teacher_wire import Resumes, body
 from tests.services.gateway.examples import a_task, an_ask
 
 SYSTEM, USER, ASSISTANT, TOOL = (
@@ -96,3 +97,29 @@ def test_a_conversation_with_tool_calls_keeps_its_ids():
         ],
     }
     assert answered == {"role": "tool", "content": "there", "tool_call_id": "call_1"}
+
+
+def resumed(resumes: Resumes, **fields: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(body(replace(an_ask(**fields), partial="it is"), "llama", resumes=resumes))
+    return found
+
+
+def test_an_answer_is_gone_on_with_as_vllm_wants_it():
+    fields = resumed("continue_final_message")
+    assert fields["messages"][-1] == {"role": "assistant", "content": "it is"}
+    assert (fields["continue_final_message"], fields["add_generation_prompt"]) == (True, False)
+
+
+def test_an_answer_is_gone_on_with_as_deepseek_and_mistral_want_it():
+    for fields in (resumed("prefix"), resumed("repeated_prefix")):
+        assert fields["messages"][-1] == {"role": "assistant", "content": "it is", "prefix": True}
+        assert "continue_final_message" not in fields
+
+
+def test_the_middle_of_an_answer_is_not_held_to_the_schema_of_a_whole_one():
+    assert "response_format" not in resumed("prefix", response_schema='{"type":"object"}')
+
+
+def test_a_stream_is_asked_to_tell_what_it_used():
+    fields = json.loads(body(an_ask(), "gpt-4", streams=True))
+    assert (fields["stream"], fields["stream_options"]) == (True, {"include_usage": True})
