@@ -7,7 +7,7 @@ from typing import Final
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.gateway import router
+from services.gateway import ends, router
 from services.gateway.backends import Ask, Backend, BackendFailed, FailureKind
 from services.gateway.listening import Clock, Told
 from services.tasks import Task
@@ -49,9 +49,11 @@ class Answering:
             await self._ask(step, attempt)
             verdict = self._judge(attempt)
             if verdict.kept:
+                attempt.end = ends.of_answer(attempt.finish)
                 self._told.rest(attempt.message.content)
                 return self._reply(attempt, f"{why}: {verdict.why}" if verdict.why else why)
             attempt.refusal = verdict.why
+            attempt.end = attempt.end or inference.END_REPLACED
             why += f"; the {NAMES[step.backend]}'s answer is not kept: {verdict.why}"
         raise self._no_answer()
 
@@ -60,12 +62,14 @@ class Answering:
         started_s = self._clock.elapsed_s()
         budget_s = step.until_s - started_s
         attempt.student_version = self._plan.student_version if step.backend == inference.BACKEND_STUDENT else 0
-        attempt.refusal = "internal: the gateway is at fault"  # Stays if it is.
+        ends.replace(self._exchange.attempts[:-1])
+        attempt.refusal, attempt.end = "internal: the gateway is at fault", inference.END_FAILED  # Stays if it is.
         try:
             async with asyncio.timeout(budget_s):
                 await self._fill(step, attempt, budget_s)
         except asyncio.CancelledError:
             attempt.refusal = "cancelled: the call ended before its answer"
+            attempt.end = inference.END_CANCELLED
             raise
         except TimeoutError:
             self._failure, attempt.refusal = FailureKind.TIMEOUT, f"timeout: no answer within {budget_s:.2f} s"
@@ -80,7 +84,7 @@ class Answering:
         on_text = self._told.text if step.streams and self._told.listens else None
         ask = Ask(self._task, self._exchange.request, self._exchange.id, self._plan.student_version, budget_s)
         attempt.MergeFrom(await self._backends[step.backend].answer(ask, on_text))
-        attempt.refusal = ""
+        attempt.refusal, attempt.end = "", inference.END_UNSPECIFIED
 
     def _judge(self, attempt: events.Attempt) -> router.Verdict:
         if attempt.refusal:
@@ -102,6 +106,7 @@ class Answering:
             student_version=kept.student_version,
             why=why,
             finish=kept.finish,
+            end=kept.end,
             usage=kept.usage,
             cost_usd=f"{sum((Decimal(attempt.cost_usd) for attempt in attempts), Decimal(0)):f}",
             timings=self._timings(),

@@ -13,7 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
-from services.gateway import router
+from services.gateway import ends, router
 from services.gateway.answering import NAMES, Answering, Backends, NoAnswer
 from services.gateway.listening import Clock, Listener, Told
 from services.gateway.repeats import Repeats
@@ -95,6 +95,7 @@ class Exchanges:
         try:
             await self._answer(exchange, arrival.task, clock, Told(clock, listener))
         finally:  # Also a call that was cancelled is written down.
+            exchange.end = ends.of_exchange(exchange)
             _stamp(exchange.finished_at)
             _count(exchange)
             await self._ledger.append_exchange(exchange)

@@ -33,7 +33,10 @@ def _exchange() -> Columns:
         "source": "source",
         "sequence": "sequence",
         "origin": "origin",
+        "key_id": "key_id",
         "outcome": name(events.Outcome.DESCRIPTOR, "outcome"),
+        "end": name(inference.End.DESCRIPTOR, "end"),
+        "cached": "reply.cached",
         "error": "error",
         "answered_by": name(_BACKEND, "reply.answered_by"),
         "model": "reply.model",
@@ -53,7 +56,7 @@ def _exchange() -> Columns:
         "teacher_us": "reply.timings.teacher_us",
         "student_us": "reply.timings.student_us",
         "confidence": "ifNull(reply.confidence, arrayFirst(one -> isNotNull(one), attempts.confidence))",
-        "refusal": "arrayFirst(one -> notEmpty(one), attempts.refusal)",
+        "refusal": "arrayFirst((one, shadow) -> notEmpty(one) AND NOT shadow, attempts.refusal, attempts.shadow)",
         "attempts": _ATTEMPTS,
         "metadata": "request.metadata",
         "started_at": time(f"if({started_us} = 0, {finished_us}, {started_us})"),
@@ -75,7 +78,9 @@ _COST_USD: Final = (
     f" arraySum(arrayMap(cost_usd -> {dollars('cost_usd')},"
     " arrayFilter(one -> empty(reply.cost_usd), attempts.cost_usd))))"
 )
-_GAVE_THE_ANSWER: Final = "empty(attempt.refusal) AND attempt.backend = reply.answered_by"
+_GAVE_THE_ANSWER: Final = (
+    "empty(attempt.refusal) AND attempt.backend = reply.answered_by AND NOT attempt.shadow AND NOT reply.cached"
+)
 _ATTEMPTS: Final = json_array(
     json(_ATTEMPT, "attempt", but_if=(f"({_GAVE_THE_ANSWER})", IN_COLUMNS)), "attempt", "attempts"
 )
