@@ -54,6 +54,9 @@ class Teacher(_Part):
     prices: Prices
     may_be_trained_on: bool
     """Whether its licence lets a model be trained on its answers; a run is refused where it does not."""
+    stall_s: float | None = Field(None, gt=0)
+    """After how long without a piece of a stream, the first one too, the student takes over where it serves. Without
+    it the gateway learns it: 3 times the usual time to the first piece, 10 times the usual gap, 1 s at least."""
 
 
 class PromptRule(StrEnum):
@@ -70,6 +73,8 @@ class Student(_Part):
     max_tokens: int = Field(128, ge=1, le=8192)
     timeout_s: float = Field(5.0, gt=0)
     """How long the gateway waits for it before it asks the teacher."""
+    stall_s: float | None = Field(None, gt=0)
+    """The same as the teacher's, which then takes over."""
     prices: Prices
     training: str = "auto"
     """A training config: a name in training/configs or a path. `auto` fits several kinds of student, and one is chosen;
@@ -179,6 +184,15 @@ class Retention(_Part):
     candidates_days: int = Field(DEFAULT_DAYS, ge=1, le=36_500)
 
 
+class Hedging(_Part):
+    """Asking the second backend while the first is still at it, where that one is slow. It costs what both ask for."""
+
+    after_ms: int | None = Field(None, ge=1)
+    """How long the first has said nothing by then. Without it, longer than 95 % of its calls of the last minute."""
+    most: float = Field(0.05, gt=0, le=1)
+    """Hedges of the last minute as a share of its calls: where all are slow, asking twice makes all slower."""
+
+
 class Task(_Part):
     """A named kind of request. One YAML file of these fields defines it; unknown keys are an error."""
 
@@ -196,6 +210,8 @@ class Task(_Part):
     requests set aside; `teacher` lets that be enough."""
     latency_budget_ms: int = Field(10_000, ge=1)
     """Where a caller sets no deadline."""
+    hedging: Hedging | None = None
+    """Off unless it is given; `hedging: {}` takes the defaults."""
     limits: Limits = Limits()
     validators: tuple[Validator, ...] = ()
     sampling: Sampling = Sampling()

@@ -8,7 +8,7 @@ import uvloop
 
 from protos import inference_pb2 as inference
 from services import tasks, telemetry
-from services.gateway.answering import Backends
+from services.gateway.asking import Backends
 from services.gateway.door import Door
 from services.gateway.exchanges import Exchanges
 from services.gateway.processes import supervise

@@ -14,9 +14,11 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
 from services.gateway import ends, router
-from services.gateway.answering import NAMES, Answering, Backends, NoAnswer
+from services.gateway.answering import Answering, NoAnswer
+from services.gateway.asking import Backends
 from services.gateway.listening import Clock, Listener, Told
 from services.gateway.repeats import Repeats
+from services.gateway.standing import NAMES, Standings
 from services.tasks import Task
 
 OUTCOMES: Final = {
@@ -67,6 +69,7 @@ class Exchanges:
         self._repeats = repeats
         self._teacher_needs_s = teacher_needs_s
         self._stops = stops
+        self._standings = Standings()
 
     async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
         """The reply, once it is on disk. Raises BadInput, SpoolFull or NoAnswer.
@@ -106,7 +109,8 @@ class Exchanges:
         budget = router.Budget(clock.usable_s, self._teacher_needs_s)
         plan = router.plan(task, promotion, exchange.request, exchange.id, budget)
         try:
-            answering = Answering(exchange, task, plan, backends=self._backends, clock=clock, told=told)
+            backends, standings = self._backends, self._standings
+            answering = Answering(exchange, task, plan, backends=backends, clock=clock, told=told, standings=standings)
             exchange.reply.CopyFrom(await answering.reply())
             exchange.outcome, exchange.error = events.OUTCOME_ANSWERED, ""
         except NoAnswer as failure:

@@ -5,7 +5,8 @@ checked against them before it is kept. That costs at most the student's budget 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from typing import Final
 
 from protos import events_pb2 as events
@@ -13,6 +14,7 @@ from protos import inference_pb2 as inference
 from services import validators
 from services.tasks import Task, answer_text, fraction, question
 
+_SAYS_ALL: Final = frozenset({inference.FINISH_STOP, inference.FINISH_UNSPECIFIED})
 LEAST_STUDENT_PART: Final = 0.25
 """Of the time that remains, where the teacher could fit: below it asking the student would be for show."""
 
@@ -32,6 +34,7 @@ class Step:
     backend: inference.Backend
     until_s: float
     streams: bool  # Whether its text may reach the caller before the answer is judged.
+    first_by_s: float = inf  # When the next is asked if nothing has come of it, though it has time.
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +61,23 @@ def plan(
     """Who is asked about `request`, given what serves its task. The same group_key, else id, is asked of the same."""
     asks_student, why = _asks_student(task, promotion, request.group_key or exchange_id)
     teacher = Step(inference.BACKEND_TEACHER, budget.remaining_s, streams=True)
-    if promotion is None or not asks_student:
+    if promotion is None or not (asks_student or _may_stand_in(promotion)):
         return Plan((teacher,), why, events.Policy(kind=events.POLICY_KIND_TEACHER_ONLY), 0)
-    until_s = student_budget_s(task.student.timeout_s, budget)
+    until_s = student_budget_s(task.student.timeout_s, budget) if asks_student else budget.remaining_s
     cascade = promotion.policy.kind == events.POLICY_KIND_CASCADE
     student = Step(inference.BACKEND_STUDENT, until_s, streams=not cascade and not request.tools)
-    return Plan((student, teacher), why, promotion.policy, promotion.student_version)
+    behind_s = min(task.student.timeout_s, budget.remaining_s * LEAST_STUDENT_PART)
+    steps = (student, teacher) if asks_student else (replace(teacher, first_by_s=until_s - behind_s), student)
+    return Plan(steps, why, promotion.policy, promotion.student_version)
+
+
+def _may_stand_in(promotion: events.Promotion) -> bool:
+    """Whether the student may answer where the teacher fails: only where it already answers others.
+
+    Not under `teacher_only` or `shadow`: there it is not proven, or has been taken back for its faults.
+    """
+    serves = promotion.policy.kind == events.POLICY_KIND_SHARE and promotion.policy.share > 0
+    return serves and promotion.student_version > 0
 
 
 def _asks_student(task: Task, promotion: events.Promotion | None, key: str) -> tuple[bool, str]:
@@ -95,9 +109,10 @@ def student_budget_s(timeout_s: float, budget: Budget) -> float:
 
 
 def keep(task: Task, policy: events.Policy, request: inference.Request, attempt: events.Attempt) -> Verdict:
-    """Whether an answer goes to the caller. The teacher's need only satisfy the request's own schema."""
+    """Whether an answer goes to the caller. The teacher's need only say something and satisfy the request's schema."""
     if attempt.backend == inference.BACKEND_TEACHER:
-        refusal = _schema_refusal(request, attempt)
+        nothing = attempt.finish in _SAYS_ALL and not answer_text(attempt.message).strip()
+        refusal = "empty: no text" if nothing else _schema_refusal(request, attempt)
         return Verdict(not refusal, refusal)
     refusal = student_refusal(task, request, attempt)
     if refusal:
