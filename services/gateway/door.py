@@ -8,10 +8,14 @@ import grpc
 from prometheus_client import Counter
 
 from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from protos.inference_pb2 import Priority
 from services import telemetry
 from services.gateway.answering import NoAnswer
 from services.gateway.backends import FailureKind
 from services.gateway.fields import BadInput, UnknownTask
+from services.gateway.hints import trailers
+from services.gateway.shedding import TooLate, TooManyCalls, places
 from services.gateway.spool import SpoolFull
 
 DETAILS_CHARS: Final = 2_000
@@ -19,17 +23,17 @@ DETAILS_CHARS: Final = 2_000
 REFUSED = Counter("tutelage_refused_calls_total", "Calls that end with an error status.", ("method", "code"))
 
 
-class TooManyCalls(Exception):  # noqa: N818
-    """The gateway holds as many open calls as it may."""
-
-
 class Stopping(Exception):  # noqa: N818
     """The gateway takes no more calls, or had no more time for this one."""
 
+    retry_after_s = 0.0
+
 
 T = TypeVar("T")
-ENDS: Final = (BadInput, UnknownTask, NoAnswer, SpoolFull, TooManyCalls, Stopping)
-"""How a call may end without an answer; `status` knows each."""
+NORMAL: Final = inference.PRIORITY_UNSPECIFIED
+ENDS: Final = (BadInput, UnknownTask, NoAnswer, SpoolFull, TooManyCalls, TooLate, Stopping)
+"""How a call may end without an answer; `status` knows each. Those that it may be worth while to try again have
+`retry_after_s`."""
 
 
 def status(error: Exception) -> grpc.StatusCode:
@@ -53,7 +57,7 @@ class Door:
     """Counts the open calls of all methods, ends each one that fails with its status, and closes when it is told."""
 
     def __init__(self, max_open_calls: int) -> None:
-        self._max_open_calls = max_open_calls
+        self._places = places(max_open_calls)
         self._open: set[asyncio.Task[Any] | None] = set()
         self._left = asyncio.Event()
         self._closed = False
@@ -84,14 +88,17 @@ class Door:
             self._left.clear()
             await self._left.wait()
 
-    async def call(self, method: str, context: Any, answer: Callable[..., Awaitable[T]], *given: Any) -> T:
+    async def call(
+        self, method: str, context: Any, answer: Callable[..., Awaitable[T]], *given: Any, priority: Priority = NORMAL
+    ) -> T:
         """What `answer(*given)` returns: one call from its arrival to its end; `context` is gRPC's."""
         try:
-            with self.place():
+            with self.place(priority):
                 return await answer(*given)
         except ENDS as error:
-            REFUSED.labels(method, status(error).name).inc()
-            await context.abort(status(error), str(error)[:DETAILS_CHARS])
+            code, text = status(error), str(error)[:DETAILS_CHARS]
+            REFUSED.labels(method, code.name).inc()
+            await context.abort(code, text, trailers(code, text, getattr(error, "retry_after_s", None)))
         except Exception:  # noqa: BLE001 - the end of the line: it is logged, and the caller told INTERNAL
             # gRPC would tell the caller the exception's text, which may hold anything.
             telemetry.log.exception("a call failed by the gateway's own fault", method=method)
@@ -99,16 +106,18 @@ class Door:
             await context.abort(grpc.StatusCode.INTERNAL, "the gateway is at fault; its log says why")
         raise AssertionError  # The call has been aborted.
 
-    def place(self) -> "Place":
+    def place(self, priority: Priority = NORMAL) -> "Place":
         """A place for the call that this task is, to be held `with`; entering raises TooManyCalls or Stopping."""
-        return Place(self)
+        return Place(self, priority)
 
-    def enter(self) -> "asyncio.Task[Any] | None":
+    def enter(self, priority: Priority) -> "asyncio.Task[Any] | None":
         """Let a call in; `Place` does."""
         if self._closed:
             raise Stopping("the gateway stops and takes no more calls: try again, another one will answer")
-        if len(self._open) >= self._max_open_calls:
-            raise TooManyCalls(f"{self.open_calls} calls are open, the limit of this gateway: try again later")
+        limit = self._places.get(priority) or self._places[NORMAL]
+        if len(self._open) >= limit:
+            of = "" if priority == inference.PRIORITY_HIGH else " for calls of no higher priority"
+            raise TooManyCalls(f"{self.open_calls} calls are open, the limit of this gateway{of}: try again later")
         self._open.add(task := asyncio.current_task())
         return task
 
@@ -122,13 +131,14 @@ class Door:
 class Place:
     """An open call's place. A class, as two generators and a timer cost a call a tenth of its processor time."""
 
-    __slots__ = ("_door", "_task")
+    __slots__ = ("_door", "_priority", "_task")
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, priority: Priority) -> None:
         self._door = door
+        self._priority = priority
 
     def __enter__(self) -> None:
-        self._task = self._door.enter()
+        self._task = self._door.enter(self._priority)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
         self._door.leave(self._task)

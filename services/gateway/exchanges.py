@@ -13,11 +13,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
-from services.gateway import ends, router
+from services.gateway import ends, router, shedding
 from services.gateway.answering import Answering, NoAnswer
 from services.gateway.asking import Backends
 from services.gateway.listening import Clock, Listener, Told
 from services.gateway.repeats import Repeats
+from services.gateway.shedding import TooLate
 from services.gateway.standing import NAMES, Standings
 from services.tasks import Task
 
@@ -72,7 +73,7 @@ class Exchanges:
         self._standings = Standings()
 
     async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
-        """The reply, once it is on disk. Raises BadInput, SpoolFull or NoAnswer.
+        """The reply, once it is on disk. Raises BadInput, SpoolFull, TooLate or NoAnswer.
 
         A repeated request_id has the first one's reply; the listener hears nothing of it.
         """
@@ -87,6 +88,7 @@ class Exchanges:
         self, exchange_id: str, arrival: Arrival, clock: Clock, listener: Listener | None
     ) -> inference.Reply:
         self._ledger.admit()
+        plan = self._plan(exchange_id, arrival, clock)
         exchange = events.Exchange(
             id=exchange_id,
             request=arrival.request,
@@ -96,7 +98,7 @@ class Exchanges:
         )
         _stamp(exchange.started_at)
         try:
-            await self._answer(exchange, arrival.task, clock, Told(clock, listener))
+            await self._answer(exchange, arrival.task, plan, clock, Told(clock, listener))
         finally:  # Also a call that was cancelled is written down.
             exchange.end = ends.of_exchange(exchange)
             _stamp(exchange.finished_at)
@@ -104,10 +106,21 @@ class Exchanges:
             await self._ledger.append_exchange(exchange)
         return exchange.reply
 
-    async def _answer(self, exchange: events.Exchange, task: Task, clock: Clock, told: Told) -> None:
-        promotion = self._promoted(task.name)
+    def _plan(self, exchange_id: str, arrival: Arrival, clock: Clock) -> router.Plan:
+        """Who is asked. Raises TooLate where none of them is likely to answer in time."""
+        task, request = arrival.task, arrival.request
         budget = router.Budget(clock.usable_s, self._teacher_needs_s)
-        plan = router.plan(task, promotion, exchange.request, exchange.id, budget)
+        plan = router.plan(task, self._promoted(task.name), request, exchange_id, budget)
+        least_s = self._standings.least_s(task, plan, request.priority)
+        if least_s > clock.usable_s:
+            chance = shedding.chance(request.priority)
+            raise TooLate(
+                f"{clock.timeout_s:.2f} s are left, and {1 - chance:.0%} of the answers take more than {least_s:.2f} s"
+                " now: allow more time, or try again later"
+            )
+        return plan
+
+    async def _answer(self, exchange: events.Exchange, task: Task, plan: router.Plan, clock: Clock, told: Told) -> None:
         try:
             backends, standings = self._backends, self._standings
             answering = Answering(exchange, task, plan, backends=backends, clock=clock, told=told, standings=standings)

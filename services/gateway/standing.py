@@ -1,13 +1,16 @@
 """How each backend has been doing for each task: what is learned of its pace, and whether it is left alone."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Final
 
 from protos import inference_pb2 as inference
 from services import telemetry
+from services.gateway import shedding
 from services.gateway.breaker import Breaker
 from services.gateway.hedge_budget import HedgeBudget
 from services.gateway.pace import Pace
+from services.gateway.router import Plan
 from services.tasks import Task
 
 NAMES: Final = {inference.BACKEND_TEACHER: "teacher", inference.BACKEND_STUDENT: "student"}
@@ -65,6 +68,12 @@ class Standings:
         """Made where there is none yet."""
         key = task.name, backend, student_version if backend == inference.BACKEND_STUDENT else 0
         return self._of.get(key) or self._of.setdefault(key, Standing())
+
+    def least_s(self, task: Task, plan: Plan, priority: inference.Priority) -> float:
+        """The time that a call of that priority must have, as `shedding` says; 0 where that is not known."""
+        now_s, part = time.monotonic(), shedding.chance(priority)
+        standings = (self.of(task, step.backend, plan.student_version) for step in plan.steps)
+        return shedding.least_s(standing.answers.quantile(part, now_s) for standing in standings)
 
     def hedges(self, task: Task) -> HedgeBudget:
         """The task's budget."""
