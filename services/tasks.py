@@ -56,7 +56,7 @@ class Teacher(_Part):
     """Whether its licence lets a model be trained on its answers; a run is refused where it does not."""
     stall_s: float | None = Field(None, gt=0)
     """After how long without a piece of a stream, the first one too, the student takes over where it serves. Without
-    it the gateway learns it: 3 times the usual time to the first piece, 10 times the usual gap, 1 s at least."""
+    it the gateway learns it: 3 times the usual time to the first piece, and the usual longest gap, 1 s at least."""
 
 
 class PromptRule(StrEnum):

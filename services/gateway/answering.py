@@ -46,8 +46,8 @@ class Answering:
         self._call = Call(exchange, task, plan, backends, clock, told, standings)
         self._steps = list(plan.steps)
         self._why = plan.why
-        self._set_aside: list[Asking] = []
-        self._hedge = Hedge(self._call)
+        self._lost: list[Asking] = []
+        self._hedge = Hedge(self._call) if task.hedging is not None else None
         self._resumes = True
         self._failure = FailureKind.TIMEOUT
         self._retries_s: list[float] = []
@@ -61,19 +61,21 @@ class Answering:
                     return await self._keep(asking)
                 self._put_aside(asking)
         finally:
-            await self._hedge.cancel()
-            ends.replace(attempts[:-1])
+            if self._hedge is not None:
+                await self._hedge.cancel()
+            if len(attempts) > 1:
+                ends.replace(attempts[:-1])
         raise self._no_answer()
 
     async def _next_ended(self) -> Asking | None:
         """Who was asked next, once it has come to its end; None if nobody is left."""
-        if self._hedge.runs:
+        if self._hedge is not None and self._hedge.runs:
             return await self._hedge.ended()
         step = self._next_step()
         if step is None:
             return None
         asking = self._begin(step)
-        if self._call.task.hedging is None:
+        if self._hedge is None:
             await asking.run()
         else:
             await self._hedge.beside(asking, self._steps, self._begin)
@@ -108,7 +110,7 @@ class Answering:
             if not partial:
                 call.told.forget()
         attempt = call.exchange.attempts.add(backend=step.backend)
-        return Asking(call, step, attempt, partial=partial, may_stall=call.who_could(self._steps) is not None)
+        return Asking(call, step, attempt, self._steps, partial)
 
     def _can_go_on(self, step: router.Step) -> bool:
         # Tool calls are no text: whoever began one, nobody has heard it.
@@ -116,7 +118,7 @@ class Answering:
         return self._resumes and step.streams and not request.tools and self._call.backends[step.backend].resumes
 
     def _put_aside(self, asking: Asking) -> None:
-        self._set_aside.append(asking)
+        self._lost.append(asking)
         self._why += f"; the {NAMES[asking.step.backend]}'s answer is not kept: {asking.verdict.why}"
         if asking.gave_way:
             self._steps.append(asking.step)  # It has not failed: it may be asked again if the quicker one does.
@@ -135,11 +137,13 @@ class Answering:
             self._failure = failure
 
     async def _keep(self, asking: Asking) -> inference.Reply:
-        await self._hedge.drop(asking)
         attempt, why = asking.attempt, asking.verdict.why
-        for other in (*self._set_aside, *self._hedge.dropped):
+        if self._hedge is not None:
+            self._lost += await self._hedge.drop(asking)
+        for other in self._lost:
             other.charge(attempt.usage.prompt_tokens)
-        ends.replace(self._call.exchange.attempts)
+        if len(self._call.exchange.attempts) > 1:
+            ends.replace(self._call.exchange.attempts)
         self._call.told.rest(attempt.message.content)
         return self._reply(attempt, f"{self._why}: {why}" if why else self._why)
 

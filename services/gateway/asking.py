@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
+from typing import Final
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
@@ -15,10 +16,11 @@ from services.gateway.listening import Clock, Told
 from services.gateway.standing import Standing, Standings, tell
 from services.tasks import Task
 
+UNHEARD: Final = router.Verdict(False, "it has not ended")
 Backends = Mapping[inference.Backend, Backend]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """What all that are asked for one exchange share."""
 
@@ -48,25 +50,47 @@ class Asking:
     another one that was asked beside it was quicker (`give_way`).
     """
 
+    __slots__ = (
+        "_began_s",
+        "_behind",
+        "_call",
+        "_ended",
+        "_heard_s",
+        "_limit",
+        "_longest_gap_s",
+        "_pieces",
+        "_stall",
+        "_standing",
+        "_watch",
+        "_way",
+        "attempt",
+        "failure",
+        "partial",
+        "retry_after_s",
+        "spoke",
+        "step",
+        "verdict",
+    )
+
     def __init__(
-        self, call: Call, step: router.Step, attempt: events.Attempt, *, partial: str = "", may_stall: bool = False
+        self, call: Call, step: router.Step, attempt: events.Attempt, behind: Sequence[router.Step], partial: str = ""
     ) -> None:
-        """`partial`: the text to go on from. `may_stall`: whether somebody stands behind it, to take over."""
+        """`behind`: who is left, to take over where it stalls. `partial`: the text to go on from."""
         self.step = step
         self.attempt = attempt
         self.partial = partial
-        self.spoke: Callable[[], None] = lambda: None
+        self.spoke: Callable[[], None] | None = None
         """Called at the first piece of its text."""
         self.failure: FailureKind | None = None
         self.retry_after_s: float | None = None
-        self.verdict = router.Verdict(False, "")
+        self.verdict = UNHEARD
         self._call = call
-        self._may_stall = may_stall
+        self._behind = behind
         self._standing = call.standing(step)
         self._limit: asyncio.Timeout | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._pieces = 0
-        self._began_s = self._heard_s = 0.0
+        self._began_s = self._heard_s = self._longest_gap_s = 0.0
         self._way = self._stall = ""
         self._ended = False
 
@@ -134,10 +158,11 @@ class Asking:
         call, on_text = self._call, None
         if self.step.streams and call.told.listens:
             on_text = self._on_text
-            if self._may_stall:
+            if self._behind and call.who_could(self._behind) is not None:
                 self._watch_for(self._standing.first_stall_s(self._bound_s(), self._began_s))
         ask = Ask(call.task, call.exchange.request, call.exchange.id, call.plan.student_version, budget_s, self.partial)
-        self.attempt.resumed_characters = len(self.partial)
+        if self.partial:
+            self.attempt.resumed_characters = len(self.partial)
         self.attempt.MergeFrom(await call.backends[self.step.backend].answer(ask, on_text))
         self.attempt.refusal, self.attempt.end = "", inference.END_UNSPECIFIED
 
@@ -149,14 +174,15 @@ class Asking:
         self._pieces += 1
         if self._pieces == 1:
             self._begun(took_s, now_s)
-        else:
-            self._standing.gaps.note(took_s, now_s)
+        elif took_s > self._longest_gap_s:
+            self._longest_gap_s = took_s
         self._call.told.text(piece)
 
     def _begun(self, took_s: float, now_s: float) -> None:
         self.attempt.first_text_us = round(took_s * 1e6)
         self._standing.firsts.note(took_s, now_s)
-        self.spoke()
+        if self.spoke is not None:
+            self.spoke()
         if self.step.first_by_s < self.step.until_s and self._limit is not None and not self._limit.expired():
             left_s = self.step.until_s - self._call.clock.elapsed_s()
             self._limit.reschedule(asyncio.get_running_loop().time() + left_s)
@@ -189,6 +215,8 @@ class Asking:
     def _answered(self) -> None:
         now_s = time.monotonic()
         self._standing.answers.note(now_s - self._began_s, now_s)
+        if self._longest_gap_s:
+            self._standing.gaps.note(self._longest_gap_s, now_s)
         self._standing.breaker.succeeded(now_s)
 
     def _cut_short(self, budget_s: float) -> None:

@@ -21,7 +21,10 @@ OPENS_AT: Final = 0.5
 HALF_S: Final = 5.0
 """The share is that of the last one to two of these."""
 FIRST_PAUSE_S: Final = 1.0
-LONGEST_PAUSE_S: Final = 30.0
+LONGEST_PAUSE_S: Final = 10.0
+"""One call in ten seconds is no burden, and who is well again should not be left alone for long."""
+LONGEST_ASKED_S: Final = 60.0
+"""As long as it is believed that asks to be left alone: quotas are often of a minute."""
 _CALLS, _FAILURES = range(2)
 
 
@@ -100,6 +103,6 @@ class Breaker:
 
     def _open(self, now_s: float, least_s: float) -> None:
         pause_s = min(FIRST_PAUSE_S * 2**self._pauses, LONGEST_PAUSE_S) * (1 - self._jitter() / 2)
-        self.state, self._until_s = State.OPEN, now_s + max(pause_s, min(least_s, LONGEST_PAUSE_S))
+        self.state, self._until_s = State.OPEN, now_s + max(pause_s, min(least_s, LONGEST_ASKED_S))
         self._pauses = min(self._pauses + 1, 10)
         self._lately.clear()

@@ -21,8 +21,6 @@ class Hedge:
         self._second: Asking | None = None
         self._running: asyncio.Task[None] | None = None
         self._spent = False
-        self.dropped: list[Asking] = []
-        """What was begun here and lost."""
 
     @property
     def runs(self) -> bool:
@@ -46,16 +44,18 @@ class Hedge:
         await running
         return second
 
-    async def drop(self, winner: Asking) -> None:
-        """The second one's answer is not needed any more."""
-        if self._running is not None and self._second is not None:
-            second, why = self._second, _quicker(winner)
-            second.give_way(why)
-            await self.ended()
-            second.supersede(why)
-            self.dropped.append(second)
-        if self._second is not None:
-            telemetry.HEDGES.labels(self._call.task.name, NAMES[winner.step.backend]).inc()
+    async def drop(self, winner: Asking) -> list[Asking]:
+        """The second one's answer is not needed any more; returns the second one if it lost by that."""
+        if self._second is None:
+            return []
+        telemetry.HEDGES.labels(self._call.task.name, NAMES[winner.step.backend]).inc()
+        if self._running is None:
+            return []
+        why = _quicker(winner)
+        self._second.give_way(why)
+        second = await self.ended()
+        second.supersede(why)
+        return [second]
 
     async def cancel(self) -> None:
         """End it if it runs: the call itself has ended."""

@@ -1,7 +1,7 @@
 """Which calls are refused at once, while there is room and time, so that those that matter more are answered; pure."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Final
 
 from protos import inference_pb2 as inference
@@ -41,8 +41,3 @@ def places(max_open_calls: int) -> dict[inference.Priority, int]:
 def chance(priority: inference.Priority) -> float:
     """Of a priority that only a newer caller knows it is the normal one's."""
     return CHANCE.get(priority, CHANCE[inference.PRIORITY_UNSPECIFIED])
-
-
-def least_s(quickest_s: Iterable[float | None]) -> float:
-    """The time that a call must have, from each backend's quantile of `CHANCE`; 0 where one of them is not known."""
-    return min((one_s or 0.0 for one_s in quickest_s), default=0.0)

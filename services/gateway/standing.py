@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass, field
+from math import inf
 from typing import Final
 
 from protos import inference_pb2 as inference
@@ -16,9 +17,8 @@ from services.tasks import Task
 NAMES: Final = {inference.BACKEND_TEACHER: "teacher", inference.BACKEND_STUDENT: "student"}
 USUAL: Final = 0.95
 """The part of all that takes no longer than what is called usual."""
-FIRST_FACTOR: Final = 3.0
-GAP_FACTOR: Final = 10.0
-"""So many times the usual is a stall. Of gaps within one answer, far from alike, more than of the time to the first."""
+STALL_FACTOR: Final = 3.0
+"""So many times the usual is a stall."""
 LEAST_STALL_S: Final = 1.0
 """A shorter silence may be a lost packet or a busy host."""
 UNLEARNED_STALL_S: Final = 10.0
@@ -34,18 +34,18 @@ class Standing:
     firsts: Pace = field(default_factory=Pace)
     """From the question to the first piece of a stream."""
     gaps: Pace = field(default_factory=Pace)
-    """From piece to piece."""
+    """The longest of each stream from piece to piece. One a stream is noted, not each: that would cost each a third."""
     answers: Pace = field(default_factory=Pace)
     """From the question to the whole answer."""
     breaker: Breaker = field(default_factory=Breaker)
 
     def first_stall_s(self, bound_s: float | None, now_s: float) -> float:
         """After how long without a first piece a stream is called stalled; `bound_s` is the task's own setting."""
-        return bound_s or _stall_s(self.firsts.quantile(USUAL, now_s), FIRST_FACTOR)
+        return bound_s or _stall_s(self.firsts.quantile(USUAL, now_s))
 
     def gap_stall_s(self, bound_s: float | None, now_s: float) -> float:
         """The same between two pieces."""
-        return bound_s or _stall_s(self.gaps.quantile(USUAL, now_s), GAP_FACTOR)
+        return bound_s or _stall_s(self.gaps.quantile(USUAL, now_s))
 
     def is_fair(self, waited_s: float, limit_s: float, now_s: float) -> bool:
         """Whether who did not answer in that time is to blame; `limit_s` is what the task itself gives it."""
@@ -53,8 +53,8 @@ class Standing:
         return waited_s >= 0.9 * min(usual_s, limit_s)  # A timer may ring early.
 
 
-def _stall_s(usual_s: float | None, factor: float) -> float:
-    return UNLEARNED_STALL_S if usual_s is None else max(LEAST_STALL_S, factor * usual_s)
+def _stall_s(usual_s: float | None) -> float:
+    return UNLEARNED_STALL_S if usual_s is None else max(LEAST_STALL_S, STALL_FACTOR * usual_s)
 
 
 class Standings:
@@ -71,9 +71,13 @@ class Standings:
 
     def least_s(self, task: Task, plan: Plan, priority: inference.Priority) -> float:
         """The time that a call of that priority must have, as `shedding` says; 0 where that is not known."""
-        now_s, part = time.monotonic(), shedding.chance(priority)
-        standings = (self.of(task, step.backend, plan.student_version) for step in plan.steps)
-        return shedding.least_s(standing.answers.quantile(part, now_s) for standing in standings)
+        now_s, part, least_s = time.monotonic(), shedding.chance(priority), inf
+        for step in plan.steps:
+            answers_s = self.of(task, step.backend, plan.student_version).answers.quantile(part, now_s)
+            if answers_s is None:
+                return 0.0
+            least_s = min(least_s, answers_s)
+        return least_s
 
     def hedges(self, task: Task) -> HedgeBudget:
         """The task's budget."""

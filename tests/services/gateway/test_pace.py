@@ -57,7 +57,7 @@ def test_a_stall_is_what_the_task_says_else_what_is_learned_else_long():
     assert standing.gap_stall_s(0.2, 1.0) == 0.2
     assert standing.gap_stall_s(None, 1.0) == UNLEARNED_STALL_S
     standing.gaps = a_pace(*[0.5] * LEAST_NOTED)
-    assert standing.gap_stall_s(None, 1.0) == pytest.approx(5.0, rel=0.1)
+    assert standing.gap_stall_s(None, 1.0) == pytest.approx(1.5, rel=0.1)
     standing.firsts = a_pace(*[0.5] * LEAST_NOTED)
     assert standing.first_stall_s(None, 1.0) == pytest.approx(1.5, rel=0.1)
 

@@ -1,6 +1,7 @@
 """Calls that are refused at once, so that those that matter more are answered, and what they are told."""
 
 import asyncio
+import time
 
 import grpc
 import pytest
@@ -12,10 +13,13 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway.backends import BackendFailed, FailureKind
 from services.gateway.pace import LEAST_NOTED
-from services.gateway.shedding import least_s, places
+from services.gateway.router import Plan, Step
+from services.gateway.shedding import places
+from services.gateway.standing import Standings
 from tests.services.gateway.calls import status_of
 from tests.services.gateway.conftest import Gateway
-from tests.services.gateway.examples import a_request, until
+from tests.services.gateway.examples import a_request, a_task, until
+from tests.services.gateway.test_pace import a_pace
 
 LOW, NORMAL, HIGH = inference.PRIORITY_LOW, inference.PRIORITY_UNSPECIFIED, inference.PRIORITY_HIGH
 
@@ -31,8 +35,15 @@ def test_of_120_000_places_84_000_are_for_all():
 
 
 def test_as_long_as_one_backend_is_not_known_any_time_may_do():
-    assert least_s([0.5, None]) == least_s([]) == 0
-    assert least_s([0.5, 0.2]) == 0.2
+    standings, task = Standings(), a_task()
+    steps = tuple(
+        Step(backend, 10.0, streams=True) for backend in (inference.BACKEND_TEACHER, inference.BACKEND_STUDENT)
+    )
+    plan, now_s = Plan(steps, "", events.Policy(), 3), time.monotonic()
+    for backend, takes_s in ((inference.BACKEND_TEACHER, 0.5), (inference.BACKEND_STUDENT, 0.2)):
+        assert standings.least_s(task, plan, NORMAL) == 0
+        standings.of(task, backend, 3).answers = a_pace(*[takes_s] * LEAST_NOTED, now_s=now_s)
+    assert standings.least_s(task, plan, NORMAL) == pytest.approx(0.2, rel=0.1)
 
 
 @pytest.mark.contract
