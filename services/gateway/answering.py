@@ -94,9 +94,8 @@ class Answering:
 
     def _pass_by(self, step: router.Step, why_not: str, retry_after_s: float) -> None:
         version = self._call.plan.student_version if step.backend == inference.BACKEND_STUDENT else 0
-        self._call.exchange.attempts.add(
-            backend=step.backend, student_version=version, refusal=why_not, end=inference.END_FAILED, cost_usd="0"
-        )
+        attempt = self._call.exchange.attempts.add(backend=step.backend, student_version=version, cost_usd="0")
+        attempt.refusal, attempt.end, attempt.started_us = why_not, inference.END_FAILED, self._call.clock.elapsed_us()
         self._retries_s.append(retry_after_s)
         self._failed(step, FailureKind.UNAVAILABLE)
         self._why += f"; the {NAMES[step.backend]} is not asked: {why_not}"

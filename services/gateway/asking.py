@@ -98,7 +98,9 @@ class Asking:
         """Ask, and return when it has ended, however it did. Raises CancelledError if the whole call was."""
         call, attempt, breaker = self._call, self.attempt, self._standing.breaker
         self._began_s = self._heard_s = time.monotonic()
-        budget_s = min(self.step.until_s, self.step.first_by_s) - call.clock.elapsed_s()
+        elapsed_s = call.clock.elapsed_s()
+        budget_s = min(self.step.until_s, self.step.first_by_s) - elapsed_s
+        attempt.started_us = round(elapsed_s * 1e6)
         if self.step.backend == inference.BACKEND_STUDENT:
             attempt.student_version = call.plan.student_version
         attempt.refusal, attempt.end = "internal: the gateway is at fault", inference.END_FAILED  # Stays if it is.

@@ -41,6 +41,8 @@ async def test_the_first_good_answer_wins_and_the_slow_one_is_ended_and_paid(hed
         (STUDENT, False, inference.END_REPLACED, "replaced: the teacher was quicker"),
         (TEACHER, True, inference.END_COMPLETE, ""),
     ]
+    first, second = hedging.exchange.attempts
+    assert 0 < first.started_us < second.started_us < first.started_us + first.latency_us
     assert hedging.exchange.attempts[0].cost_usd == "0.00001000"  # The 100 tokens that it read.
     assert reply.cost_usd == "0.00325000"
 
