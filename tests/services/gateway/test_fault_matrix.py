@@ -59,7 +59,7 @@ FAULTS = {
     ),
     "503": Fault({"status": 503}, {"status": grpc.StatusCode.UNAVAILABLE}, "unavailable: HTTP 503", "unavailable: "),
     "refused": Fault({}, {}, "unavailable: ", "unavailable: "),
-    "reset": Fault({"resets": True}, {}, "unavailable: ", "unavailable: "),
+    "reset": Fault({"resets": 1_000}, {}, "unavailable: ", "unavailable: "),
     "slow first token": Fault(
         {"delay_s": 60}, {"pieces_then": 0}, "stall: nothing for", "stall: nothing for", "timeout: "
     ),
