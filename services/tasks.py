@@ -179,6 +179,26 @@ class Retention(_Part):
     candidates_days: int = Field(DEFAULT_DAYS, ge=1, le=36_500)
 
 
+class Compare(_Part):
+    """How many calls are asked of both, so that drift is noticed also where one alone answers."""
+
+    share: float = Field(0.01, ge=0, le=1)
+    """Of the calls of a task that a student serves, whoever answers them: the part about which the other one is asked
+    afterwards, unseen. At 0.01 that costs a hundredth of what the teacher alone did; 0 asks nobody. Under the policy
+    shadow the policy's own share counts."""
+
+
+class Cascade(_Part):
+    """What the answers of a cascade may err, and with which confidence that must be known."""
+
+    risk: float = Field(gt=0, lt=1)
+    """The part of the answers that may be wrong, at most: 0.04."""
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+    """How sure that must be each time the threshold is set."""
+    of: Literal["all", "kept"] = "all"
+    """Of which answers: of all that callers get, the teacher's among them, or of those that the student gives."""
+
+
 class Task(_Part):
     """A named kind of request. One YAML file of these fields defines it; unknown keys are an error."""
 
@@ -200,6 +220,9 @@ class Task(_Part):
     validators: tuple[Validator, ...] = ()
     sampling: Sampling = Sampling()
     redaction: Redaction = Redaction()
+    compare: Compare = Compare()
+    cascade: Cascade | None = None
+    """Without it the threshold is the one that the report proves."""
     retention: Retention = Retention()
 
     @property

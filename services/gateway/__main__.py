@@ -18,6 +18,7 @@ from services.gateway.repeats import Repeats
 from services.gateway.server import Server
 from services.gateway.servicer import FeedbackServicer, InferenceServicer
 from services.gateway.settings import GatewaySettings
+from services.gateway.shadow import Shadows
 from services.gateway.spool import Spool
 from services.gateway.student import TritonStudent
 from services.gateway.teacher import OpenAITeacher
@@ -35,8 +36,15 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     repeats = Repeats(settings.repeat_max_entries, settings.repeat_max_age_s)
     door = Door(settings.max_open_calls)
     needs_s = settings.teacher_needs_s
+    shadows = Shadows(backends, spool, most_at_once=settings.shadow_most_at_once, timeout_s=settings.shadow_timeout_s)
     exchanges = Exchanges(
-        backends, spool, promotions.current, repeats, teacher_needs_s=needs_s, stops=lambda: door.turned_out
+        backends,
+        spool,
+        promotions.current,
+        repeats,
+        teacher_needs_s=needs_s,
+        stops=lambda: door.turned_out,
+        shadows=shadows,
     )
     reception = Reception(defined, settings.request_limits)
     server = Server(
@@ -48,6 +56,7 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     await stopped.wait()
     telemetry.log.info("the gateway stops", grace_s=settings.shutdown_grace_s)
     await server.stop()
+    await shadows.close()
     await spool.close()
     await promotions.close()
     for backend in backends.values():

@@ -17,6 +17,7 @@ from services.gateway import router
 from services.gateway.answering import NAMES, Answering, Backends, NoAnswer
 from services.gateway.listening import Clock, Listener, Told
 from services.gateway.repeats import Repeats
+from services.gateway.shadow import Shadows
 from services.tasks import Task
 
 OUTCOMES: Final = {
@@ -59,14 +60,19 @@ class Exchanges:
         *,
         teacher_needs_s: float,
         stops: Callable[[], bool],
+        shadows: Shadows | None = None,
     ) -> None:
-        """`stops` says whether the gateway itself now ends calls, rather than their callers."""
+        """`stops` says whether the gateway itself now ends calls, rather than their callers.
+
+        `shadows` compares what it answered; None compares nothing.
+        """
         self._backends = backends
         self._ledger = ledger
         self._promoted = promoted
         self._repeats = repeats
         self._teacher_needs_s = teacher_needs_s
         self._stops = stops
+        self._shadows = shadows
 
     async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
         """The reply, once it is on disk. Raises BadInput, SpoolFull or NoAnswer.
@@ -92,16 +98,20 @@ class Exchanges:
             error="internal: the gateway is at fault, see its log",  # Stays if it is.
         )
         _stamp(exchange.started_at)
+        promotion = self._promoted(arrival.task.name)
         try:
-            await self._answer(exchange, arrival.task, clock, Told(clock, listener))
+            await self._answer(exchange, arrival.task, promotion, clock, Told(clock, listener))
         finally:  # Also a call that was cancelled is written down.
             _stamp(exchange.finished_at)
             _count(exchange)
             await self._ledger.append_exchange(exchange)
+        if self._shadows is not None:
+            self._shadows.begin(exchange, arrival.task, promotion)
         return exchange.reply
 
-    async def _answer(self, exchange: events.Exchange, task: Task, clock: Clock, told: Told) -> None:
-        promotion = self._promoted(task.name)
+    async def _answer(
+        self, exchange: events.Exchange, task: Task, promotion: events.Promotion | None, clock: Clock, told: Told
+    ) -> None:
         budget = router.Budget(clock.usable_s, self._teacher_needs_s)
         plan = router.plan(task, promotion, exchange.request, exchange.id, budget)
         try:

@@ -36,6 +36,11 @@ class GatewaySettings(ServiceSettings):
     teacher_max_retries: int = Field(2, ge=0)
     teacher_max_calls: int = Field(1_000, ge=1, le=1_000)
     """Calls to it at a time; more wait. The HTTP client has a thousand connections."""
+    shadow_most_at_once: int = Field(64, ge=0)
+    """Calls of a process at a time about which the other backend is asked unseen; more are not compared, and counted. A student of
+    100 ms then answers 640 a second unseen, and the callers' own calls have the rest."""
+    shadow_timeout_s: float = Field(30.0, gt=0)
+    """How long an unseen answer may take; a student's also no longer than its task lets it before a caller."""
     spool_dir: Path = Path(".tutelage/spool")
     """Each gateway process has its own."""
     spool_max_bytes: int = Field(1024**3, ge=1024**2)

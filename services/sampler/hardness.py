@@ -36,7 +36,7 @@ def reasons(request: inference.Request) -> list[str]:
 def _reasons(exchange: events.Exchange) -> Iterator[str]:
     for attempt in exchange.attempts:
         said = answer_text(attempt.message)
-        if attempt.backend != inference.BACKEND_STUDENT or not said:
+        if attempt.backend != inference.BACKEND_STUDENT or attempt.shadow or not said:
             continue
         if attempt.refusal:
             yield "unsure" if attempt.refusal.startswith(UNSURE) else "refused"

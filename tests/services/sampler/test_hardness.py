@@ -37,6 +37,13 @@ def test_what_the_student_said_makes_a_case_hard(said: str, refusal: str, expect
     assert reasons(exchange.request) == expected
 
 
+def test_what_a_student_said_unseen_makes_none() -> None:
+    exchange = asked_first('{"street": "Main"}', "json_schema: not JSON")
+    exchange.attempts[0].shadow = True
+    note(exchange)
+    assert reasons(exchange.request) == []
+
+
 def test_a_caller_can_not_say_so_himself() -> None:
     exchange = an_exchange()
     exchange.request.metadata[HARD] = "disagreed"
