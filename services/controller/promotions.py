@@ -9,7 +9,7 @@ from protos import events_pb2 as events
 
 TEACHER_ONLY: Final = events.Policy(kind=events.POLICY_KIND_TEACHER_ONLY)
 STUDENT_KINDS: Final = frozenset(
-    {events.POLICY_KIND_STUDENT_ONLY, events.POLICY_KIND_SHARE, events.POLICY_KIND_CASCADE}
+    {events.POLICY_KIND_STUDENT_ONLY, events.POLICY_KIND_SHARE, events.POLICY_KIND_CASCADE, events.POLICY_KIND_SHADOW}
 )
 
 
@@ -21,6 +21,16 @@ class Decision:
     reason: str
     decided_by: str
     at: datetime
+
+
+def follows(made: events.Promotion, current: events.Promotion | None) -> bool:
+    """Whether `made`, heard of later, takes the place of `current`: unless it was decided before it."""
+    return current is None or made.decided_at.ToNanoseconds() >= current.decided_at.ToNanoseconds()
+
+
+def takes_back(made: events.Promotion) -> bool:
+    """Whether no caller gets a student's answer any more."""
+    return made.policy.kind in {events.POLICY_KIND_TEACHER_ONLY, events.POLICY_KIND_SHADOW}
 
 
 def unpromoted(task: str) -> events.Promotion:

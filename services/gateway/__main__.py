@@ -22,6 +22,7 @@ from services.gateway.shadow import Shadows
 from services.gateway.spool import Spool
 from services.gateway.student import TritonStudent
 from services.gateway.teacher import OpenAITeacher
+from services.gateway.watch import Watch
 from services.kafka import Producer
 from services.settings import KafkaSettings
 
@@ -50,7 +51,10 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     server = Server(
         settings, InferenceServicer(exchanges, reception, door), FeedbackServicer(spool, reception, door), door
     )
+    watch = Watch(settings.controller_address, promotions.take) if settings.controller_address else None
     await promotions.start()
+    if watch is not None:
+        watch.start()
     port = await server.start()
     telemetry.log.info("the gateway serves", listen=settings.gateway_listen, port=port, tasks=sorted(defined))
     await stopped.wait()
@@ -58,6 +62,8 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     await server.stop()
     await shadows.close()
     await spool.close()
+    if watch is not None:
+        await watch.close()
     await promotions.close()
     for backend in backends.values():
         await backend.close()
