@@ -236,6 +236,12 @@ class Task(_Part):
             raise ValueError("sampling.split: golden + eval must be below 1, or nothing is left to train on")
         return self
 
+    @model_validator(mode="after")
+    def _a_cascades_answers_can_be_judged(self) -> "Task":
+        if self.cascade and self.answers_vary:
+            raise ValueError("cascade: needs answers that can be compared with the right one: json or label, not text")
+        return self
+
 
 def load(directory: Path, named_by: str = "TASKS_DIR") -> dict[str, Task]:
     """Every task defined by a `*.yaml` in `directory`, by name. Raises ValueError naming the file and the key.

@@ -26,9 +26,11 @@ from services.controller.auditing import Auditor
 from services.controller.desk import Desk
 from services.controller.erasing import Erasing, Kafka
 from services.controller.erasure_tables import ErasureTables
+from services.controller.judged import ClickHouseCalls
 from services.controller.launcher import Launcher
 from services.controller.loading import Loading
 from services.controller.outbox import Outbox
+from services.controller.recalibrating import Recalibrating
 from services.controller.receipts import holds_customers, tells_sampler
 from services.controller.repository import Repository
 from services.controller.runner import Runner
@@ -97,6 +99,8 @@ async def _run(settings: Settings) -> None:
     server = await _serve(settings, Control(defined, state, actions, desk, erasing))
     auditor = Auditor(ClickHouse(settings), DeadPlaces(Follower(settings, DEAD_LETTERS)))
     auditing = asyncio.create_task(auditor.go_on(settings.audit_every_s))
+    recalibrating = Recalibrating(defined, state, desk, ClickHouseCalls(lambda: ClickHouse(settings)), actions.now)
+    calibrating = asyncio.create_task(recalibrating.go_on(settings.calibrate_every_s))
     going_on = asyncio.create_task(runner.go_on(settings.watch_every_s))
     chores = asyncio.create_task(_chores(settings, defined, erasing, actions.launcher))
     await asyncio.wait({going_on, asyncio.create_task(stopped.wait())}, return_when=asyncio.FIRST_COMPLETED)
@@ -104,6 +108,7 @@ async def _run(settings: Settings) -> None:
     state.watchers.close()
     await server.stop(GRACE_S)
     auditing.cancel()
+    calibrating.cancel()
     chores.cancel()
     going_on.cancel()
     with suppress(asyncio.CancelledError):

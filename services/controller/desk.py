@@ -106,6 +106,16 @@ class Desk:
         decision = self._decision(reason, decided_by, current)
         return await self._take_back(promotions.roll_back(current, run_ids, decision))
 
+    async def adjust(
+        self, current: events.Promotion, policy: events.Policy, reason: str, decided_by: str, *, set_back: bool
+    ) -> events.Promotion:
+        """Serve by another policy with the same student; call it with `deciding` held.
+
+        With `set_back`, as fewer calls get the student's answer, that is in effect before Kafka has it.
+        """
+        made = promotions.adjusted(current, policy, self._decision(reason, decided_by, current))
+        return await (self._take_back(made) if set_back else self._record(made))
+
     async def resume(self) -> None:
         """Bring to Kafka what an earlier controller could not. Call it once, when the state is rebuilt."""
         for made in self._outbox.waiting():

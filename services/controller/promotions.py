@@ -67,6 +67,16 @@ def roll_back(current: events.Promotion, run_ids: Mapping[int, str], decision: D
     return made
 
 
+def adjusted(current: events.Promotion, policy: events.Policy, decision: Decision) -> events.Promotion:
+    """The same student by another policy. The way back stays what it was: not to what has just been found wanting."""
+    made = _decided(current.task, decision)
+    made.policy.CopyFrom(policy)
+    made.student_version, made.run_id = current.student_version, current.run_id
+    made.previous_policy.CopyFrom(current.previous_policy)
+    made.previous_student_version = current.previous_student_version
+    return made
+
+
 def versions_in_use(promotion: events.Promotion) -> set[int]:
     """The student versions that must stay loaded: the live one, and the one a rollback goes back to."""
     return {promotion.student_version, promotion.previous_student_version} - {0}

@@ -53,3 +53,20 @@ LEFT JOIN (
            argMax(feedback.correction, created_at) AS correction, CAST(max(metrics['audit'] > 0) AS Bool) AS audited
     FROM feedback FINAL WHERE exchange_id IN (SELECT id FROM shadows) GROUP BY exchange_id
 ) AS told ON told.exchange_id = pair.id;
+
+-- What the calls say of a task's target for its cascade, as the controller finds it: a row where it finds something else.
+CREATE TABLE IF NOT EXISTS calibrations (
+    task             LowCardinality(String),
+    at               DateTime64(6, 'UTC'),
+    student_version  UInt32,
+    outcome          LowCardinality(String),  -- met, unproven, unreachable
+    threshold        Float64,                 -- The one found; 0 keeps nothing.
+    kept             Float64,
+    error            Float64,
+    bound            Float64,
+    rows             UInt32,
+    reason           String CODEC(ZSTD)
+)
+ENGINE = ReplacingMergeTree
+ORDER BY (task, at)
+SETTINGS non_replicated_deduplication_window = 1000;
