@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import strata
+from services.ramp import Ramp
 from services.settings import problems
 from services.validators import Validator
 
@@ -224,6 +225,8 @@ class Task(_Part):
     cascade: Cascade | None = None
     """Without it the threshold is the one that the report proves."""
     retention: Retention = Retention()
+    ramp: Ramp | None = None
+    """Without it a student whose report supports it has all calls at once."""
 
     @property
     def answers_vary(self) -> bool:
@@ -240,6 +243,14 @@ class Task(_Part):
     def _a_cascades_answers_can_be_judged(self) -> "Task":
         if self.cascade and self.answers_vary:
             raise ValueError("cascade: needs answers that can be compared with the right one: json or label, not text")
+        return self
+
+    @model_validator(mode="after")
+    def _a_ramp_can_compare_answers(self) -> "Task":
+        if self.ramp and self.answers_vary:
+            raise ValueError(
+                "ramp: needs answers that can be compared, so `answer` must be json or label: leave it out"
+            )
         return self
 
 

@@ -31,6 +31,7 @@ from services.controller.launcher import Launcher
 from services.controller.loading import Loading
 from services.controller.outbox import Outbox
 from services.controller.recalibrating import Recalibrating
+from services.controller.pairs import ClickHousePairs
 from services.controller.receipts import holds_customers, tells_sampler
 from services.controller.repository import Repository
 from services.controller.runner import Runner
@@ -39,6 +40,7 @@ from services.controller.settings import Settings
 from services.controller.state import State
 from services.controller.store import ClickHouseStore
 from services.controller.triton import Triton
+from services.controller.ramp_watch import RampWatch
 from services.errors import Overloaded
 from services.kafka import Follower, Producer, bury, keeping
 from services.topics import DEAD_LETTERS, PROMOTIONS, RUNS
@@ -101,6 +103,8 @@ async def _run(settings: Settings) -> None:
     auditing = asyncio.create_task(auditor.go_on(settings.audit_every_s))
     recalibrating = Recalibrating(defined, state, desk, ClickHouseCalls(lambda: ClickHouse(settings)), actions.now)
     calibrating = asyncio.create_task(recalibrating.go_on(settings.calibrate_every_s))
+    ramps = RampWatch(defined, state, desk, ClickHousePairs(lambda: ClickHouse(settings)), actions.now)
+    ramping = asyncio.create_task(ramps.go_on(settings.ramp_every_s))
     going_on = asyncio.create_task(runner.go_on(settings.watch_every_s))
     chores = asyncio.create_task(_chores(settings, defined, erasing, actions.launcher))
     await asyncio.wait({going_on, asyncio.create_task(stopped.wait())}, return_when=asyncio.FIRST_COMPLETED)
@@ -109,6 +113,7 @@ async def _run(settings: Settings) -> None:
     await server.stop(GRACE_S)
     auditing.cancel()
     calibrating.cancel()
+    ramping.cancel()
     chores.cancel()
     going_on.cancel()
     with suppress(asyncio.CancelledError):

@@ -100,6 +100,13 @@ class Desk:
         made = promotions.promote(current, policy, run, self._decision(reason, decided_by, current))
         return await (self._take_back(made) if promotions.takes_back(made) else self._record(made))
 
+    async def set_back(
+        self, current: events.Promotion, policy: events.Policy, run: events.Run | None, reason: str, decided_by: str
+    ) -> events.Promotion:
+        """Give the student a smaller part of the calls, whatever Kafka does; call it with `deciding` held."""
+        decision = self._decision(reason, decided_by, current)
+        return await self._take_back(promotions.set_back(current, policy, run, decision))
+
     async def roll_back(self, current: events.Promotion, reason: str, decided_by: str) -> events.Promotion:
         """Go back from `current`, whatever Kafka does; call it with `deciding` held."""
         run_ids = {run.student_version: run.id for run in self._state.runs(current.task)}

@@ -77,6 +77,16 @@ def adjusted(current: events.Promotion, policy: events.Policy, decision: Decisio
     return made
 
 
+def set_back(
+    current: events.Promotion, policy: events.Policy, run: events.Run | None, decision: Decision
+) -> events.Promotion:
+    """Back to a smaller part of the calls. A rollback from there is to the teacher, not up again to `current`."""
+    made = promote(current, policy, run, decision)
+    made.previous_policy.CopyFrom(TEACHER_ONLY)
+    made.previous_student_version = 0
+    return made
+
+
 def versions_in_use(promotion: events.Promotion) -> set[int]:
     """The student versions that must stay loaded: the live one, and the one a rollback goes back to."""
     return {promotion.student_version, promotion.previous_student_version} - {0}

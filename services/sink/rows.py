@@ -179,6 +179,7 @@ def _promotion() -> Columns:
         "task": "task",
         "policy": name(_POLICY, "policy.kind"),
         "share": "policy.share",
+        "share_of_kind": "policy.share_of_kind",
         "min_confidence": "policy.min_confidence",
         "student_version": "student_version",
         "reason": "reason",

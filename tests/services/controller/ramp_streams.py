@@ -1,0 +1,120 @@
+"""Many ramps at once, each looked at after every pair: what the simulations of the ramp are made of.
+
+All evidence is kept by the recursion whose end `Sample` computes from counts, in arrays of ramps x kinds x bets.
+Only where it says that something may move is the real `decide` asked, with the real pairs; it alone decides. That it
+holds everywhere else is a test of its own.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protos import events_pb2 as events
+from services.controller.confidence import BETS, BLOCK, Sample, log_weight
+from services.controller.history import share
+from services.controller.ramp import Claim, Climb, Move, decide, level_of_try
+from services.ramp import Ramp
+
+NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
+FINAL = events.Policy(kind=events.POLICY_KIND_STUDENT_ONLY)
+Pairs = NDArray[np.int64]
+Draw = Callable[[int, NDArray[np.float64]], Pairs]
+"""The step, and what is known so far (evidence for the student, ramps x kinds) -> the next pairs: -1, 0, 1 each."""
+
+
+@dataclass
+class Ended:
+    """What became of the ramps. Times are pairs of each kind; `never` where it did not happen."""
+
+    shares: NDArray[np.float64]  # ramps x kinds x steps: the student's part after each pair
+    moves: list[list[tuple[int, Move]]] = field(default_factory=list)
+
+    def ever_up(self) -> NDArray[np.bool_]:
+        """Ramps x kinds: whether it ever had a part of the calls."""
+        return np.asarray(self.shares.max(axis=2) > 0)
+
+    def all_within(self, pairs: int) -> NDArray[np.bool_]:
+        """Ramps x kinds: whether it had all calls within so many pairs."""
+        return np.asarray((self.shares[:, :, :pairs] == 1).any(axis=2))
+
+
+def errors(better: float, worse: float, seed: int) -> Callable[[tuple[int, int]], Pairs]:
+    """Pairs of which in a part `better` only the teacher is wrong, in a part `worse` only the student."""
+    rng = np.random.default_rng(seed)
+
+    def draw(shape: tuple[int, int]) -> Pairs:
+        chance = rng.random(shape)
+        return np.where(chance < better, -1, np.where(chance < better + worse, 1, 0))
+
+    return draw
+
+
+def climb(
+    ramp: Ramp,
+    ramps: int,
+    steps: int,
+    draw: Draw,
+    *,
+    kinds: Sequence[str] = ("",),
+    looks: NDArray[np.bool_] | None = None,
+) -> Ended:
+    """Let so many ramps run for so many pairs of each kind; looked at after each, or where `looks` (steps) says so."""
+    shape = (ramps, len(kinds))
+    values = np.array([-1.0, 0.0, 1.0])
+    up = 1 + BETS * (ramp.margin - values[:, None]) / (1 - ramp.margin)  # 3 x bets
+    down = 1 + BETS * (values[:, None] - ramp.margin) / (1 + ramp.margin)
+    for_it, against = np.ones((*shape, len(BETS))), np.zeros((*shape, len(BETS)))
+    taken, began = np.zeros((*shape, steps), dtype=np.int8), np.zeros(shape, dtype=int)
+    shares, setbacks = np.zeros(shape), np.zeros(shape, dtype=int)
+    ended = Ended(np.zeros((*shape, steps)), [[] for _ in range(ramps)])
+    weights = np.exp([log_weight(block) for block in range(steps // BLOCK + 1)])
+    by_try = np.array([level_of_try(1, number) for number in range(ramp.setbacks + 2)])
+    level = ramp.alpha / len(kinds)
+    for step in range(steps):
+        taken[:, :, step] = drawn = draw(step, for_it.mean(axis=-1))
+        n = step - began  # before this pair
+        starts = np.where(n % BLOCK == 0, weights[n // BLOCK], 0.0)
+        for_it *= up[drawn + 1]
+        against += starts[..., None]
+        against *= down[drawn + 1]
+        tries = level * by_try[np.minimum(setbacks, len(by_try) - 1)]
+        may_rise = (for_it.mean(axis=-1) >= 1 / tries) & (n + 1 >= ramp.least_pairs) & (shares < 1)
+        may_rise &= setbacks <= ramp.setbacks
+        may_fall = (against.mean(axis=-1) >= 1 / level) & (shares > 0)
+        flagged = (may_rise | may_fall).any(axis=1)
+        if looks is not None and not looks[step]:
+            flagged[:] = False
+        for one in np.flatnonzero(flagged):
+            climbs = _climbs(
+                ramp, kinds, taken[one, :, : step + 1], began[one], shares=shares[one], setbacks=setbacks[one]
+            )
+            decision = decide(ramp, FINAL, climbs, (), NOON)
+            if decision.policy is None:
+                continue
+            ended.moves[one].append((step + 1, decision.move))
+            for place, kind in enumerate(kinds):
+                part = share(decision.policy, kind)
+                if part != shares[one, place]:
+                    setbacks[one, place] += part < shares[one, place]
+                    shares[one, place], began[one, place] = part, step + 1
+                    for_it[one, place], against[one, place] = 1, 0
+        ended.shares[:, :, step] = shares
+    return ended
+
+
+def _climbs(
+    ramp: Ramp, kinds: Sequence[str], taken: Pairs, began: Pairs, *, shares: NDArray[np.float64], setbacks: Pairs
+) -> list[Climb]:
+    return [
+        Climb(
+            kind=kind,
+            share=float(shares[place]),
+            since=datetime(2026, 1, 1, tzinfo=UTC),
+            setbacks=int(setbacks[place]),
+            proof=Claim("student minus teacher", Sample.of(taken[place, began[place] :], -1, 1), ramp.margin, "points"),
+        )
+        for place, kind in enumerate(kinds)
+    ]
