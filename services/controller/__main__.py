@@ -32,6 +32,7 @@ from services.controller.loading import Loading
 from services.controller.outbox import Outbox
 from services.controller.recalibrating import Recalibrating
 from services.controller.pairs import ClickHousePairs
+from services.controller.ramp_watch import RampWatch
 from services.controller.receipts import holds_customers, tells_sampler
 from services.controller.repository import Repository
 from services.controller.runner import Runner
@@ -40,7 +41,6 @@ from services.controller.settings import Settings
 from services.controller.state import State
 from services.controller.store import ClickHouseStore
 from services.controller.triton import Triton
-from services.controller.ramp_watch import RampWatch
 from services.errors import Overloaded
 from services.kafka import Follower, Producer, bury, keeping
 from services.topics import DEAD_LETTERS, PROMOTIONS, RUNS

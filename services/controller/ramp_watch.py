@@ -86,7 +86,7 @@ class RampWatch:
         return Aim(task, task.ramp, verdict.policy) if verdict.promote else None
 
     def _seen(self, aim: Aim, current: events.Promotion) -> Seen | None:
-        """What is known; None while ClickHouse has not got the latest promotion, and where that is not ours to change."""
+        """What is known; None while ClickHouse lacks the latest promotion, or where that is not ours to change."""
         stored = self._observed.promotions(aim.task.name)
         if current.id not in {one.id for one in stored}:
             return None
