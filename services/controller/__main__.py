@@ -30,9 +30,9 @@ from services.controller.judged import ClickHouseCalls
 from services.controller.launcher import Launcher
 from services.controller.loading import Loading
 from services.controller.outbox import Outbox
-from services.controller.recalibrating import Recalibrating
 from services.controller.pairs import ClickHousePairs
 from services.controller.ramp_watch import RampWatch
+from services.controller.recalibrating import Recalibrating
 from services.controller.receipts import holds_customers, tells_sampler
 from services.controller.repository import Repository
 from services.controller.runner import Runner
@@ -103,7 +103,7 @@ async def _run(settings: Settings) -> None:
     auditing = asyncio.create_task(auditor.go_on(settings.audit_every_s))
     recalibrating = Recalibrating(defined, state, desk, ClickHouseCalls(lambda: ClickHouse(settings)), actions.now)
     calibrating = asyncio.create_task(recalibrating.go_on(settings.calibrate_every_s))
-    ramps = RampWatch(defined, state, desk, ClickHousePairs(lambda: ClickHouse(settings)), actions.now)
+    ramps = RampWatch(defined, state, desk, lambda: ClickHousePairs(ClickHouse(settings)), actions.now)
     ramping = asyncio.create_task(ramps.go_on(settings.ramp_every_s))
     going_on = asyncio.create_task(runner.go_on(settings.watch_every_s))
     chores = asyncio.create_task(_chores(settings, defined, erasing, actions.launcher))

@@ -3,8 +3,6 @@
 The one place with SQL for it. Pairs come from the view `shadow_pairs`: calls that a hash chose, whoever answered them.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
@@ -157,12 +155,15 @@ class Observed(Protocol):
     def note(self, promotion: events.Promotion, reason: str, at: datetime) -> None:
         """Write down why nothing was decided."""
 
+    def close(self) -> None:
+        """Let go of the connection."""
+
 
 class ClickHousePairs:
-    """Observed over ClickHouse. `connect` makes a connection, as one is not shared between threads."""
+    """Observed over a connection to ClickHouse."""
 
-    def __init__(self, connect: Callable[[], ClickHouse]) -> None:
-        self._connect = connect
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
 
     def promotions(self, task: str) -> list[events.Promotion]:
         return [_promotion(task, row) for row in self._query(PROMOTIONS, task=task)]
@@ -202,18 +203,14 @@ class ClickHousePairs:
 
     def note(self, promotion: events.Promotion, reason: str, at: datetime) -> None:
         row = (promotion.task, at, promotion.id, promotion.student_version, reason)
-        with self._connected() as clickhouse:
-            columns = ("task", "at", "promotion_id", "student_version", "reason")
-            clickhouse.insert("ramp_looks", columns, [row], token=str(uuid_utils.uuid7()))
+        columns = ("task", "at", "promotion_id", "student_version", "reason")
+        self._clickhouse.insert("ramp_looks", columns, [row], token=str(uuid_utils.uuid7()))
+
+    def close(self) -> None:
+        self._clickhouse.close()
 
     def _query(self, sql: str, **parameters: Any) -> list[dict[str, Any]]:
-        with self._connected() as clickhouse:
-            return clickhouse.query(sql, parameters)
-
-    @contextmanager
-    def _connected(self) -> Iterator[ClickHouse]:
-        with closing(self._connect()) as clickhouse:
-            yield clickhouse
+        return self._clickhouse.query(sql, parameters)
 
 
 def _pair(row: dict[str, Any]) -> Pair:

@@ -7,6 +7,7 @@ unless that is to ask the student unseen: then the ramp begins, or begins again.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -21,7 +22,6 @@ from services.controller.ramp import Claim, Climb, Decision, Move, decide
 from services.controller.state import State
 from services.controller.takeover import CONTROLLER, climbing, succeeded
 from services.controller.verdict import judge
-from services.controller.worth import Pair
 from services.errors import Overloaded
 from services.tasks import Task
 from training.contract import Report
@@ -37,12 +37,17 @@ class RampWatch:
     """The loop around `ramp.decide`."""
 
     def __init__(
-        self, tasks: Mapping[str, Task], state: State, desk: Desk, observed: Observed, now: Callable[[], datetime]
+        self,
+        tasks: Mapping[str, Task],
+        state: State,
+        desk: Desk,
+        observe: Callable[[], Observed],
+        now: Callable[[], datetime],
     ) -> None:
         self._tasks = tasks
         self._state = state
         self._desk = desk
-        self._observed = observed
+        self._observe = observe
         self._now = now
         self._noted: dict[str, tuple[str, datetime]] = {}
         """By task: at which promotion, and when, a note was last written; after a restart one is written early."""
@@ -87,35 +92,27 @@ class RampWatch:
 
     def _seen(self, aim: Aim, current: events.Promotion) -> Seen | None:
         """What is known; None while ClickHouse lacks the latest promotion, or where that is not ours to change."""
-        stored = self._observed.promotions(aim.task.name)
+        with closing(self._observe()) as observed:
+            return self._seen_by(observed, aim, current)
+
+    def _seen_by(self, observed: Observed, aim: Aim, current: events.Promotion) -> Seen | None:
+        stored = observed.promotions(aim.task.name)
         if current.id not in {one.id for one in stored}:
             return None
         at = history.decided_at(current)
         reign = history.reign([one for one in stored if history.decided_at(one) <= at])
         if not climbing(reign):
             return None
-        found = [(kind, self._pairs(aim, current, reign, kind, named)) for kind, named in self._kinds(aim, reign)]
-        climbs = [evidence.climb(aim, kind, history.standing(reign, kind), pairs) for kind, pairs in found]
+        climbs, pairs = [], []
+        for kind, named in _kinds(observed, aim, reign):
+            standing = history.standing(reign, kind)
+            sought = Sought(aim.task.name, current.student_version, standing.since, named, not kind, aim.ramp.per_group)
+            climbs.append(evidence.climb(aim, kind, standing, found := observed.pairs(sought)))
+            pairs += found
         since = max(at, self._now() - LONGEST_GUARD)
-        calls = self._observed.calls(aim.task.name, current.student_version, since, aim.p95_ms, aim.p99_ms)
-        said = self._observed.complaints(aim.task.name, since)
-        return climbs, evidence.guards(aim, [one for _, pairs in found for one in pairs], calls, said)
-
-    def _kinds(self, aim: Aim, reign: Sequence[events.Promotion]) -> list[tuple[str, tuple[str, ...]]]:
-        """The kinds that climb by themselves, each with its name; "" are the others, with those names that they are
-        not. They are those of the traffic before the student came, and stay so until the next one."""
-        if not aim.ramp.by_kind:
-            return [("", ())]
-        began = history.decided_at(reign[0])
-        kinds, others = self._observed.kinds(aim.task.name, began, aim.ramp.least_share)
-        return [*((kind, (kind,)) for kind in kinds), *([("", kinds)] if others else [])]
-
-    def _pairs(
-        self, aim: Aim, current: events.Promotion, reign: Sequence[events.Promotion], kind: str, named: tuple[str, ...]
-    ) -> list[Pair]:
-        since = history.standing(reign, kind).since
-        version, per_group = current.student_version, aim.ramp.per_group
-        return self._observed.pairs(Sought(aim.task.name, version, since, named, not kind, per_group))
+        calls = observed.calls(aim.task.name, current.student_version, since, aim.p95_ms, aim.p99_ms)
+        said = observed.complaints(aim.task.name, since)
+        return climbs, evidence.guards(aim, pairs, calls, said)
 
     async def _record(self, current: events.Promotion, decision: Decision, policy: events.Policy) -> None:
         reason = f"ramp: {decision.reason}"
@@ -136,5 +133,20 @@ class RampWatch:
         if noted and noted[0] == current.id and at - noted[1] < NOTED_EVERY:
             return
         log.info("ramp stays", task=current.task, reason=reason)
-        await asyncio.to_thread(self._observed.note, current, reason[:MAX_RECORDED_CHARACTERS], at)
+        await asyncio.to_thread(self._written, current, reason[:MAX_RECORDED_CHARACTERS], at)
         self._noted[current.task] = (current.id, at)
+
+    def _written(self, current: events.Promotion, reason: str, at: datetime) -> None:
+        with closing(self._observe()) as observed:
+            observed.note(current, reason, at)
+
+
+def _kinds(observed: Observed, aim: Aim, reign: Sequence[events.Promotion]) -> list[tuple[str, tuple[str, ...]]]:
+    """The kinds that climb by themselves, each with its name; "" are the others, with those that they are not.
+
+    They are those of the traffic before the student came, and stay so until the next one.
+    """
+    if not aim.ramp.by_kind:
+        return [("", ())]
+    kinds, others = observed.kinds(aim.task.name, history.decided_at(reign[0]), aim.ramp.least_share)
+    return [*((kind, (kind,)) for kind in kinds), *([("", kinds)] if others else [])]
