@@ -6,7 +6,7 @@ holds everywhere else is a test of its own.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from protos import events_pb2 as events
 from services.controller.confidence import BETS, BLOCK, Sample, log_weight
 from services.controller.history import share
-from services.controller.ramp import Claim, Climb, Move, decide, level_of_try
+from services.controller.ramp import Claim, Climb, decide, level_of_try
 from services.ramp import Ramp
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -27,18 +27,22 @@ Draw = Callable[[int, NDArray[np.float64]], Pairs]
 
 @dataclass
 class Ended:
-    """What became of the ramps. Times are pairs of each kind; `never` where it did not happen."""
+    """What became of the ramps."""
 
-    shares: NDArray[np.float64]  # ramps x kinds x steps: the student's part after each pair
-    moves: list[list[tuple[int, Move]]] = field(default_factory=list)
+    shares: NDArray[np.float64]  # ramps x kinds x pairs: the student's part after each pair
 
-    def ever_up(self) -> NDArray[np.bool_]:
-        """Ramps x kinds: whether it ever had a part of the calls."""
-        return np.asarray(self.shares.max(axis=2) > 0)
+    def ever_above(self, share: float = 0.0) -> float:
+        """The part of the ramps in which any kind ever had more than that."""
+        return float((self.shares > share).any(axis=(1, 2)).mean())
 
-    def all_within(self, pairs: int) -> NDArray[np.bool_]:
-        """Ramps x kinds: whether it had all calls within so many pairs."""
-        return np.asarray((self.shares[:, :, :pairs] == 1).any(axis=2))
+    def had_all(self, pairs: int) -> float:
+        """The part of the ramps in which every kind had all calls within so many pairs of its own."""
+        return float((self.shares[:, :, :pairs] == 1).any(axis=2).all(axis=1).mean())
+
+    def median_to_all(self) -> int:
+        """Within how many pairs half of the ramps had all calls."""
+        reached = np.sort(np.where(self.shares[:, 0] == 1, 1, 0).argmax(axis=1))
+        return int(reached[len(reached) // 2])
 
 
 def errors(better: float, worse: float, seed: int) -> Callable[[tuple[int, int]], Pairs]:
@@ -60,16 +64,20 @@ def climb(
     *,
     kinds: Sequence[str] = ("",),
     looks: NDArray[np.bool_] | None = None,
+    start: float = 0.0,
 ) -> Ended:
-    """Let so many ramps run for so many pairs of each kind; looked at after each, or where `looks` (steps) says so."""
+    """Let so many ramps run for so many pairs of each kind; looked at after each, or where `looks` (steps) says so.
+
+    `start`: the student's part of the calls at the beginning.
+    """
     shape = (ramps, len(kinds))
     values = np.array([-1.0, 0.0, 1.0])
     up = 1 + BETS * (ramp.margin - values[:, None]) / (1 - ramp.margin)  # 3 x bets
     down = 1 + BETS * (values[:, None] - ramp.margin) / (1 + ramp.margin)
     for_it, against = np.ones((*shape, len(BETS))), np.zeros((*shape, len(BETS)))
     taken, began = np.zeros((*shape, steps), dtype=np.int8), np.zeros(shape, dtype=int)
-    shares, setbacks = np.zeros(shape), np.zeros(shape, dtype=int)
-    ended = Ended(np.zeros((*shape, steps)), [[] for _ in range(ramps)])
+    shares, setbacks = np.full(shape, start), np.zeros(shape, dtype=int)
+    ended = Ended(np.zeros((*shape, steps)))
     weights = np.exp([log_weight(block) for block in range(steps // BLOCK + 1)])
     by_try = np.array([level_of_try(1, number) for number in range(ramp.setbacks + 2)])
     level = ramp.alpha / len(kinds)
@@ -94,7 +102,6 @@ def climb(
             decision = decide(ramp, FINAL, climbs, (), NOON)
             if decision.policy is None:
                 continue
-            ended.moves[one].append((step + 1, decision.move))
             for place, kind in enumerate(kinds):
                 part = share(decision.policy, kind)
                 if part != shares[one, place]:
