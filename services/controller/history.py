@@ -12,7 +12,7 @@ ALL_KINDS = frozenset({events.POLICY_KIND_STUDENT_ONLY, events.POLICY_KIND_CASCA
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a kind stands: the student's part of it, since when, and how often it was set back."""
+    """Where a kind stands: the student's part of it, since when it answers so, and how often it was set back."""
 
     share: float
     since: datetime
@@ -28,9 +28,14 @@ def reign(promotions: Sequence[events.Promotion]) -> Sequence[events.Promotion]:
 
 
 def standing(promotions: Sequence[events.Promotion], kind: str) -> Standing:
-    """Of a kind ("" are those that have no share of their own), by the promotions of one student; at least one."""
+    """Of a kind ("" are those that have no share of their own), by the promotions of one student; at least one.
+
+    A cascade with another threshold is another way of answering, and what was counted before says nothing of it.
+    """
     shares = [share(one.policy, kind) for one in promotions]
-    changed = max((n for n in range(1, len(shares)) if shares[n] != shares[n - 1]), default=0)
+    thresholds = [one.policy.min_confidence for one in promotions]
+    ways = list(zip(shares, thresholds, strict=True))
+    changed = max((n for n in range(1, len(ways)) if ways[n] != ways[n - 1]), default=0)
     setbacks = sum(after < before for before, after in pairwise(shares))
     return Standing(shares[-1], decided_at(promotions[changed]), setbacks)
 

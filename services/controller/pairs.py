@@ -21,9 +21,7 @@ BEFORE: Final = timedelta(days=28)
 """In which traffic, before a ramp began, its kinds are looked for."""
 MOST_KINDS: Final = 16
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-POLICIES: Final = {
-    value.name.removeprefix("POLICY_KIND_").lower(): value.number for value in events.PolicyKind.DESCRIPTOR.values
-}
+POLICIES: Final = {name.removeprefix("POLICY_KIND_").lower(): number for name, number in events.PolicyKind.items()}
 
 # One pair of a group a day at most, the first: a later one must not take its place when it has been looked at.
 PAIRS: Final = """

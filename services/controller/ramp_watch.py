@@ -20,7 +20,7 @@ from services.controller.evidence import Aim
 from services.controller.pairs import LONGEST_GUARD, Observed, Sought
 from services.controller.ramp import Claim, Climb, Decision, Move, decide
 from services.controller.state import State
-from services.controller.takeover import CONTROLLER, climbing, succeeded
+from services.controller.takeover import CONTROLLER, climbing, succeeded, way_on
 from services.controller.verdict import judge
 from services.errors import Overloaded
 from services.tasks import Task
@@ -88,7 +88,7 @@ class RampWatch:
         if task.ramp is None or run is None or not run.report:
             return None
         verdict = judge(Report.model_validate_json(run.report), task)
-        return Aim(task, task.ramp, verdict.policy) if verdict.promote else None
+        return Aim(task, task.ramp, way_on(current, verdict.policy)) if verdict.promote else None
 
     def _seen(self, aim: Aim, current: events.Promotion) -> Seen | None:
         """What is known; None while ClickHouse lacks the latest promotion, or where that is not ours to change."""

@@ -23,6 +23,13 @@ def entered(task: Task, current: events.Promotion, supported: events.Policy) -> 
     return events.Policy(kind=kind, share=task.ramp.shadow, min_confidence=supported.min_confidence)
 
 
+def way_on(current: events.Promotion, supported: events.Policy) -> events.Policy:
+    """What a climb ends with: what the report supports, by the threshold in force, which may be a later one."""
+    if supported.kind != events.POLICY_KIND_CASCADE or not current.policy.min_confidence < 0:
+        return supported
+    return events.Policy(kind=supported.kind, min_confidence=current.policy.min_confidence)
+
+
 def climbing(reign: Sequence[events.Promotion]) -> bool:
     """Whether the latest of a student's promotions is a ramp's to change.
 

@@ -75,7 +75,7 @@ def climb(
     up = 1 + BETS * (ramp.margin - values[:, None]) / (1 - ramp.margin)  # 3 x bets
     down = 1 + BETS * (values[:, None] - ramp.margin) / (1 + ramp.margin)
     for_it, against = np.ones((*shape, len(BETS))), np.zeros((*shape, len(BETS)))
-    taken, began = np.zeros((*shape, steps), dtype=np.int8), np.zeros(shape, dtype=int)
+    taken, began = np.zeros((*shape, steps), dtype=np.int64), np.zeros(shape, dtype=int)
     shares, setbacks = np.full(shape, start), np.zeros(shape, dtype=int)
     ended = Ended(np.zeros((*shape, steps)))
     weights = np.exp([log_weight(block) for block in range(steps // BLOCK + 1)])
@@ -121,7 +121,9 @@ def _climbs(
             share=float(shares[place]),
             since=datetime(2026, 1, 1, tzinfo=UTC),
             setbacks=int(setbacks[place]),
-            proof=Claim("student minus teacher", Sample.of(taken[place, began[place] :], -1, 1), ramp.margin, "points"),
+            proof=Claim(
+                "student minus teacher", Sample.of(taken[place, began[place] :].tolist(), -1, 1), ramp.margin, "points"
+            ),
         )
         for place, kind in enumerate(kinds)
     ]

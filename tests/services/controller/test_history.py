@@ -7,7 +7,7 @@ import pytest
 from protos import events_pb2 as events
 from services.controller.history import reign, standing
 from services.controller.promotions import Decision, promote, roll_back, set_back, unpromoted
-from services.controller.takeover import CONTROLLER, climbing, entered, succeeded
+from services.controller.takeover import CONTROLLER, climbing, entered, succeeded, way_on
 from tests.services.controller.world import NOON, a_task
 
 SHADOW = events.Policy(kind=events.POLICY_KIND_SHADOW)
@@ -41,6 +41,20 @@ def test_what_never_changed_stands_since_the_student_came() -> None:
     made = history(SHADOW, a_share(0.01, long=0.0), a_share(0.05, long=0.0))
     assert standing(made, "long").since == NOON
     assert standing(made, "long").share == 0
+
+
+def test_another_threshold_begins_anew_but_is_no_setback() -> None:
+    surer = events.Policy(kind=events.POLICY_KIND_SHARE, share=0.05, min_confidence=-0.1)
+    made = history(SHADOW, a_share(0.05), surer)
+    assert (standing(made, "").since, standing(made, "").setbacks) == (NOON + timedelta(hours=2), 0)
+
+
+def test_a_climb_ends_with_the_threshold_in_force() -> None:
+    surer = events.Policy(kind=events.POLICY_KIND_SHARE, share=0.05, min_confidence=-0.1)
+    kind = events.POLICY_KIND_CASCADE
+    assert way_on(history(surer)[0], CASCADE) == events.Policy(kind=kind, min_confidence=-0.1)
+    assert way_on(history(ALL)[0], CASCADE) == CASCADE
+    assert way_on(history(surer)[0], ALL) == ALL
 
 
 def test_each_way_back_is_a_setback() -> None:

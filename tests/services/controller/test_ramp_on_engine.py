@@ -120,7 +120,7 @@ def tables(clickhouse: str) -> Iterator[ClickHouse]:
     name = f"ramp_{uuid_utils.uuid7().hex}"
     connection = ClickHouse(ClickHouseSettings(clickhouse_url=clickhouse, clickhouse_database=name))
     schema.apply(connection)
-    right = [("labels", "1", "golden 1?", "yes", "", "", {}, NOON)]
+    right: list[tuple[Any, ...]] = [("labels", "1", "golden 1?", "yes", "", "", {}, NOON)]
     connection.insert("golden", GOLDEN_COLUMNS, right, token="golden")
     yield connection
     connection.command(f"DROP DATABASE {name}")

@@ -55,7 +55,7 @@ def test_who_chooses_the_calls_by_what_is_known_so_far_fools_it_no_more() -> Non
 
     def draw(_step: int, money: NDArray[np.float64]) -> Pairs:
         nearly = (money > 2) & (money < 1 / RAMP.alpha)
-        return np.where(nearly, wild(money.shape), tame(money.shape))
+        return np.where(nearly, wild((RAMPS, 1)), tame((RAMPS, 1)))
 
     assert climb(RAMP, RAMPS, 3_000, draw).ever_above() <= LUCK
 
