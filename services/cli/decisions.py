@@ -15,7 +15,6 @@ from services.clickhouse import ClickHouse
 from services.screen import clear_errors, console, policy_text
 
 app = typer.Typer()
-KINDS: Final = {name.removeprefix("POLICY_KIND_").lower(): number for name, number in events.PolicyKind.items()}
 
 DECISIONS: Final = """
 SELECT decided_at AS at, policy, share, share_of_kind, min_confidence, student_version, decided_by, reason
@@ -62,8 +61,9 @@ def _noted(rows: list[dict[str, Any]]) -> list[tuple[datetime, str, str]]:
 
 
 def _policy(row: dict[str, Any]) -> events.Policy:
+    kind = f"POLICY_KIND_{row['policy'].upper()}"
     return events.Policy(
-        kind=KINDS.get(row["policy"], events.POLICY_KIND_UNSPECIFIED),
+        kind=kind if kind in events.PolicyKind.DESCRIPTOR.values_by_name else None,
         share=row["share"],
         share_of_kind=row["share_of_kind"],
         min_confidence=row["min_confidence"],

@@ -21,7 +21,6 @@ BEFORE: Final = timedelta(days=28)
 """In which traffic, before a ramp began, its kinds are looked for."""
 MOST_KINDS: Final = 16
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-POLICIES: Final = {name.removeprefix("POLICY_KIND_").lower(): number for name, number in events.PolicyKind.items()}
 
 # One pair of a group a day at most, the first: a later one must not take its place when it has been looked at.
 PAIRS: Final = """
@@ -217,17 +216,15 @@ def _pair(row: dict[str, Any]) -> Pair:
 
 
 def _promotion(task: str, row: dict[str, Any]) -> events.Promotion:
-    made = events.Promotion(
-        id=row["id"],
-        task=task,
-        student_version=row["student_version"],
-        reason=row["reason"],
-        decided_by=row["decided_by"],
+    kind = f"POLICY_KIND_{row['policy'].upper()}"
+    policy = events.Policy(
+        kind=kind if kind in events.PolicyKind.DESCRIPTOR.values_by_name else None,
+        share=row["share"],
+        share_of_kind=row["share_of_kind"],
+        min_confidence=row["min_confidence"],
     )
-    made.policy.kind = POLICIES.get(row["policy"], events.POLICY_KIND_UNSPECIFIED)
-    made.policy.share, made.policy.min_confidence = row["share"], row["min_confidence"]
-    for kind, share in row["share_of_kind"].items():
-        made.policy.share_of_kind[kind] = share
+    told = {name: row[name] for name in ("id", "student_version", "reason", "decided_by")}
+    made = events.Promotion(task=task, policy=policy, **told)
     made.decided_at.FromDatetime(row["decided_at"])
     return made
 
