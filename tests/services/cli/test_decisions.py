@@ -23,7 +23,7 @@ def shown(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     settings = tables.connection._settings
     monkeypatch.setenv("CLICKHOUSE_URL", settings.clickhouse_url)
     monkeypatch.setenv("CLICKHOUSE_DATABASE", settings.clickhouse_database)
-    monkeypatch.setattr("services.cli.decisions.console", Console(width=120))
+    monkeypatch.setattr("services.cli.decisions.console", Console(width=140))
     return CliRunner()
 
 
@@ -48,11 +48,12 @@ def test_it_says_what_was_decided_when_by_whom_and_why_and_why_nothing_was(shown
     put(tables)
     output = shown.invoke(app, ["decisions", "labels"]).output
     assert [line.rstrip() for line in output.splitlines()] == [
-        "2026-01-02 12:00:00  teacher -> teacher, student unseen, student version 3, by controller",
+        "2026-01-02 12:00:00  teacher -> teacher, the student unseen in 100%, student version 3, by controller",
         "    the report supports it",
         "2026-01-02 13:00:00  stays, student version 3",
         "    unseen, waits for 40 more pairs",
-        "2026-01-02 14:00:00  teacher, student unseen -> share 1% by the student (long 0%), student version 3, by ada",
+        "2026-01-02 14:00:00  teacher, the student unseen in 100% -> share 1%, long 0% by the student, "
+        "student version 3, by ada",
         "    ramp: unseen -> 1 %, 412 pairs",
     ]
 
@@ -60,7 +61,7 @@ def test_it_says_what_was_decided_when_by_whom_and_why_and_why_nothing_was(shown
 def test_it_shows_so_many_with_what_the_first_of_them_followed(shown: CliRunner, tables: Tables) -> None:
     put(tables)
     heading, _reason = shown.invoke(app, ["decisions", "labels", "--last", "1", "--no-notes"]).output.splitlines()
-    assert heading.startswith("2026-01-02 14:00:00  teacher, student unseen -> share 1%")
+    assert heading.startswith("2026-01-02 14:00:00  teacher, the student unseen in 100% -> share 1%")
 
 
 def test_of_a_task_that_nobody_decided_about_it_says_so(shown: CliRunner) -> None:

@@ -5,9 +5,11 @@ Only where it says that something may move is the real `decide` asked, with the 
 holds everywhere else is a test of its own.
 """
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,3 +129,40 @@ def _climbs(
         )
         for place, kind in enumerate(kinds)
     ]
+
+
+POWER: Final = (  # better, worse: the parts of the pairs in which the teacher alone, and the student alone, is wrong
+    (0.07, 0.02),
+    (0.05, 0.03),
+    (0.03, 0.03),
+    (0.03, 0.04),
+    (0.03, 0.05),
+    (0.02, 0.07),
+    (0.02, 0.12),
+    (0.02, 0.22),
+)
+
+
+def power(ramp: Ramp, ramps: int = 300, pairs: int = 10_000) -> Iterator[str]:
+    """A table of how soon students are promoted, and how soon taken back from 25 %; as Markdown."""
+    yield "| teacher alone wrong | student alone wrong | any calls | half have all | 9 of 10 have | loses some at 25 % |"
+    yield "|---|---|---|---|---|---|"
+    for better, worse in POWER:
+        up, down = errors(better, worse, seed=1), errors(better, worse, seed=2)
+        rising = climb(ramp, ramps, pairs, lambda _step, _money, up=up: up((ramps, 1)))  # type: ignore[misc]
+        falling = climb(ramp, ramps, 2_000, lambda _step, _money, down=down: down((ramps, 1)), start=0.25)  # type: ignore[misc]
+        lost = (falling.shares[:, 0] < 0.25).argmax(axis=1)
+        ever = (falling.shares[:, 0] < 0.25).any(axis=1).mean()
+        half, most = (_within(rising.shares[:, 0] == 1, part) for part in (0.5, 0.9))
+        told = f"{ever:.0%} within 2,000" + (f", half within {np.median(lost):,.0f}" if ever > 0.5 else "")
+        yield f"| {better:.0%} | {worse:.0%} | {rising.ever_above():.0%} | {half} | {most} | {told} |"
+
+
+def _within(reached: NDArray[np.bool_], part: float) -> str:
+    first = np.sort(np.where(reached.any(axis=1), reached.argmax(axis=1), reached.shape[1]))
+    at = first[int(part * len(first))]
+    return f"{at:,} pairs" if at < reached.shape[1] else "never"
+
+
+if __name__ == "__main__":
+    sys.stdout.writelines(f"{line}\n" for line in power(Ramp(least_s=0)))
