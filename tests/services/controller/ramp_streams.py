@@ -145,7 +145,7 @@ POWER: Final = (  # better, worse: the parts of the pairs in which the teacher a
 
 def power(ramp: Ramp, ramps: int = 300, pairs: int = 10_000) -> Iterator[str]:
     """A table of how soon students are promoted, and how soon taken back from 25 %; as Markdown."""
-    yield "| teacher alone wrong | student alone wrong | any calls | half have all | 9 of 10 have | loses some at 25 % |"
+    yield "| only teacher wrong | only student wrong | any calls | half have all | 9 of 10 have | loses some of 25 % |"
     yield "|---|---|---|---|---|---|"
     for better, worse in POWER:
         up, down = errors(better, worse, seed=1), errors(better, worse, seed=2)
