@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import strata
+from services.ramp import Ramp
 from services.settings import problems
 from services.validators import Validator
 
@@ -193,6 +194,26 @@ class Hedging(_Part):
     """Hedges of the last minute as a share of its calls: where all are slow, asking twice makes all slower."""
 
 
+class Compare(_Part):
+    """How many calls are asked of both, so that drift is noticed also where one alone answers."""
+
+    share: float = Field(0.01, ge=0, le=1)
+    """Of the calls of a task that a student serves, whoever answers them: the part about which the other one is asked
+    afterwards, unseen. At 0.01 that costs a hundredth of what the teacher alone did; 0 asks nobody. Under the policy
+    shadow the policy's own share counts."""
+
+
+class Cascade(_Part):
+    """What the answers of a cascade may err, and with which confidence that must be known."""
+
+    risk: float = Field(gt=0, lt=1)
+    """The part of the answers that may be wrong, at most: 0.04."""
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+    """How sure that must be each time the threshold is set."""
+    of: Literal["all", "kept"] = "all"
+    """Of which answers: of all that callers get, the teacher's among them, or of those that the student gives."""
+
+
 class Task(_Part):
     """A named kind of request. One YAML file of these fields defines it; unknown keys are an error."""
 
@@ -216,7 +237,12 @@ class Task(_Part):
     validators: tuple[Validator, ...] = ()
     sampling: Sampling = Sampling()
     redaction: Redaction = Redaction()
+    compare: Compare = Compare()
+    cascade: Cascade | None = None
+    """Without it the threshold is the one that the report proves."""
     retention: Retention = Retention()
+    ramp: Ramp | None = None
+    """Without it a student whose report supports it has all calls at once."""
 
     @property
     def answers_vary(self) -> bool:
@@ -227,6 +253,20 @@ class Task(_Part):
     def _shares_leave_something_to_train_on(self) -> "Task":
         if self.sampling.split.golden + self.sampling.split.eval >= 1:
             raise ValueError("sampling.split: golden + eval must be below 1, or nothing is left to train on")
+        return self
+
+    @model_validator(mode="after")
+    def _a_cascades_answers_can_be_judged(self) -> "Task":
+        if self.cascade and self.answers_vary:
+            raise ValueError("cascade: needs answers that can be compared with the right one: json or label, not text")
+        return self
+
+    @model_validator(mode="after")
+    def _a_ramp_can_compare_answers(self) -> "Task":
+        if self.ramp and self.answers_vary:
+            raise ValueError(
+                "ramp: needs answers that can be compared, so `answer` must be json or label: leave it out"
+            )
         return self
 
 

@@ -59,10 +59,11 @@ FEEDBACK = Topic("feedback", events.FeedbackRecord, lambda record: record.group_
 CANDIDATES = Topic("candidates", events.Candidate, lambda candidate: candidate.request.group_key or candidate.id)
 RUNS = Topic("runs", events.Run, lambda run: run.id, compacted=True)
 PROMOTIONS = Topic("promotions", events.Promotion, lambda promotion: promotion.task, compacted=True)
+SHADOWS = Topic("shadows", events.ShadowPair, lambda pair: pair.group_key or pair.id)
 SOURCES = Topic("sources", events.SourceState, lambda state: state.source, compacted=True)
 
 TOPICS: Final[Mapping[str, Topic]] = {
-    topic.name: topic for topic in (REQUESTS, EXCHANGES, FEEDBACK, CANDIDATES, RUNS, PROMOTIONS, SOURCES)
+    topic.name: topic for topic in (REQUESTS, EXCHANGES, FEEDBACK, CANDIDATES, RUNS, PROMOTIONS, SHADOWS, SOURCES)
 }
 
 

@@ -18,6 +18,7 @@ from services.gateway.answering import Answering, NoAnswer
 from services.gateway.asking import Backends
 from services.gateway.listening import Clock, Listener, Told
 from services.gateway.repeats import Repeats
+from services.gateway.shadow import Shadows
 from services.gateway.shedding import TooLate
 from services.gateway.standing import NAMES, Standings
 from services.tasks import Task
@@ -62,8 +63,12 @@ class Exchanges:
         *,
         teacher_needs_s: float,
         stops: Callable[[], bool],
+        shadows: Shadows | None = None,
     ) -> None:
-        """`stops` says whether the gateway itself now ends calls, rather than their callers."""
+        """`stops` says whether the gateway itself now ends calls, rather than their callers.
+
+        `shadows` compares what it answered; None compares nothing.
+        """
         self._backends = backends
         self._ledger = ledger
         self._promoted = promoted
@@ -71,6 +76,7 @@ class Exchanges:
         self._teacher_needs_s = teacher_needs_s
         self._stops = stops
         self._standings = Standings()
+        self._shadows = shadows
 
     async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
         """The reply, once it is on disk. Raises BadInput, SpoolFull, TooLate or NoAnswer.
@@ -88,7 +94,8 @@ class Exchanges:
         self, exchange_id: str, arrival: Arrival, clock: Clock, listener: Listener | None
     ) -> inference.Reply:
         self._ledger.admit()
-        plan = self._plan(exchange_id, arrival, clock)
+        promotion = self._promoted(arrival.task.name)
+        plan = self._plan(exchange_id, arrival, promotion, clock)
         exchange = events.Exchange(
             id=exchange_id,
             request=arrival.request,
@@ -104,13 +111,17 @@ class Exchanges:
             _stamp(exchange.finished_at)
             _count(exchange)
             await self._ledger.append_exchange(exchange)
+        if self._shadows is not None:
+            self._shadows.begin(exchange, arrival.task, promotion)
         return exchange.reply
 
-    def _plan(self, exchange_id: str, arrival: Arrival, clock: Clock) -> router.Plan:
+    def _plan(
+        self, exchange_id: str, arrival: Arrival, promotion: events.Promotion | None, clock: Clock
+    ) -> router.Plan:
         """Who is asked. Raises TooLate where none of them is likely to answer in time."""
         task, request = arrival.task, arrival.request
         budget = router.Budget(clock.usable_s, self._teacher_needs_s)
-        plan = router.plan(task, self._promoted(task.name), request, exchange_id, budget)
+        plan = router.plan(task, promotion, request, exchange_id, budget)
         least_s = self._standings.least_s(task, plan, request.priority)
         if least_s > clock.usable_s:
             chance = shedding.chance(request.priority)

@@ -1,4 +1,7 @@
-"""What serves each task now: follows topic `promotions` in a thread, so that a decision takes effect in a second."""
+"""What serves each task now: follows topic `promotions` in a thread, so that a decision takes effect in a second.
+
+A decision may come earlier by another way: see services.gateway.watch.
+"""
 
 import asyncio
 import threading
@@ -24,6 +27,7 @@ class Promotions:
     def __init__(self, settings: KafkaSettings, follower: Follower | None = None) -> None:
         self._follower = follower or Follower(settings, PROMOTIONS.name)
         self._current: dict[str, events.Promotion] = {}
+        self._taking = threading.Lock()
         self._caught_up = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._follow, name="promotions", daemon=True)
@@ -31,6 +35,16 @@ class Promotions:
     def current(self, task: str) -> events.Promotion | None:
         """The promotion that serves `task`; None where there was none yet: the teacher serves it."""
         return self._current.get(task)
+
+    def take(self, promotion: events.Promotion) -> None:
+        """From any thread: let it serve, unless the one that does is this or was decided later. Raises BadEvent."""
+        check(promotion)
+        with self._taking:
+            known = self._current.get(promotion.task)
+            if known == promotion or not follows(promotion, known):
+                return
+            self._current[promotion.task] = promotion
+        _tell(promotion)
 
     async def start(self, wait_s: float = 5.0) -> None:
         """Read what is there, for `wait_s` at most, then go on in the background. Kafka may be away."""
@@ -61,24 +75,22 @@ class Promotions:
 
     def _read(self, record: Record) -> None:
         try:
-            self._take(_promotion(record))
+            self.take(decode(record))
         except BadEvent as bad:
             telemetry.DEAD.labels(record.topic).inc()
             telemetry.log.error("not a promotion: skipped", offset=record.offset, reason=bad.reason)
 
-    def _take(self, promotion: events.Promotion) -> None:
-        if not follows(promotion, self._current.get(promotion.task)):
-            return
-        self._current[promotion.task] = promotion
-        telemetry.PROMOTED_VERSION.labels(promotion.task).set(promotion.student_version)
-        telemetry.log.info(
-            "promotion takes effect",
-            task=promotion.task,
-            policy=name(events.PolicyKind, promotion.policy.kind),
-            student_version=promotion.student_version,
-            decided_by=promotion.decided_by,
-            reason=promotion.reason,
-        )
+
+def _tell(promotion: events.Promotion) -> None:
+    telemetry.PROMOTED_VERSION.labels(promotion.task).set(promotion.student_version)
+    telemetry.log.info(
+        "promotion takes effect",
+        task=promotion.task,
+        policy=name(events.PolicyKind, promotion.policy.kind),
+        student_version=promotion.student_version,
+        decided_by=promotion.decided_by,
+        reason=promotion.reason,
+    )
 
 
 def follows(promotion: events.Promotion, current: events.Promotion | None) -> bool:
@@ -90,10 +102,9 @@ def _decided(promotion: events.Promotion) -> tuple[int, int]:
     return promotion.decided_at.seconds, promotion.decided_at.nanos
 
 
-def _promotion(record: Record) -> events.Promotion:
-    promotion: events.Promotion = decode(record)
+def check(promotion: events.Promotion) -> None:
+    """Raise BadEvent unless it says of which task it is, and how that is served."""
     if not promotion.task:
         raise BadEvent("task is empty")
     if promotion.policy.kind not in events.PolicyKind.values() or not promotion.policy.kind:
         raise BadEvent(f"policy.kind {promotion.policy.kind} is unknown")
-    return promotion

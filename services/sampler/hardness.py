@@ -36,7 +36,8 @@ def reasons(request: inference.Request) -> list[str]:
 def _reasons(exchange: events.Exchange) -> Iterator[str]:
     for attempt in exchange.attempts:
         said = answer_text(attempt.message)
-        if attempt.backend != inference.BACKEND_STUDENT or not said or _broken_off(attempt):
+        unseen = attempt.backend != inference.BACKEND_STUDENT or attempt.shadow
+        if unseen or not said or _broken_off(attempt):
             continue
         if attempt.refusal:
             yield "unsure" if attempt.refusal.startswith(UNSURE) else "refused"

@@ -12,7 +12,7 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.sink.expressions import dollars, json, json_array, name, quoted, time, us
 from services.sink.wire import OFFSET, PARTITION, described, proto, structure
-from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, PROMOTIONS, RUNS, SOURCES, Topic
+from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, PROMOTIONS, RUNS, SHADOWS, SOURCES, Topic
 
 Columns = Mapping[str, str]
 """By column the SQL that makes its value."""
@@ -68,10 +68,14 @@ _TOTAL_US: Final = "reply.timings.total_us"
 # As services.tasks.question and answer_text.
 _QUESTION: Final = f"arrayLast(one -> one.role = {inference.ROLE_USER}, request.messages).content"
 _CALL: Final = """concat('{"name":', toJSONString(call.name), ',"arguments":', toJSONString(call.arguments), '}')"""
-_CALLS: Final = json_array(_CALL, "call", "reply.message.tool_calls")
-_ANSWER: Final = (
-    f"""if(empty(reply.message.tool_calls), reply.message.content, concat('{{"tool_calls":', {_CALLS}, '}}'))"""
-)
+
+
+def _text(message: str) -> str:
+    calls = json_array(_CALL, "call", f"{message}.tool_calls")
+    return f"""if(empty({message}.tool_calls), {message}.content, concat('{{"tool_calls":', {calls}, '}}'))"""
+
+
+_ANSWER: Final = _text("reply.message")
 # Where the reply names no cost, what all attempts cost: also where none gave an answer. Else theirs are not even read.
 _COST_USD: Final = (
     f"if(notEmpty(reply.cost_usd), {dollars('reply.cost_usd')},"
@@ -124,6 +128,37 @@ def _candidate() -> Columns:
     }
 
 
+def _shadow() -> Columns:
+    """A call about which both were asked."""
+    told = {
+        "id": "toUUID(id)",
+        "task": "task",
+        "group_key": "group_key",
+        "kind": "kind",
+        "question": "question",
+        "policy": name(_POLICY, "policy"),
+        "promotion_id": "promotion_id",
+        "student_version": "student_version",
+        "probability": "probability",
+        "answered_by": name(_BACKEND, "answered_by"),
+        "agreed": "agreed",
+        "confidence": "student.confidence",
+        "teacher_model": "teacher.model",
+    }
+    times = {name: time(us(name)) for name in ("asked_at", "compared_at")}
+    return {**told, **_said("teacher"), **_said("student"), **times}
+
+
+def _said(by: str) -> Columns:
+    """What one of a pair answered, and what it took."""
+    return {
+        f"{by}_answer": _text(f"{by}.message"),
+        f"{by}_refusal": f"{by}.refusal",
+        f"{by}_latency_us": f"{by}.latency_us",
+        f"{by}_cost_usd": dollars(f"{by}.cost_usd"),
+    }
+
+
 def _run() -> Columns:
     """How far a run has come."""
     return {
@@ -149,6 +184,7 @@ def _promotion() -> Columns:
         "task": "task",
         "policy": name(_POLICY, "policy.kind"),
         "share": "policy.share",
+        "share_of_kind": "policy.share_of_kind",
         "min_confidence": "policy.min_confidence",
         "student_version": "student_version",
         "reason": "reason",
@@ -204,5 +240,6 @@ TABLES: Final[Mapping[str, Table]] = {
     "candidates": _table(CANDIDATES, _candidate()),
     "runs": _table(RUNS, _run()),
     "promotions": _table(PROMOTIONS, _promotion()),
+    "shadows": _table(SHADOWS, _shadow()),
     "sources": _table(SOURCES, _source()),
 }
