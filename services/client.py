@@ -12,6 +12,7 @@ from protos import control_pb2_grpc as control_grpc
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from protos import inference_pb2_grpc as inference_grpc
+from services.settings import GatewayAccess
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 OPTIONS: Final = (
@@ -32,33 +33,46 @@ class Answer:
     status: str = ""
 
 
+def bearer(gateway: GatewayAccess) -> tuple[tuple[str, str], ...]:
+    """The metadata by which the gateway lets a call in; none without an API key."""
+    api_key = gateway.gateway_api_key.get_secret_value()
+    return (("authorization", f"Bearer {api_key}"),) if api_key else ()
+
+
+def channel(gateway: GatewayAccess, *options: tuple[str, int]) -> grpc.aio.Channel:
+    """A channel to the gateway, to be used within one event loop."""
+    return grpc.aio.insecure_channel(gateway.gateway_address, options=(*OPTIONS, *options))
+
+
 async def answer_all(
-    address: str,
+    gateway: GatewayAccess,
     requests: Iterable[inference.Request],
     concurrency: int,
     timeout_s: float,
     on_answer: Callable[[Answer], None],
 ) -> None:
     """Send every request, at most `concurrency` at a time, each with a deadline; tell `on_answer` of each one's end."""
-    async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
-        call = inference_grpc.InferenceStub(channel).Complete
+    metadata = bearer(gateway)
+    async with channel(gateway) as open_channel:
+        call = inference_grpc.InferenceStub(open_channel).Complete
 
         async def one(request: inference.Request) -> None:
             try:
-                on_answer(Answer(request, await call(request, timeout=timeout_s)))
+                on_answer(Answer(request, await call(request, timeout=timeout_s, metadata=metadata)))
             except grpc.aio.AioRpcError as error:
                 on_answer(Answer(request, None, f"{error.code().name}: {error.details()}"))
 
         await _each(requests, concurrency, one)
 
 
-async def record_all(address: str, records: Iterable[events.FeedbackRecord], concurrency: int) -> None:
+async def record_all(gateway: GatewayAccess, records: Iterable[events.FeedbackRecord], concurrency: int) -> None:
     """Send feedback; every record's id is the exchange's. Raises grpc.aio.AioRpcError on the first that is refused."""
-    async with grpc.aio.insecure_channel(address, options=OPTIONS) as channel:
-        call = control_grpc.FeedbackStub(channel).Record
+    metadata = bearer(gateway)
+    async with channel(gateway) as open_channel:
+        call = control_grpc.FeedbackStub(open_channel).Record
 
         async def one(record: events.FeedbackRecord) -> None:
-            await call(record, timeout=10)
+            await call(record, timeout=10, metadata=metadata)
 
         await _each(records, concurrency, one)
 

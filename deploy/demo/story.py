@@ -24,7 +24,7 @@ from services.audit import asking, take
 from services.clickhouse import ClickHouse
 from services.kafka import Producer
 from services.screen import WHO, console, doubts_text, kind_table, progress, score_table
-from services.settings import KafkaSettings
+from services.settings import GatewayAccess, KafkaSettings
 
 SHOWN_ANSWERS: Final = 5
 TAKES_EFFECT_S: Final = 20.0
@@ -96,7 +96,7 @@ class Story:
     def give_feedback(self, addresses: Sequence[Address]) -> None:
         """Users confirm or correct some answers; people decide the golden ones; the sampler chooses the candidates."""
         reviews = list(traffic.feedback(addresses, self.replies, self.scale.reviewed))
-        asyncio.run(client.record_all(self.stack.gateway, reviews, concurrency=32))
+        asyncio.run(client.record_all(GatewayAccess(gateway_address=self.stack.gateway), reviews, concurrency=32))
         examples = traffic.golden(self.task, addresses)
         with client.control(self.stack.control) as stub:
             stub.AddGolden(control.AddGoldenRequest(task=self.task.name, examples=examples), timeout=60)

@@ -2,7 +2,7 @@
 
 import typer
 
-from services.cli import audit, dead_letters, erase, importing, logs, runs, snapshots, stack, watch
+from services.cli import audit, dead_letters, erase, importing, keys, logs, runs, snapshots, stack, watch
 
 app = typer.Typer(
     name="tutelage",
@@ -14,6 +14,7 @@ app = typer.Typer(
 for group in (stack.app, logs.app, importing.app, runs.app, watch.app, erase.app):
     app.registered_commands.extend(group.registered_commands)
 app.add_typer(audit.app, name="audit")
+app.add_typer(keys.app, name="key")
 app.add_typer(runs.run_app, name="run")
 app.add_typer(snapshots.app, name="snapshot")
 app.add_typer(dead_letters.app, name="dead-letters")

@@ -7,16 +7,15 @@ from typing import Annotated, Final
 
 import typer
 
-from services.settings import ClickHouseSettings, KafkaSettings
+from services.settings import ClickHouseSettings, GatewayAccess, KafkaSettings
 
 STATE: Final = Path(".tutelage")
 StateOption = Annotated[Path, typer.Option("--state", help="Folder of the stack on this machine.")]
 
 
-class CliSettings(KafkaSettings, ClickHouseSettings):
+class CliSettings(KafkaSettings, ClickHouseSettings, GatewayAccess):
     """What the commands speak to."""
 
-    gateway_address: str = "127.0.0.1:50051"
     control_address: str = "127.0.0.1:50052"
 
 

@@ -38,7 +38,7 @@ from services.controller.store import ClickHouseStore
 from services.controller.triton import Triton
 from services.errors import Overloaded
 from services.kafka import Follower, Producer, bury, keeping
-from services.topics import DEAD_LETTERS, PROMOTIONS, RUNS
+from services.topics import DEAD_LETTERS, KEYS, PROMOTIONS, RUNS
 
 log = structlog.stdlib.get_logger("tutelage")
 
@@ -144,7 +144,7 @@ def _rebuild(state: State, settings: Settings) -> None:
         retry=retry_if_exception_type(Overloaded), wait=wait_exponential(max=5), before_sleep=_waiting
     ):
         with attempt:
-            followers = [Follower(settings, topic.name) for topic in (RUNS, PROMOTIONS)]
+            followers = [Follower(settings, topic.name) for topic in (RUNS, PROMOTIONS, KEYS)]
             try:
                 state.rebuild(*followers)
             finally:

@@ -8,11 +8,12 @@ from typing import Any, Final
 
 import structlog
 
+from protos import control_pb2 as control
 from protos import events_pb2 as events
-from services.controller import promotions
+from services.controller import keys, promotions
 from services.controller.cycle import Numbers, Step, advanced, begin, next_number
 from services.controller.promotions import Decision
-from services.controller.state import State
+from services.controller.state import Event, State
 from services.tasks import Task
 
 log = structlog.stdlib.get_logger("tutelage")
@@ -88,6 +89,21 @@ class Desk:
         run_ids = {run.student_version: run.id for run in self._state.runs(current.task)}
         return await self._record(promotions.roll_back(current, run_ids, self._decision(reason, decided_by)))
 
+    async def create_key(
+        self, key_id: str, request: control.CreateKeyRequest, secret: str, decided_by: str
+    ) -> events.ApiKey:
+        """Record a new key, of which no more than the digest of its secret is kept."""
+        decision = Decision(key_id, request.reason[:MAX_RECORDED_CHARACTERS], decided_by, self._now())
+        await self._write(key := keys.made(request, secret, decision))
+        log.info("key made", key=key.id, name=key.name, by=decided_by)
+        return key
+
+    async def revoke_key(self, key: events.ApiKey, reason: str, decided_by: str) -> events.ApiKey:
+        """Record that a key is good no more."""
+        await self._write(later := keys.revoked(key, self._decision(reason, decided_by)))
+        log.info("key taken back", key=key.id, name=key.name, by=decided_by, reason=reason)
+        return later
+
     async def _record(self, made: events.Promotion) -> events.Promotion:
         await self._write(made)
         kind = events.PolicyKind.Name(made.policy.kind)
@@ -95,7 +111,7 @@ class Desk:
         self.changed.set()
         return made
 
-    async def _write(self, event: events.Run | events.Promotion) -> None:
+    async def _write(self, event: Event) -> None:
         await asyncio.get_running_loop().run_in_executor(self._writer, self._state.write, event)
 
     def _decision(self, reason: str, decided_by: str) -> Decision:

@@ -11,6 +11,7 @@ from services import tasks, telemetry
 from services.gateway.answering import Backends
 from services.gateway.door import Door
 from services.gateway.exchanges import Exchanges
+from services.gateway.keys import Keys
 from services.gateway.processes import supervise
 from services.gateway.promotions import Promotions
 from services.gateway.reception import Reception
@@ -22,7 +23,7 @@ from services.gateway.spool import Spool
 from services.gateway.student import TritonStudent
 from services.gateway.teacher import OpenAITeacher
 from services.kafka import Producer
-from services.settings import KafkaSettings
+from services.settings import KafkaSettings, on_loopback
 
 
 async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
@@ -38,11 +39,14 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     exchanges = Exchanges(
         backends, spool, promotions.current, repeats, teacher_needs_s=needs_s, stops=lambda: door.turned_out
     )
-    reception = Reception(defined, settings.request_limits)
+    keys = _keys(settings, kafka)
+    reception = Reception(defined, settings.request_limits, keys)
     server = Server(
         settings, InferenceServicer(exchanges, reception, door), FeedbackServicer(spool, reception, door), door
     )
     await promotions.start()
+    if keys:
+        await keys.start()
     port = await server.start()
     telemetry.log.info("the gateway serves", listen=settings.gateway_listen, port=port, tasks=sorted(defined))
     await stopped.wait()
@@ -50,6 +54,8 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     await server.stop()
     await spool.close()
     await promotions.close()
+    if keys:
+        await keys.close()
     for backend in backends.values():
         await backend.close()
     telemetry.log.info("the gateway has stopped")
@@ -73,6 +79,14 @@ def _teacher(settings: GatewaySettings) -> OpenAITeacher:
 
 def _student(settings: GatewaySettings) -> TritonStudent:
     return TritonStudent(settings.triton_grpc_address)
+
+
+def _keys(settings: GatewaySettings, kafka: KafkaSettings) -> Keys | None:
+    if settings.keys_required:
+        return Keys(kafka)
+    if not on_loopback(settings.gateway_listen):
+        telemetry.log.warning("REQUIRE_KEYS=false: whoever reaches the address may ask", listen=settings.gateway_listen)
+    return None
 
 
 def _stop_signals(settings: GatewaySettings) -> asyncio.Event:

@@ -1,7 +1,7 @@
 """The way in: how many calls are open, and which status code each error becomes. Texts say what to change."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -12,6 +12,7 @@ from services import telemetry
 from services.gateway.answering import NoAnswer
 from services.gateway.backends import FailureKind
 from services.gateway.fields import BadInput, UnknownTask
+from services.gateway.keys import KeysUnread, NotAllowed, Unauthenticated
 from services.gateway.spool import SpoolFull
 
 DETAILS_CHARS: Final = 2_000
@@ -28,25 +29,28 @@ class Stopping(Exception):  # noqa: N818
 
 
 T = TypeVar("T")
-ENDS: Final = (BadInput, UnknownTask, NoAnswer, SpoolFull, TooManyCalls, Stopping)
-"""How a call may end without an answer; `status` knows each."""
+CODES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
+    BadInput: grpc.StatusCode.INVALID_ARGUMENT,
+    UnknownTask: grpc.StatusCode.NOT_FOUND,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
+    KeysUnread: grpc.StatusCode.UNAVAILABLE,
+    Stopping: grpc.StatusCode.UNAVAILABLE,
+    SpoolFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+REFUSALS: Final = (*CODES, NoAnswer)
+"""What a call may end with; everything else is the gateway's own fault."""
 
 
 def status(error: Exception) -> grpc.StatusCode:
     """The status code that tells a caller what kind of thing happened."""
-    match error:
-        case BadInput():
-            return grpc.StatusCode.INVALID_ARGUMENT
-        case UnknownTask():
-            return grpc.StatusCode.NOT_FOUND
-        case NoAnswer(outcome=events.OUTCOME_DEADLINE_EXCEEDED):
-            return grpc.StatusCode.DEADLINE_EXCEEDED
-        case NoAnswer(kind=FailureKind.REFUSED):
-            return grpc.StatusCode.INVALID_ARGUMENT
-        case NoAnswer() | Stopping():
-            return grpc.StatusCode.UNAVAILABLE
-        case _:
-            return grpc.StatusCode.RESOURCE_EXHAUSTED
+    if not isinstance(error, NoAnswer):
+        return CODES[type(error)]
+    if error.outcome == events.OUTCOME_DEADLINE_EXCEEDED:
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+    refused = error.kind is FailureKind.REFUSED
+    return grpc.StatusCode.INVALID_ARGUMENT if refused else grpc.StatusCode.UNAVAILABLE
 
 
 class Door:
@@ -89,7 +93,7 @@ class Door:
         try:
             with self.place():
                 return await answer(*given)
-        except ENDS as error:
+        except REFUSALS as error:
             REFUSED.labels(method, status(error).name).inc()
             await context.abort(status(error), str(error)[:DETAILS_CHARS])
         except Exception:  # noqa: BLE001 - the end of the line: it is logged, and the caller told INTERNAL

@@ -39,12 +39,13 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A checked request: with its task, how it came, and how long its caller waits."""
+    """A checked request: with its task, how it came, how long its caller waits, and by which key he was let in."""
 
     request: inference.Request
     task: Task
     origin: str
     timeout_s: float
+    key_id: str = ""
 
 
 class Exchanges:
@@ -88,6 +89,7 @@ class Exchanges:
             id=exchange_id,
             request=arrival.request,
             origin=arrival.origin,
+            key_id=arrival.key_id,
             outcome=events.OUTCOME_FAILED,
             error="internal: the gateway is at fault, see its log",  # Stays if it is.
         )

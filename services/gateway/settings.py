@@ -8,15 +8,17 @@ from pydantic import Field, SecretStr, model_validator
 from services.gateway.checks import RequestLimits
 from services.gateway.spool import Fsync
 from services.gateway.teacher_wire import HttpVersion, Resumes
-from services.settings import ServiceSettings
+from services.settings import ServiceSettings, on_loopback
 
 
 class GatewaySettings(ServiceSettings):
     """Where the gateway listens, whom it asks, and how much it takes on."""
 
     gateway_listen: str = "127.0.0.1:50051"
-    """host:port; port 0 takes a free one. There is no authentication: beyond loopback, put a proxy that has it before
-    the gateway, and name the address here."""
+    """host:port; port 0 takes a free one."""
+    require_keys: bool | None = None
+    """Whether callers must send an API key, as `tutelage key create` makes them. Unset: beyond loopback they must, and
+    on loopback they need not. `false` beyond loopback leaves it to whatever stands before the gateway."""
     reuse_port: bool = False
     """Let several gateway processes of one host share the port. Without it a second one is an error, not a surprise."""
     gateway_processes: int = Field(1, ge=1, le=256)
@@ -74,3 +76,10 @@ class GatewaySettings(ServiceSettings):
         if self.gateway_processes > 1 and self.gateway_listen.endswith(":0"):
             raise ValueError("GATEWAY_LISTEN: port 0 can't be shared by several processes: name one")
         return self
+
+    @property
+    def keys_required(self) -> bool:
+        """Whether a call without a good key is refused."""
+        if self.require_keys is not None:
+            return self.require_keys
+        return not on_loopback(self.gateway_listen)
