@@ -179,6 +179,24 @@ class Retention(_Part):
     candidates_days: int = Field(DEFAULT_DAYS, ge=1, le=36_500)
 
 
+class Cache(_Part):
+    """Answers that are given again to who asks exactly the same, from the gateway's memory: each process has its own.
+
+    Whoever asks in the same words meanwhile waits for the one answer, too. Only whole answers are kept, and none of
+    them outlives the promotion under which it was given.
+    """
+
+    ttl_s: float = Field(gt=0, le=86_400)
+    """An erasure does not reach into the gateway's memory, so a day is the most."""
+    max_bytes: int = Field(64 * 1024**2, ge=1024)
+    """Of all answers that are kept, with a kilobyte for each; what was not asked for longest goes first."""
+    per_group: bool = True
+    """Whether each API key and group_key has answers of its own. Where all may share them, how fast an answer comes
+    tells that somebody has asked the same before."""
+    sampled: bool = False
+    """Whether also answers to requests that ask for a temperature above 0 are kept, which else are drawn anew."""
+
+
 class Task(_Part):
     """A named kind of request. One YAML file of these fields defines it; unknown keys are an error."""
 
@@ -199,6 +217,10 @@ class Task(_Part):
     limits: Limits = Limits()
     validators: tuple[Validator, ...] = ()
     sampling: Sampling = Sampling()
+    cache: Cache | None = None
+    """Nothing is kept without it."""
+    coalesce: bool = False
+    """Whether calls that ask exactly the same at the same time share one answer, also where none is kept."""
     redaction: Redaction = Redaction()
     retention: Retention = Retention()
 

@@ -14,6 +14,7 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
 from services.gateway import router
+from services.gateway.alike import Alike
 from services.gateway.answering import NAMES, Answering, Backends, NoAnswer
 from services.gateway.listening import Clock, Listener, Told
 from services.gateway.repeats import Repeats
@@ -68,6 +69,7 @@ class Exchanges:
         self._repeats = repeats
         self._teacher_needs_s = teacher_needs_s
         self._stops = stops
+        self._alike = Alike()
 
     async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
         """The reply, once it is on disk. Raises BadInput, SpoolFull or NoAnswer.
@@ -107,8 +109,9 @@ class Exchanges:
         budget = router.Budget(clock.usable_s, self._teacher_needs_s)
         plan = router.plan(task, promotion, exchange.request, exchange.id, budget)
         try:
-            answering = Answering(exchange, task, plan, backends=self._backends, clock=clock, told=told)
-            exchange.reply.CopyFrom(await answering.reply())
+            ask = Answering(exchange, task, plan, backends=self._backends, clock=clock, told=told).reply
+            promotion_id = promotion.id if promotion else ""
+            exchange.reply.CopyFrom(await self._alike.reply(exchange, task, promotion_id, told, ask))
             exchange.outcome, exchange.error = events.OUTCOME_ANSWERED, ""
         except NoAnswer as failure:
             exchange.outcome, exchange.error = failure.outcome, str(failure)
@@ -126,10 +129,11 @@ class Exchanges:
 
 
 def _count(exchange: events.Exchange) -> None:
-    task, answered_by = exchange.request.task, NAMES.get(exchange.reply.answered_by, "nobody")
+    task, reply = exchange.request.task, exchange.reply
+    answered_by = "cache" if reply.cached else NAMES.get(reply.answered_by, "nobody")
     _labelled(telemetry.EXCHANGES, task, answered_by, OUTCOMES[exchange.outcome]).inc()
     if exchange.outcome == events.OUTCOME_ANSWERED:
-        _labelled(telemetry.LATENCY, task, answered_by).observe(exchange.reply.timings.total_us / 1e6)
+        _labelled(telemetry.LATENCY, task, answered_by).observe(reply.timings.total_us / 1e6)
     for attempt in exchange.attempts:
         _labelled(telemetry.COST, task, NAMES[attempt.backend]).inc(float(attempt.cost_usd))
         if attempt.refusal and attempt.backend == inference.BACKEND_STUDENT:

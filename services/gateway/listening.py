@@ -42,7 +42,7 @@ class Told:
     """What the listener, if there is one, has heard so far."""
 
     def __init__(self, clock: Clock, listener: Listener | None) -> None:
-        self._clock = clock
+        self.clock = clock
         self._listener = listener
         self._heard = False
         self.first_token_us = 0
@@ -56,7 +56,7 @@ class Told:
         """Pass a piece on."""
         if self._listener is None:
             return
-        self.first_token_us = self.first_token_us or self._clock.elapsed_us()
+        self.first_token_us = self.first_token_us or self.clock.elapsed_us()
         self._heard = True
         self._listener.text(delta)
 
