@@ -9,9 +9,9 @@ import uvloop
 from protos import inference_pb2 as inference
 from services import tasks, telemetry
 from services.gateway.answering import Backends
+from services.gateway.callers import Callers
 from services.gateway.door import Door
 from services.gateway.exchanges import Exchanges
-from services.gateway.keys import Keys
 from services.gateway.processes import supervise
 from services.gateway.promotions import Promotions
 from services.gateway.reception import Reception
@@ -36,17 +36,18 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     repeats = Repeats(settings.repeat_max_entries, settings.repeat_max_age_s)
     door = Door(settings.max_open_calls)
     needs_s = settings.teacher_needs_s
+    callers = _callers(settings, kafka, spool)
+    charge, stops = callers.charge if callers else None, lambda: door.turned_out
     exchanges = Exchanges(
-        backends, spool, promotions.current, repeats, teacher_needs_s=needs_s, stops=lambda: door.turned_out
+        backends, spool, promotions.current, repeats, teacher_needs_s=needs_s, stops=stops, charge=charge
     )
-    keys = _keys(settings, kafka)
-    reception = Reception(defined, settings.request_limits, keys)
+    reception = Reception(defined, settings.request_limits, callers)
     server = Server(
         settings, InferenceServicer(exchanges, reception, door), FeedbackServicer(spool, reception, door), door
     )
     await promotions.start()
-    if keys:
-        await keys.start()
+    if callers:
+        await callers.start()
     port = await server.start()
     telemetry.log.info("the gateway serves", listen=settings.gateway_listen, port=port, tasks=sorted(defined))
     await stopped.wait()
@@ -54,8 +55,8 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     await server.stop()
     await spool.close()
     await promotions.close()
-    if keys:
-        await keys.close()
+    if callers:
+        await callers.close()
     for backend in backends.values():
         await backend.close()
     telemetry.log.info("the gateway has stopped")
@@ -81,9 +82,9 @@ def _student(settings: GatewaySettings) -> TritonStudent:
     return TritonStudent(settings.triton_grpc_address)
 
 
-def _keys(settings: GatewaySettings, kafka: KafkaSettings) -> Keys | None:
+def _callers(settings: GatewaySettings, kafka: KafkaSettings, spool: Spool) -> Callers | None:
     if settings.keys_required:
-        return Keys(kafka)
+        return Callers.on(kafka, spool.source)
     if not on_loopback(settings.gateway_listen):
         telemetry.log.warning("REQUIRE_KEYS=false: whoever reaches the address may ask", listen=settings.gateway_listen)
     return None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from math import ceil
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -13,6 +14,7 @@ from services.gateway.answering import NoAnswer
 from services.gateway.backends import FailureKind
 from services.gateway.fields import BadInput, UnknownTask
 from services.gateway.keys import KeysUnread, NotAllowed, Unauthenticated
+from services.gateway.quotas import OverQuota
 from services.gateway.spool import SpoolFull
 
 DETAILS_CHARS: Final = 2_000
@@ -36,6 +38,7 @@ CODES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
     KeysUnread: grpc.StatusCode.UNAVAILABLE,
     Stopping: grpc.StatusCode.UNAVAILABLE,
+    OverQuota: grpc.StatusCode.RESOURCE_EXHAUSTED,
     SpoolFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
@@ -51,6 +54,12 @@ def status(error: Exception) -> grpc.StatusCode:
         return grpc.StatusCode.DEADLINE_EXCEEDED
     refused = error.kind is FailureKind.REFUSED
     return grpc.StatusCode.INVALID_ARGUMENT if refused else grpc.StatusCode.UNAVAILABLE
+
+
+def hints(error: Exception) -> tuple[tuple[str, str], ...]:
+    """Trailing metadata: `retry-after`, in whole seconds as HTTP has it, where the error knows when there is room."""
+    retry_after_s: float | None = getattr(error, "retry_after_s", None)
+    return () if retry_after_s is None else (("retry-after", str(ceil(retry_after_s))),)
 
 
 class Door:
@@ -95,7 +104,7 @@ class Door:
                 return await answer(*given)
         except REFUSALS as error:
             REFUSED.labels(method, status(error).name).inc()
-            await context.abort(status(error), str(error)[:DETAILS_CHARS])
+            await context.abort(status(error), str(error)[:DETAILS_CHARS], hints(error))
         except Exception:  # noqa: BLE001 - the end of the line: it is logged, and the caller told INTERNAL
             # gRPC would tell the caller the exception's text, which may hold anything.
             telemetry.log.exception("a call failed by the gateway's own fault", method=method)

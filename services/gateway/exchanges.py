@@ -61,14 +61,19 @@ class Exchanges:
         *,
         teacher_needs_s: float,
         stops: Callable[[], bool],
+        charge: Callable[[events.Exchange], None] | None = None,
     ) -> None:
-        """`stops` says whether the gateway itself now ends calls, rather than their callers."""
+        """`stops` says whether the gateway itself now ends calls, rather than their callers.
+
+        `charge` is told of each exchange that came with a key, as it ends.
+        """
         self._backends = backends
         self._ledger = ledger
         self._promoted = promoted
         self._repeats = repeats
         self._teacher_needs_s = teacher_needs_s
         self._stops = stops
+        self._charge = charge
         self._alike = Alike()
 
     async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
@@ -101,6 +106,8 @@ class Exchanges:
         finally:  # Also a call that was cancelled is written down.
             _stamp(exchange.finished_at)
             _count(exchange)
+            if self._charge and exchange.key_id:
+                self._charge(exchange)
             await self._ledger.append_exchange(exchange)
         return exchange.reply
 

@@ -6,6 +6,7 @@ digest, and how long that takes tells nothing that could be tried out letter by 
 """
 
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from typing import Final
 
@@ -38,12 +39,31 @@ class KeysUnread(Exception):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A key that is known: its id, what it may ask for (nothing named: all), what it may use, whether it is good."""
+    """A key that is known: what it may ask for (nothing named: all), if it is good, what it may use (0: no limit)."""
 
     id: str
-    tasks: frozenset[str]
-    quota: events.Quota
-    revoked: bool
+    tasks: frozenset[str] = frozenset()
+    revoked: bool = False
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    usd_per_day: Decimal = Decimal(0)
+    usd_per_month: Decimal = Decimal(0)
+
+    @classmethod
+    def of(cls, key: events.ApiKey) -> "Holder":
+        """As the topic has it. Raises BadEvent where a quota can't be read."""
+        quota = key.quota
+        try:
+            usd_per_day, usd_per_month = Decimal(quota.usd_per_day or 0), Decimal(quota.usd_per_month or 0)
+        except InvalidOperation as error:
+            raise BadEvent(f"quota of key {key.id[:64]!r}: its dollars are no number") from error
+        minute = (quota.requests_per_minute, quota.tokens_per_minute)
+        return cls(key.id, frozenset(key.tasks), key.HasField("revoked_at"), *minute, usd_per_day, usd_per_month)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is anything that it may not use without end."""
+        return bool(self.requests_per_minute or self.tokens_per_minute or self.usd_per_day or self.usd_per_month)
 
     def check(self, task: str) -> None:
         """Raise NotAllowed where the key is not for `task`."""
@@ -88,10 +108,10 @@ class Keys:
         known = self._latest.get(key.id)
         if known is not None and _updated_ns(key) < _updated_ns(known):
             return
+        holder = Holder.of(key)
         self._latest[key.id] = key
         if known is not None and known.digest != key.digest:
             self._by_digest.pop(known.digest, None)
-        holder = Holder(key.id, frozenset(key.tasks), key.quota, key.HasField("revoked_at"))
         self._by_digest[key.digest] = holder
         if self._following.caught_up:
             telemetry.log.info("a key changed", key=key.id, name=key.name, revoked=holder.revoked, reason=key.reason)

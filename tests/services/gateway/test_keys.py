@@ -115,7 +115,7 @@ async def test_nobody_is_let_in_before_the_keys_are_read() -> None:
 
 
 async def test_what_is_no_key_is_skipped_and_a_tombstone_is_nothing() -> None:
-    broken = (a_key(id=""), a_key(digest=b"short"))
+    broken = (a_key(id=""), a_key(digest=b"short"), a_key(quota=events.Quota(usd_per_day="much")))
     broker = broker_with(*broken)
     broker.append(Record("keys", b"ann", b"\xff"))
     broker.append(Record("keys", b"ann", b""))
@@ -125,7 +125,7 @@ async def test_what_is_no_key_is_skipped_and_a_tombstone_is_nothing() -> None:
 
 
 def test_a_key_for_some_tasks_is_refused_others_and_one_for_none_by_name_is_for_all() -> None:
-    Holder("ann", frozenset(), events.Quota(), False).check("anything")
-    Holder("ann", frozenset({"say"}), events.Quota(), False).check("say")
+    Holder("ann").check("anything")
+    Holder("ann", frozenset({"say"})).check("say")
     with pytest.raises(NotAllowed, match="key ann is not for 'sing'; it is for say"):
-        Holder("ann", frozenset({"say"}), events.Quota(), False).check("sing")
+        Holder("ann", frozenset({"say"})).check("sing")

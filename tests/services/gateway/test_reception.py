@@ -7,9 +7,12 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from protos import events_pb2 as events
+from services.gateway.callers import Callers
 from services.gateway.keys import Holder, Keys, KeysUnread, Unauthenticated
+from services.gateway.quotas import Quotas
 from services.gateway.settings import GatewaySettings
+from services.gateway.usage import Usage
+from tests.fakes.kafka import FakeBroker, FakeFollower, FakeProducer
 from tests.services.gateway.calls import status_of
 from tests.services.gateway.conftest import Gateway
 from tests.services.gateway.examples import a_feedback, a_request
@@ -24,8 +27,7 @@ class KnownKeys(Keys):
     def __init__(self, **tasks_of: set[str]) -> None:
         self.unread = False
         self._by_digest = {
-            sha256(f"{name}'s".encode()).digest(): Holder(name, frozenset(tasks), events.Quota(), False)
-            for name, tasks in tasks_of.items()
+            sha256(f"{name}'s".encode()).digest(): Holder(name, frozenset(tasks)) for name, tasks in tasks_of.items()
         }
 
     def holder(self, authorization: str) -> Holder:
@@ -39,7 +41,10 @@ class KnownKeys(Keys):
 
 @pytest.fixture
 def keys(gateway: Gateway) -> KnownKeys:
-    gateway.reception._keys = made = KnownKeys(ann=set(), bob={"sing"})
+    made, quotas, broker = KnownKeys(ann=set(), bob={"sing"}), Quotas("s"), FakeBroker()
+    usage = Usage(quotas, FakeFollower(broker, "key-usage"), FakeProducer(broker), lambda _old: None)
+    gateway.reception._callers = callers = Callers(made, quotas, usage)
+    gateway.exchanges._charge = callers.charge
     return made
 
 
