@@ -66,6 +66,26 @@ class GatewayAccess(Frozen):
     """Where it answers: host:port."""
     gateway_api_key: SecretStr = SecretStr("")
     """What it lets in where it asks for keys; `tutelage key create` makes one."""
+    gateway_tls: bool = False
+    """Whether it speaks TLS; so it does where GATEWAY_TLS_CA is named."""
+    gateway_tls_ca: Path | None = None
+    """The roots by which it is known, in PEM; gRPC's own without it."""
+    gateway_tls_client_cert: Path | None = None
+    gateway_tls_client_key: Path | None = None
+    """By which the caller is known to it, where it wants certificates of callers (mTLS)."""
+
+
+class ControlAccess(Frozen):
+    """How to reach the controller."""
+
+    control_address: str = "127.0.0.1:50052"
+    control_token: SecretStr = SecretStr("")
+    """What it lets in where it has a CONTROL_TOKEN itself."""
+    control_tls: bool = False
+    control_tls_ca: Path | None = None
+    control_tls_client_cert: Path | None = None
+    control_tls_client_key: Path | None = None
+    """As the gateway's."""
 
 
 class ClickHouseSettings(Frozen):

@@ -24,6 +24,7 @@ from services.controller import cycle, retention
 from services.controller.actions import Actions
 from services.controller.auditing import Auditor
 from services.controller.desk import Desk
+from services.controller.entry import Token
 from services.controller.erasing import Erasing, Kafka
 from services.controller.erasure_tables import ErasureTables
 from services.controller.launcher import Launcher
@@ -38,6 +39,7 @@ from services.controller.store import ClickHouseStore
 from services.controller.triton import Triton
 from services.errors import Overloaded
 from services.kafka import Follower, Producer, bury, keeping
+from services.tls import listen
 from services.topics import DEAD_LETTERS, KEYS, PROMOTIONS, RUNS
 
 log = structlog.stdlib.get_logger("tutelage")
@@ -175,12 +177,15 @@ def _actions(settings: Settings, defined: dict[str, tasks.Task]) -> Actions:
 
 
 async def _serve(settings: Settings, control: Control) -> grpc.aio.Server:
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)])
+    token = settings.control_token.get_secret_value()
+    guards = [Token(token)] if token else []
+    options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
+    server = grpc.aio.server(interceptors=guards, options=options)
     control_pb2_grpc.add_ControlServicer_to_server(control, server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection((CONTROL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    port = server.add_insecure_port(settings.control_listen)
+    port = listen(server, settings.control_listen, settings.tls)
     await server.start()
     for name in ("", CONTROL):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
