@@ -42,7 +42,7 @@ CODES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     SpoolFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
-REFUSALS: Final = (*CODES, NoAnswer)
+REFUSALS: Final[tuple[type[Exception], ...]] = (*CODES, NoAnswer)
 """What a call may end with; everything else is the gateway's own fault."""
 
 

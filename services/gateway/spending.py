@@ -57,7 +57,7 @@ class Spending:
         name = (usage.key_id, usage.source, usage.day)
         used = Used(usage.requests, usage.tokens, Decimal(usage.cost_usd or 0))
         known = self._told[name].used if name in self._told else Used()
-        if any(now < before for now, before in zip(used, known, strict=True)):
+        if used.requests < known.requests or used.tokens < known.tokens or used.usd < known.usd:
             return Used()
         self._told[name] = Told(used, partition)
         if usage.source == self._source:
