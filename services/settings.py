@@ -1,6 +1,7 @@
 """Settings that several services share; each service's `__main__` reads the environment into its own."""
 
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,17 @@ def problems(error: ValidationError, spelt: Callable[[str], str] = str) -> str:
     return "; ".join(f"{spelt('.'.join(map(str, one['loc'])))}: {one['msg']}".removeprefix(": ") for one in found)
 
 
+def on_loopback(listen: str) -> bool:
+    """Whether host:port can be reached from this machine alone. A name other than localhost may be anywhere."""
+    host = listen.rpartition(":")[0].strip("[]")
+    if listen.startswith("unix:") or host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _variable(key: str) -> str:
     """SPOOL_FSYNC, or REQUEST_LIMITS.tools within a JSON object."""
     name, dot, inner = key.partition(".")
@@ -45,6 +57,35 @@ class KafkaSettings(Frozen):
     kafka_group_protocol: str = Field("classic", pattern="^(classic|consumer)$")
     kafka_options: dict[str, str] = {}
     """librdkafka properties as a JSON object, for instance for SASL; they win over ours."""
+
+
+class GatewayAccess(Frozen):
+    """How to reach the gateway."""
+
+    gateway_address: str = "127.0.0.1:50051"
+    """Where it answers: host:port."""
+    gateway_api_key: SecretStr = SecretStr("")
+    """What it lets in where it asks for keys; `tutelage key create` makes one."""
+    gateway_tls: bool = False
+    """Whether it speaks TLS; so it does where GATEWAY_TLS_CA is named."""
+    gateway_tls_ca: Path | None = None
+    """The roots by which it is known, in PEM; gRPC's own without it."""
+    gateway_tls_client_cert: Path | None = None
+    gateway_tls_client_key: Path | None = None
+    """By which the caller is known to it, where it wants certificates of callers (mTLS)."""
+
+
+class ControlAccess(Frozen):
+    """How to reach the controller."""
+
+    control_address: str = "127.0.0.1:50052"
+    control_token: SecretStr = SecretStr("")
+    """What it lets in where it has a CONTROL_TOKEN itself."""
+    control_tls: bool = False
+    control_tls_ca: Path | None = None
+    control_tls_client_cert: Path | None = None
+    control_tls_client_key: Path | None = None
+    """As the gateway's."""
 
 
 class ClickHouseSettings(Frozen):

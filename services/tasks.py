@@ -214,6 +214,24 @@ class Cascade(_Part):
     """Of which answers: of all that callers get, the teacher's among them, or of those that the student gives."""
 
 
+class Cache(_Part):
+    """Answers that are given again to who asks exactly the same, from the gateway's memory: each process has its own.
+
+    Whoever asks in the same words meanwhile waits for the one answer, too. Only whole answers are kept, and none of
+    them outlives the promotion under which it was given.
+    """
+
+    ttl_s: float = Field(gt=0, le=86_400)
+    """An erasure does not reach into the gateway's memory, so a day is the most."""
+    max_bytes: int = Field(64 * 1024**2, ge=1024)
+    """Of all answers that are kept, with a kilobyte for each; what was not asked for longest goes first."""
+    per_group: bool = True
+    """Whether each API key and group_key has answers of its own. Where all may share them, how fast an answer comes
+    tells that somebody has asked the same before."""
+    sampled: bool = False
+    """Whether also answers to requests that ask for a temperature above 0 are kept, which else are drawn anew."""
+
+
 class Task(_Part):
     """A named kind of request. One YAML file of these fields defines it; unknown keys are an error."""
 
@@ -236,6 +254,10 @@ class Task(_Part):
     limits: Limits = Limits()
     validators: tuple[Validator, ...] = ()
     sampling: Sampling = Sampling()
+    cache: Cache | None = None
+    """Nothing is kept without it."""
+    coalesce: bool = False
+    """Whether calls that ask exactly the same at the same time share one answer, also where none is kept."""
     redaction: Redaction = Redaction()
     compare: Compare = Compare()
     cascade: Cascade | None = None

@@ -61,9 +61,14 @@ RUNS = Topic("runs", events.Run, lambda run: run.id, compacted=True)
 PROMOTIONS = Topic("promotions", events.Promotion, lambda promotion: promotion.task, compacted=True)
 SHADOWS = Topic("shadows", events.ShadowPair, lambda pair: pair.group_key or pair.id)
 SOURCES = Topic("sources", events.SourceState, lambda state: state.source, compacted=True)
+KEYS = Topic("keys", events.ApiKey, lambda key: key.id, compacted=True)
+KEY_USAGE = Topic(
+    "key-usage", events.KeyUsage, lambda usage: f"{usage.key_id}/{usage.source}/{usage.day}", compacted=True
+)
 
 TOPICS: Final[Mapping[str, Topic]] = {
-    topic.name: topic for topic in (REQUESTS, EXCHANGES, FEEDBACK, CANDIDATES, RUNS, PROMOTIONS, SHADOWS, SOURCES)
+    topic.name: topic
+    for topic in (REQUESTS, EXCHANGES, FEEDBACK, CANDIDATES, RUNS, PROMOTIONS, SHADOWS, SOURCES, KEYS, KEY_USAGE)
 }
 
 

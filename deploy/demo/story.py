@@ -24,7 +24,7 @@ from services.audit import asking, take
 from services.clickhouse import ClickHouse
 from services.kafka import Producer
 from services.screen import WHO, console, doubts_text, kind_table, progress, score_table
-from services.settings import KafkaSettings
+from services.settings import ControlAccess, GatewayAccess, KafkaSettings
 
 SHOWN_ANSWERS: Final = 5
 TAKES_EFFECT_S: Final = 20.0
@@ -96,9 +96,9 @@ class Story:
     def give_feedback(self, addresses: Sequence[Address]) -> None:
         """Users confirm or correct some answers; people decide the golden ones; the sampler chooses the candidates."""
         reviews = list(traffic.feedback(addresses, self.replies, self.scale.reviewed))
-        asyncio.run(client.record_all(self.stack.gateway, reviews, concurrency=32))
+        asyncio.run(client.record_all(GatewayAccess(gateway_address=self.stack.gateway), reviews, concurrency=32))
         examples = traffic.golden(self.task, addresses)
-        with client.control(self.stack.control) as stub:
+        with client.control(ControlAccess(control_address=self.stack.control)) as stub:
             stub.AddGolden(control.AddGoldenRequest(task=self.task.name, examples=examples), timeout=60)
         corrected = sum(review.HasField("correction") for review in reviews)
         say(f"feedback on {len(reviews)} answers, {corrected} corrected; {len(examples)} golden examples set aside")
@@ -107,7 +107,7 @@ class Story:
     def run_to_its_end(self) -> events.Run:
         """A run, with its progress on screen. Raises DemoFailed if it fails."""
         run: events.Run
-        with client.control(self.stack.control) as stub:
+        with client.control(ControlAccess(control_address=self.stack.control)) as stub:
             request = control.StartRunRequest(task=self.task.name, overrides=dict(self.scale.overrides))
             run = stub.StartRun(request, timeout=60)
             with progress() as bar:

@@ -14,6 +14,7 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import client, tasks
 from services.kafka import Producer
+from services.settings import GatewayAccess
 from services.topics import CONTENT_TYPE, REQUESTS, Record
 
 TASK: Final = "address-extraction"
@@ -54,7 +55,8 @@ def call(address: str, addresses: Sequence[Address], concurrency: int, step: Cal
         tally.add(answer)
         step()
 
-    asyncio.run(client.answer_all(address, map(request, addresses), concurrency, CALL_TIMEOUT_S, on_answer))
+    gateway = GatewayAccess(gateway_address=address)
+    asyncio.run(client.answer_all(gateway, map(request, addresses), concurrency, CALL_TIMEOUT_S, on_answer))
     return tally
 
 

@@ -15,13 +15,13 @@ from deploy.local.options import StackOptions
 from deploy.local.part import Part
 from services.kafka import create_topics
 from services.settings import KafkaSettings
-from services.topics import EXCHANGES, FEEDBACK, REQUESTS, TOPICS
+from services.topics import EXCHANGES, FEEDBACK, KEY_USAGE, REQUESTS, TOPICS
 
 ENGINES: Final = ("broker", "clickhouse", "triton", "ray")
 SERVICES: Final = ("sink", "sampler", "controller", "gateway", "intake")
 """Stopped the other way round: who writes first, who reads last."""
 READS: Final[Mapping[str, tuple[str, ...]]] = {
-    "sink": tuple(TOPICS.keys() - {REQUESTS.name}),
+    "sink": tuple(TOPICS.keys() - {REQUESTS.name, KEY_USAGE.name}),
     "sampler": (EXCHANGES.name, FEEDBACK.name),
 }
 """The topics that a service has read before it is stopped; its group has its name."""

@@ -19,7 +19,7 @@ NO_CONNECTION: Final = ("failed to connect to all addresses", "DNS resolution fa
 def controller(found: CliSettings) -> Iterator[control_grpc.ControlStub]:
     """A stub of the controller; its errors are grpc.RpcError, and Overloaded where none answers at the address."""
     try:
-        with client.control(found.control_address) as stub:
+        with client.control(found) as stub:
             yield stub
     except grpc.RpcError as error:
         if not str(error.details()).startswith(NO_CONNECTION):

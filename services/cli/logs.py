@@ -21,6 +21,7 @@ from services.errors import BadEvent, Overloaded
 from services.intake.openai_request import MODEL_PREFIX, parse_request
 from services.kafka import Producer
 from services.screen import clear_errors, console, progress
+from services.settings import GatewayAccess
 
 app = typer.Typer()
 Parsed = TypeVar("Parsed")
@@ -46,8 +47,7 @@ def replay(
     """
     with clear_errors():
         lines = Lines(file, lambda data: parse_request(of_task(data, task)))
-        address = settings(state).gateway_address
-        answered = _send_all(address, "requests", lines, lines.count(), concurrency, timeout_s)
+        answered = _send_all(settings(state), "requests", lines, lines.count(), concurrency, timeout_s)
         lines.show_bad()
         if not answered:
             raise typer.Exit(1)
@@ -78,7 +78,7 @@ def golden(
             added = sum(add_golden(stub.AddGolden, task, parcel, lines.bad) for parcel in parcels)
         console.print(f"{added} golden examples added to {task}", highlight=False)
         asked = [golden_request(task, example) for parcel in parcels for _, example in parcel]
-        answered = _send_all(found.gateway_address, "asked", asked, len(asked), concurrency, ASK_S) if ask else 0
+        answered = _send_all(found, "asked", asked, len(asked), concurrency, ASK_S) if ask else 0
         lines.show_bad()
         if not added or (ask and not answered):
             raise typer.Exit(1)
@@ -169,7 +169,12 @@ def _golden_example(data: dict[str, Any]) -> pb.GoldenExample:
 
 
 def _send_all(
-    address: str, what: str, requests: Iterable[inference.Request], total: int, concurrency: int, timeout_s: float
+    gateway: GatewayAccess,
+    what: str,
+    requests: Iterable[inference.Request],
+    total: int,
+    concurrency: int,
+    timeout_s: float,
 ) -> int:
     """Send the requests, say how they ended; returns how many were answered."""
     ends = Ends()
@@ -180,7 +185,7 @@ def _send_all(
             ends.add(answer)
             bar.update(shown, advance=1)
 
-        asyncio.run(client.answer_all(address, requests, concurrency, timeout_s, on_answer))
+        asyncio.run(client.answer_all(gateway, requests, concurrency, timeout_s, on_answer))
     for line in ends.lines():
         console.print(line, markup=False, highlight=False)
     return ends.answered

@@ -7,17 +7,14 @@ from typing import Annotated, Final
 
 import typer
 
-from services.settings import ClickHouseSettings, KafkaSettings
+from services.settings import ClickHouseSettings, ControlAccess, GatewayAccess, KafkaSettings
 
 STATE: Final = Path(".tutelage")
 StateOption = Annotated[Path, typer.Option("--state", help="Folder of the stack on this machine.")]
 
 
-class CliSettings(KafkaSettings, ClickHouseSettings):
+class CliSettings(KafkaSettings, ClickHouseSettings, GatewayAccess, ControlAccess):
     """What the commands speak to."""
-
-    gateway_address: str = "127.0.0.1:50051"
-    control_address: str = "127.0.0.1:50052"
 
 
 def settings(state: Path = STATE) -> CliSettings:

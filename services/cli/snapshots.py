@@ -28,7 +28,7 @@ SPLITS: Final = ("train", "eval", "golden")
 @app.command("list")
 def list_(task: TaskName, state: StateOption = STATE) -> None:
     """A task's snapshots, latest first."""
-    with clear_errors(), client.control(settings(state).control_address) as stub:
+    with clear_errors(), client.control(settings(state)) as stub:
         found = stub.Snapshots(pb.SnapshotsRequest(task=task)).snapshots
     table = Table("snapshot", "taken", *SPLITS, "from", **TIGHT)
     for one in found:
@@ -43,7 +43,7 @@ def list_(task: TaskName, state: StateOption = STATE) -> None:
 def show(snapshot: Reference, state: StateOption = STATE) -> None:
     """A snapshot's manifest, as JSON."""
     task, number = reference(snapshot)
-    with clear_errors(), client.control(settings(state).control_address) as stub:
+    with clear_errors(), client.control(settings(state)) as stub:
         [found] = stub.Snapshots(pb.SnapshotsRequest(task=task, number=number)).snapshots
     typer.echo(found.manifest)
 
@@ -59,7 +59,7 @@ def diff(
     other_task, other = reference(after if "/" in after else f"{task}/{after}")
     if other_task != task:
         raise fail(f"{before} and {after} are of two tasks")
-    with clear_errors(), client.control(settings(state).control_address) as stub:
+    with clear_errors(), client.control(settings(state)) as stub:
         found = stub.DiffSnapshots(pb.DiffSnapshotsRequest(task=task, before=one, after=other))
     table = Table("split", f"{task}/{one}", f"{task}/{other}", "added", "removed", "changed", **TIGHT)
     for split in SPLITS:
@@ -93,7 +93,7 @@ def export(
     wanted = pb.ExportSnapshotRequest(task=task, number=number, split=split)
     with ExitStack() as stack:
         stack.enter_context(clear_errors())
-        parts = stack.enter_context(client.control(settings(state).control_address)).ExportSnapshot(wanted)
+        parts = stack.enter_context(client.control(settings(state))).ExportSnapshot(wanted)
         told = next(parts).instructions
         system = told if instructions else ""
         opened, count = stack.enter_context(file.open("w", encoding="utf-8")), 0
@@ -116,7 +116,7 @@ def import_(
 
     It passes the same filters as candidates do. `tutelage run start TASK --snapshot N` trains on it.
     """
-    with clear_errors(), client.control(settings(state).control_address) as stub:
+    with clear_errors(), client.control(settings(state)) as stub:
         lines = Lines(file, lambda data: example_of(data, task))
         with file.open("rb") as opened:
             sha256 = hashlib.file_digest(opened, "sha256").hexdigest()

@@ -24,6 +24,7 @@ from services.controller import cycle, retention
 from services.controller.actions import Actions
 from services.controller.auditing import Auditor
 from services.controller.desk import Desk
+from services.controller.entry import Token
 from services.controller.erasing import Erasing, Kafka
 from services.controller.erasure_tables import ErasureTables
 from services.controller.judged import ClickHouseCalls
@@ -43,7 +44,8 @@ from services.controller.store import ClickHouseStore
 from services.controller.triton import Triton
 from services.errors import Overloaded
 from services.kafka import Follower, Producer, bury, keeping
-from services.topics import DEAD_LETTERS, PROMOTIONS, RUNS
+from services.tls import listen
+from services.topics import DEAD_LETTERS, KEYS, PROMOTIONS, RUNS
 
 log = structlog.stdlib.get_logger("tutelage")
 
@@ -161,7 +163,7 @@ def _rebuild(state: State, settings: Settings) -> None:
         retry=retry_if_exception_type(Overloaded), wait=wait_exponential(max=5), before_sleep=_waiting
     ):
         with attempt:
-            followers = [Follower(settings, topic.name) for topic in (RUNS, PROMOTIONS)]
+            followers = [Follower(settings, topic.name) for topic in (RUNS, PROMOTIONS, KEYS)]
             try:
                 state.rebuild(*followers)
             finally:
@@ -192,12 +194,14 @@ def _actions(settings: Settings, defined: dict[str, tasks.Task]) -> Actions:
 
 
 async def _serve(settings: Settings, control: Control) -> grpc.aio.Server:
-    server = grpc.aio.server(options=OPTIONS)
+    token = settings.control_token.get_secret_value()
+    guards = [Token(token)] if token else []
+    server = grpc.aio.server(interceptors=guards, options=OPTIONS)
     control_pb2_grpc.add_ControlServicer_to_server(control, server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     reflection.enable_server_reflection((CONTROL, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    port = server.add_insecure_port(settings.control_listen)
+    port = listen(server, settings.control_listen, settings.tls)
     await server.start()
     for name in ("", CONTROL):
         await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)

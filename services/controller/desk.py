@@ -13,12 +13,13 @@ from typing import Any, Final
 import structlog
 from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
+from protos import control_pb2 as control
 from protos import events_pb2 as events
-from services.controller import promotions
+from services.controller import keys, promotions
 from services.controller.cycle import Numbers, Step, advanced, begin, next_number
 from services.controller.outbox import Outbox
 from services.controller.promotions import Decision
-from services.controller.state import State
+from services.controller.state import Event, State
 from services.errors import Overloaded
 from services.tasks import Task
 
@@ -150,13 +151,28 @@ class Desk:
     async def _bring(self, made: events.Promotion) -> None:
         """To Kafka, however long it takes."""
         patience = AsyncRetrying(retry=retry_if_exception_type(Overloaded), wait=wait_exponential(max=5))
-        sent = await patience(self._on_writer, self._state.send, made)
+        sent: list[str] = await patience(self._on_writer, self._state.send, made)
         while not await self._on_writer(self._state.settled, sent, SETTLE_S):
             log.warning("a decision is in effect that Kafka has not acknowledged", task=made.task, promotion=made.id)
         if sent[0]:
             log.error("Kafka refuses a decision that is in effect; it stays in the outbox", reason=sent[0])
         else:
             self._outbox.drop(made)
+
+    async def create_key(
+        self, key_id: str, request: control.CreateKeyRequest, secret: str, decided_by: str
+    ) -> events.ApiKey:
+        """Record a new key, of which no more than the digest of its secret is kept."""
+        decision = self._decided(key_id, request.reason, decided_by)
+        await self._write(key := keys.made(request, secret, decision))
+        log.info("key made", key=key.id, name=key.name, by=decided_by)
+        return key
+
+    async def revoke_key(self, key: events.ApiKey, reason: str, decided_by: str) -> events.ApiKey:
+        """Record that a key is good no more."""
+        await self._write(later := keys.revoked(key, self._decided(self._new_id(), reason, decided_by)))
+        log.info("key taken back", key=key.id, name=key.name, by=decided_by, reason=reason)
+        return later
 
     async def _record(self, made: events.Promotion) -> events.Promotion:
         await self._write(made)
@@ -168,7 +184,7 @@ class Desk:
         self.changed.set()
         return made
 
-    async def _write(self, event: events.Run | events.Promotion) -> None:
+    async def _write(self, event: Event) -> None:
         await self._on_writer(self._state.write, event)
 
     async def _on_writer(self, act: Callable[..., Any], *given: Any) -> Any:
@@ -178,3 +194,6 @@ class Desk:
         """Not before what it takes the place of, whatever the clock says: the later decision counts everywhere."""
         at = max(self._now(), current.decided_at.ToDatetime(UTC))
         return Decision(self._new_id(), reason[:MAX_RECORDED_CHARACTERS], decided_by, at)
+
+    def _decided(self, made_id: str, reason: str, decided_by: str) -> Decision:
+        return Decision(made_id, reason[:MAX_RECORDED_CHARACTERS], decided_by, self._now())

@@ -17,6 +17,7 @@ from services.controller.cycle import ENDED, lacking, unlicensed
 from services.controller.desk import Desk
 from services.controller.erasing import Asked, Erasing
 from services.controller.errors import Refused
+from services.controller.key_servicer import Keyring
 from services.controller.progress import how_far
 from services.controller.shelf_servicer import Shelf
 from services.controller.state import State
@@ -29,7 +30,7 @@ LATEST_RUNS: Final = 10
 MAX_WAITING_RUNS: Final = 20
 
 
-class Control(Shelf, Watching, control_pb2_grpc.ControlServicer):
+class Control(Shelf, Watching, Keyring, control_pb2_grpc.ControlServicer):
     """Every method: INVALID_ARGUMENT names the field, NOT_FOUND what is not there, UNAVAILABLE who is away."""
 
     def __init__(self, tasks: Mapping[str, Task], state: State, actions: Actions, desk: Desk, erasing: Erasing) -> None:

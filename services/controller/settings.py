@@ -2,15 +2,23 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr, model_validator
 
-from services.settings import ClickHouseSettings, KafkaSettings, ServiceSettings
+from services.settings import ClickHouseSettings, KafkaSettings, ServiceSettings, on_loopback
+from services.tls import ServerFiles, server_files
 
 
 class Settings(ServiceSettings, KafkaSettings, ClickHouseSettings):
     """Where things lie, whom to reach, and how often to look."""
 
     control_listen: str = "127.0.0.1:50052"
+    """host:port. Beyond loopback it wants CONTROL_TOKEN or CONTROL_TLS_CLIENT_CA: who reaches it may erase."""
+    control_token: SecretStr = SecretStr("")
+    """What callers must say as `authorization: Bearer ...`: a long random text."""
+    control_tls_cert: Path | None = None
+    control_tls_key: Path | None = None
+    control_tls_client_ca: Path | None = None
+    """As the gateway's GATEWAY_TLS_CERT, GATEWAY_TLS_KEY and GATEWAY_TLS_CLIENT_CA."""
     snapshots_dir: Path = Path("data/snapshots")
     """`<task>/<number>/`, each immutable."""
     runs_dir: Path = Path("data/runs")
@@ -40,3 +48,18 @@ class Settings(ServiceSettings, KafkaSettings, ClickHouseSettings):
     """Student versions in Triton's repository, besides the live and the previous one."""
     page_rows: int = Field(10_000, ge=1)
     """Rows read from ClickHouse and written to Parquet at a time: bounds the memory of a snapshot."""
+
+    @property
+    def tls(self) -> ServerFiles | None:
+        """What it speaks TLS with; None where it does not. Raises ValueError where one file lacks the other."""
+        return server_files("CONTROL_TLS", self.control_tls_cert, self.control_tls_key, self.control_tls_client_ca)
+
+    @model_validator(mode="after")
+    def _is_guarded_beyond_loopback(self) -> "Settings":
+        guarded = (self.tls and self.control_tls_client_ca) or self.control_token.get_secret_value()
+        if not guarded and not on_loopback(self.control_listen):
+            raise ValueError(
+                f"CONTROL_LISTEN={self.control_listen} is reached from elsewhere, and whoever reaches it may promote, "
+                "erase and make keys: set CONTROL_TOKEN to a long random text, or CONTROL_TLS_CLIENT_CA"
+            )
+        return self

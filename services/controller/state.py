@@ -1,9 +1,10 @@
-"""What was decided so far: runs and promotions. The topics are the truth; this is their latest values in memory.
+"""What was decided so far: runs, promotions, API keys. The topics are the truth; their latest values are in memory.
 
 An event is the commit: nothing counts as done before Kafka has acknowledged it, and memory follows the topic. Only what
 takes calls back from a student is in effect before (`foresee`): it lies on this disk until Kafka has it.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import structlog
@@ -13,21 +14,24 @@ from services.controller.promotions import follows, unpromoted
 from services.controller.watching import Watchers
 from services.errors import BadEvent, Overloaded
 from services.kafka import Follower, Producer
-from services.topics import PROMOTIONS, RUNS, Record, decode, encode
+from services.topics import KEYS, PROMOTIONS, RUNS, Record, Topic, decode, encode
 
 log = structlog.stdlib.get_logger("tutelage")
 
 READ_AT_ONCE: Final = 500
+Event = events.Run | events.Promotion | events.ApiKey
+TOPIC: Final[Mapping[type[Event], Topic]] = {events.Run: RUNS, events.Promotion: PROMOTIONS, events.ApiKey: KEYS}
 
 
 class State:
-    """The latest run of each id and promotion of each task. May be read from any thread."""
+    """The latest run and key of each id and promotion of each task. May be read from any thread."""
 
     def __init__(self, producer: Producer, ack_timeout_s: float = 10.0) -> None:
         self._producer = producer
         self._ack_timeout_s = ack_timeout_s
         self._runs: dict[str, events.Run] = {}
         self._promotions: dict[str, events.Promotion] = {}
+        self._keys: dict[str, events.ApiKey] = {}
         self.watchers = Watchers()
 
     def rebuild(self, *followers: Follower) -> None:
@@ -38,14 +42,14 @@ class State:
                 for record in follower.poll(READ_AT_ONCE, 0.2):
                     self._recall(record)
 
-    def write(self, event: events.Run | events.Promotion) -> None:
+    def write(self, event: Event) -> None:
         """Commit an event. Raises Overloaded while Kafka has not acknowledged it; it may still arrive later."""
         if not self.settled(sent := self.send(event), self._ack_timeout_s):
             raise Overloaded("Kafka has not acknowledged the event yet; look at the status before trying again")
         if sent[0]:
             raise Overloaded(f"Kafka refused the event: {sent[0]}")
 
-    def send(self, event: events.Run | events.Promotion) -> list[str]:
+    def send(self, event: Event) -> list[str]:
         """Hand an event to the producer; what comes back is empty until Kafka has answered: '' or why it refused.
 
         It is sent once, however long that takes, as a second time might come after what overtook it.
@@ -59,7 +63,7 @@ class State:
                 self._absorb(event)
             answers.append(error)
 
-        self._producer.send(encode(RUNS if isinstance(event, events.Run) else PROMOTIONS, event), acked)
+        self._producer.send(encode(TOPIC[type(event)], event), acked)
         return answers
 
     def settled(self, sent: list[str], timeout_s: float) -> bool:
@@ -87,6 +91,14 @@ class State:
         """What serves the task: teacher only where nothing was decided."""
         return self._promotions.get(task) or unpromoted(task)
 
+    def keys(self) -> list[events.ApiKey]:
+        """Every key, also those that were taken back."""
+        return list(self._keys.values())
+
+    def key(self, key_id: str) -> events.ApiKey | None:
+        """The key of that id, if there is one."""
+        return self._keys.get(key_id)
+
     def _keep_marks(self, run: events.Run) -> None:
         """Whoever advances a run may have copied it before it was marked."""
         known = self._runs.get(run.id)
@@ -100,9 +112,12 @@ class State:
         except BadEvent:  # Nobody else writes these topics; one bad record must not hide the rest.
             log.exception("skipped", topic=record.topic, offset=record.offset)
 
-    def _absorb(self, event: events.Run | events.Promotion) -> None:
+    def _absorb(self, event: Event) -> None:
         if isinstance(event, events.Promotion):
             self._promote(event)
+        elif isinstance(event, events.ApiKey):
+            if (known_key := self._keys.get(event.id)) is None or _older(known_key, event):
+                self._keys[event.id] = event
         elif (known := self._runs.get(event.id)) is None or _older(known, event):
             self._runs[event.id] = event
 
@@ -116,5 +131,5 @@ class State:
             self.watchers.tell(event)
 
 
-def _older(known: events.Run, event: events.Run) -> bool:
+def _older(known: events.Run | events.ApiKey, event: events.Run | events.ApiKey) -> bool:
     return bool(known.updated_at.ToNanoseconds() <= event.updated_at.ToNanoseconds())

@@ -51,7 +51,8 @@ LIMIT {rows:UInt32}
 
 # The teacher's latest answer to each question of a page of golden examples; none leaves its columns empty. Where it
 # was asked after a student, the exchange's cost is both, so one with the teacher alone comes first. White space does
-# not make another question; case may, as the right answer often keeps it.
+# not make another question; case may, as the right answer often keeps it. What came from a cache cost nobody anything,
+# and tells nothing of the teacher.
 GOLDEN: Final = """
 WITH page AS (
     SELECT id, input, truth, group_key, kind, trimBoth(replaceRegexpAll(input, '\\s+', ' ')) AS text FROM golden FINAL
@@ -66,7 +67,7 @@ FROM page LEFT JOIN (
                    completion_tokens, request), (student_us = 0, finished_at)) AS teacher,
            argMax(group_key, (student_us = 0, finished_at)) AS group_key
     FROM exchanges FINAL
-    WHERE task = {task:String} AND answered_by = 'teacher' AND outcome = 'answered'
+    WHERE task = {task:String} AND answered_by = 'teacher' AND outcome = 'answered' AND NOT cached
           AND NOT mapContains(metadata, 'tutelage.cut_from_bytes') AND text IN (SELECT text FROM page)
     GROUP BY text
 ) AS asked ON page.text = asked.text
@@ -82,7 +83,7 @@ SELECT toString(id) AS id, question AS input, answer AS truth, group_key, kind, 
 FROM exchanges FINAL
 WHERE task = {task:String} AND exchanges.id IN (
     SELECT id FROM exchanges FINAL
-    WHERE task = {task:String} AND answered_by = 'teacher' AND outcome = 'answered' AND finish = 'stop'
+    WHERE task = {task:String} AND answered_by = 'teacher' AND outcome = 'answered' AND finish = 'stop' AND NOT cached
           AND NOT mapContains(metadata, 'tutelage.cut_from_bytes') AND toString(id) < {after:String}
     ORDER BY toString(id) DESC LIMIT {rows:UInt32}
 )

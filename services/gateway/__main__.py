@@ -9,6 +9,7 @@ import uvloop
 from protos import inference_pb2 as inference
 from services import tasks, telemetry
 from services.gateway.asking import Backends
+from services.gateway.callers import Callers
 from services.gateway.door import Door
 from services.gateway.exchanges import Exchanges
 from services.gateway.processes import supervise
@@ -24,7 +25,7 @@ from services.gateway.student import TritonStudent
 from services.gateway.teacher import OpenAITeacher
 from services.gateway.watch import Watch
 from services.kafka import Producer
-from services.settings import KafkaSettings
+from services.settings import KafkaSettings, on_loopback
 
 
 async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
@@ -38,6 +39,7 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     door = Door(settings.max_open_calls)
     needs_s = settings.teacher_needs_s
     shadows = Shadows(backends, spool, most_at_once=settings.shadow_most_at_once, timeout_s=settings.shadow_timeout_s)
+    callers = _callers(settings, kafka, spool)
     exchanges = Exchanges(
         backends,
         spool,
@@ -46,8 +48,9 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
         teacher_needs_s=needs_s,
         stops=lambda: door.turned_out,
         shadows=shadows,
+        charge=callers.charge if callers else None,
     )
-    reception = Reception(defined, settings.request_limits)
+    reception = Reception(defined, settings.request_limits, callers)
     server = Server(
         settings, InferenceServicer(exchanges, reception, door), FeedbackServicer(spool, reception, door), door
     )
@@ -55,6 +58,8 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     await promotions.start()
     if watch is not None:
         watch.start()
+    if callers:
+        await callers.start()
     port = await server.start()
     telemetry.log.info("the gateway serves", listen=settings.gateway_listen, port=port, tasks=sorted(defined))
     await stopped.wait()
@@ -65,6 +70,8 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     if watch is not None:
         await watch.close()
     await promotions.close()
+    if callers:
+        await callers.close()
     for backend in backends.values():
         await backend.close()
     telemetry.log.info("the gateway has stopped")
@@ -88,6 +95,14 @@ def _teacher(settings: GatewaySettings) -> OpenAITeacher:
 
 def _student(settings: GatewaySettings) -> TritonStudent:
     return TritonStudent(settings.triton_grpc_address)
+
+
+def _callers(settings: GatewaySettings, kafka: KafkaSettings, spool: Spool) -> Callers | None:
+    if settings.keys_required:
+        return Callers.on(kafka, spool.source)
+    if not on_loopback(settings.gateway_listen):
+        telemetry.log.warning("REQUIRE_KEYS=false: whoever reaches the address may ask", listen=settings.gateway_listen)
+    return None
 
 
 def _stop_signals(settings: GatewaySettings) -> asyncio.Event:

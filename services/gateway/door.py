@@ -1,7 +1,7 @@
 """The way in: how many calls are open, and which status code each error becomes. Texts say what to change."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import grpc
@@ -15,6 +15,8 @@ from services.gateway.answering import NoAnswer
 from services.gateway.backends import FailureKind
 from services.gateway.fields import BadInput, UnknownTask
 from services.gateway.hints import trailers
+from services.gateway.keys import KeysUnread, NotAllowed, Unauthenticated
+from services.gateway.quotas import OverQuota
 from services.gateway.shedding import TooLate, TooManyCalls, places
 from services.gateway.spool import SpoolFull
 
@@ -31,26 +33,31 @@ class Stopping(Exception):  # noqa: N818
 
 T = TypeVar("T")
 NORMAL: Final = inference.PRIORITY_UNSPECIFIED
-ENDS: Final = (BadInput, UnknownTask, NoAnswer, SpoolFull, TooManyCalls, TooLate, Stopping)
-"""How a call may end without an answer; `status` knows each. Those that it may be worth while to try again have
-`retry_after_s`."""
+CODES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
+    BadInput: grpc.StatusCode.INVALID_ARGUMENT,
+    UnknownTask: grpc.StatusCode.NOT_FOUND,
+    Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
+    NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
+    KeysUnread: grpc.StatusCode.UNAVAILABLE,
+    Stopping: grpc.StatusCode.UNAVAILABLE,
+    OverQuota: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    SpoolFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooLate: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
+}
+REFUSALS: Final[tuple[type[Exception], ...]] = (*CODES, NoAnswer)
+"""What a call may end with; everything else is the gateway's own fault. `retry_after_s`, where it has that, says when it
+may be worth while to try again."""
 
 
 def status(error: Exception) -> grpc.StatusCode:
     """The status code that tells a caller what kind of thing happened."""
-    match error:
-        case BadInput():
-            return grpc.StatusCode.INVALID_ARGUMENT
-        case UnknownTask():
-            return grpc.StatusCode.NOT_FOUND
-        case NoAnswer(outcome=events.OUTCOME_DEADLINE_EXCEEDED):
-            return grpc.StatusCode.DEADLINE_EXCEEDED
-        case NoAnswer(kind=FailureKind.REFUSED):
-            return grpc.StatusCode.INVALID_ARGUMENT
-        case NoAnswer() | Stopping():
-            return grpc.StatusCode.UNAVAILABLE
-        case _:
-            return grpc.StatusCode.RESOURCE_EXHAUSTED
+    if not isinstance(error, NoAnswer):
+        return CODES[type(error)]
+    if error.outcome == events.OUTCOME_DEADLINE_EXCEEDED:
+        return grpc.StatusCode.DEADLINE_EXCEEDED
+    refused = error.kind is FailureKind.REFUSED
+    return grpc.StatusCode.INVALID_ARGUMENT if refused else grpc.StatusCode.UNAVAILABLE
 
 
 class Door:
@@ -95,7 +102,7 @@ class Door:
         try:
             with self.place(priority):
                 return await answer(*given)
-        except ENDS as error:
+        except REFUSALS as error:
             code, text = status(error), str(error)[:DETAILS_CHARS]
             REFUSED.labels(method, code.name).inc()
             await context.abort(code, text, trailers(code, text, getattr(error, "retry_after_s", None)))

@@ -14,6 +14,7 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
 from services.gateway import ends, router, shedding
+from services.gateway.alike import Alike
 from services.gateway.answering import Answering, NoAnswer
 from services.gateway.asking import Backends
 from services.gateway.listening import Clock, Listener, Told
@@ -43,12 +44,13 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A checked request: with its task, how it came, and how long its caller waits."""
+    """A checked request: with its task, how it came, how long its caller waits, and by which key he was let in."""
 
     request: inference.Request
     task: Task
     origin: str
     timeout_s: float
+    key_id: str = ""
 
 
 class Exchanges:
@@ -64,10 +66,12 @@ class Exchanges:
         teacher_needs_s: float,
         stops: Callable[[], bool],
         shadows: Shadows | None = None,
+        charge: Callable[[events.Exchange], None] | None = None,
     ) -> None:
         """`stops` says whether the gateway itself now ends calls, rather than their callers.
 
-        `shadows` compares what it answered; None compares nothing.
+        `shadows` compares what it answered; None compares nothing. `charge` is told of each exchange that came with a
+        key, as it ends.
         """
         self._backends = backends
         self._ledger = ledger
@@ -77,6 +81,8 @@ class Exchanges:
         self._stops = stops
         self._standings = Standings()
         self._shadows = shadows
+        self._charge = charge
+        self._alike = Alike()
 
     async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
         """The reply, once it is on disk. Raises BadInput, SpoolFull, TooLate or NoAnswer.
@@ -100,16 +106,20 @@ class Exchanges:
             id=exchange_id,
             request=arrival.request,
             origin=arrival.origin,
+            key_id=arrival.key_id,
             outcome=events.OUTCOME_FAILED,
             error="internal: the gateway is at fault, see its log",  # Stays if it is.
         )
         _stamp(exchange.started_at)
         try:
-            await self._answer(exchange, arrival.task, plan, clock, Told(clock, listener))
+            promotion_id = promotion.id if promotion else ""
+            await self._answer(exchange, arrival.task, plan, promotion_id, Told(clock, listener))
         finally:  # Also a call that was cancelled is written down.
             exchange.end = ends.of_exchange(exchange)
             _stamp(exchange.finished_at)
             _count(exchange)
+            if self._charge and exchange.key_id:
+                self._charge(exchange)
             await self._ledger.append_exchange(exchange)
         if self._shadows is not None:
             self._shadows.begin(exchange, arrival.task, promotion)
@@ -131,11 +141,14 @@ class Exchanges:
             )
         return plan
 
-    async def _answer(self, exchange: events.Exchange, task: Task, plan: router.Plan, clock: Clock, told: Told) -> None:
+    async def _answer(
+        self, exchange: events.Exchange, task: Task, plan: router.Plan, promotion_id: str, told: Told
+    ) -> None:
+        clock = told.clock
         try:
             backends, standings = self._backends, self._standings
             answering = Answering(exchange, task, plan, backends=backends, clock=clock, told=told, standings=standings)
-            exchange.reply.CopyFrom(await answering.reply())
+            exchange.reply.CopyFrom(await self._alike.reply(exchange, task, promotion_id, told, answering.reply))
             exchange.outcome, exchange.error = events.OUTCOME_ANSWERED, ""
         except NoAnswer as failure:
             exchange.outcome, exchange.error = failure.outcome, str(failure)
@@ -153,10 +166,11 @@ class Exchanges:
 
 
 def _count(exchange: events.Exchange) -> None:
-    task, answered_by = exchange.request.task, NAMES.get(exchange.reply.answered_by, "nobody")
+    task, reply = exchange.request.task, exchange.reply
+    answered_by = "cache" if reply.cached else NAMES.get(reply.answered_by, "nobody")
     _labelled(telemetry.EXCHANGES, task, answered_by, OUTCOMES[exchange.outcome]).inc()
     if exchange.outcome == events.OUTCOME_ANSWERED:
-        _labelled(telemetry.LATENCY, task, answered_by).observe(exchange.reply.timings.total_us / 1e6)
+        _labelled(telemetry.LATENCY, task, answered_by).observe(reply.timings.total_us / 1e6)
     for attempt in exchange.attempts:
         _labelled(telemetry.COST, task, NAMES[attempt.backend]).inc(float(attempt.cost_usd))
         if attempt.refusal and attempt.backend == inference.BACKEND_STUDENT:

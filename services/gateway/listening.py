@@ -42,7 +42,7 @@ class Told:
     """What the listener, if there is one, has heard so far."""
 
     def __init__(self, clock: Clock, listener: Listener | None) -> None:
-        self._clock = clock
+        self.clock = clock
         self._listener = listener
         self._pieces: list[str] = []
         self.first_token_us = 0
@@ -66,7 +66,7 @@ class Told:
         """Pass a piece on."""
         if self._listener is None or not delta:
             return
-        self.first_token_us = self.first_token_us or self._clock.elapsed_us()
+        self.first_token_us = self.first_token_us or self.clock.elapsed_us()
         self._pieces.append(delta)
         self._listener.text(delta)
 

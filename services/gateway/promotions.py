@@ -3,34 +3,25 @@
 A decision may come earlier by another way: see services.gateway.watch.
 """
 
-import asyncio
 import threading
-from typing import Final
-
-from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wait_exponential_jitter
-from tenacity.nap import sleep_using_event
 
 from protos import events_pb2 as events
 from services import telemetry
-from services.errors import BadEvent, Overloaded
+from services.errors import BadEvent
+from services.gateway.following import Following
 from services.kafka import Follower
 from services.settings import KafkaSettings
-from services.topics import PROMOTIONS, Record, decode, name
-
-KAFKA_WAIT_S: Final = 2.0
-POLL_S: Final = 0.5
+from services.topics import PROMOTIONS, decode, name
 
 
 class Promotions:
     """The latest promotion of every task. `current` is for any thread."""
 
     def __init__(self, settings: KafkaSettings, follower: Follower | None = None) -> None:
-        self._follower = follower or Follower(settings, PROMOTIONS.name)
         self._current: dict[str, events.Promotion] = {}
         self._taking = threading.Lock()
-        self._caught_up = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name="promotions", daemon=True)
+        follower = follower or Follower(settings, PROMOTIONS.name)
+        self._following = Following(follower, PROMOTIONS.name, lambda record: self.take(decode(record)))
 
     def current(self, task: str) -> events.Promotion | None:
         """The promotion that serves `task`; None where there was none yet: the teacher serves it."""
@@ -48,37 +39,12 @@ class Promotions:
 
     async def start(self, wait_s: float = 5.0) -> None:
         """Read what is there, for `wait_s` at most, then go on in the background. Kafka may be away."""
-        self._thread.start()
-        if not await asyncio.to_thread(self._caught_up.wait, wait_s):
+        if not await self._following.start(wait_s):
             telemetry.log.warning("promotions are not read yet: tasks are served as if there were none")
 
     async def close(self) -> None:
         """Stop following."""
-        self._stopping.set()
-        await asyncio.to_thread(self._thread.join)
-        self._follower.close()
-
-    def _follow(self) -> None:
-        reach = Retrying(
-            retry=retry_if_exception_type(Overloaded),
-            wait=wait_exponential_jitter(multiplier=0.2, max=2, jitter=0.2),
-            stop=stop_when_event_set(self._stopping),
-            sleep=sleep_using_event(self._stopping),
-            retry_error_callback=lambda _state: None,
-        )
-        reach(self._follower.start, KAFKA_WAIT_S)
-        while not self._stopping.is_set():
-            for record in self._follower.poll(500, POLL_S):
-                self._read(record)
-            if self._follower.caught_up():
-                self._caught_up.set()
-
-    def _read(self, record: Record) -> None:
-        try:
-            self.take(decode(record))
-        except BadEvent as bad:
-            telemetry.DEAD.labels(record.topic).inc()
-            telemetry.log.error("not a promotion: skipped", offset=record.offset, reason=bad.reason)
+        await self._following.close()
 
 
 def _tell(promotion: events.Promotion) -> None:

@@ -2,31 +2,37 @@
 
 from collections.abc import Mapping
 
+from protos import events_pb2 as events
 from protos import inference_pb2 as inference
+from services.gateway.callers import Callers
 from services.gateway.checks import RequestLimits, check_request
 from services.gateway.exchanges import Arrival
+from services.gateway.feedback_checks import check_feedback
 from services.tasks import Task
 
 
 class Reception:
-    """Knows the tasks and the limits of requests."""
+    """Knows the tasks, the limits of requests, and who may call; without `callers` everybody may."""
 
-    def __init__(self, tasks: Mapping[str, Task], limits: RequestLimits) -> None:
+    def __init__(self, tasks: Mapping[str, Task], limits: RequestLimits, callers: Callers | None = None) -> None:
         self.tasks = tasks
         self.limits = limits
+        self._callers = callers
 
     def arrival(
-        self,
-        request: inference.Request,
-        *,
-        origin: str,
-        remaining_s: float | None,
-        authorization: str = "",  # noqa: ARG002 - keys come next
+        self, request: inference.Request, *, origin: str, remaining_s: float | None, authorization: str = ""
     ) -> Arrival:
-        """The request, checked. Raises BadInput or UnknownTask.
+        """The request, checked. Raises BadInput or UnknownTask, and of the caller what `Callers.admit` does.
 
         `remaining_s` until the caller's deadline, None where there is none; `authorization` as the header has it.
         """
+        key_id = self._callers.admit(authorization, request.task) if self._callers else ""
         task = check_request(request, self.tasks, self.limits)
         timeout_s = task.latency_budget_ms / 1000 if remaining_s is None else remaining_s
-        return Arrival(request, task, origin, timeout_s)
+        return Arrival(request, task, origin, timeout_s, key_id)
+
+    def feedback(self, record: events.FeedbackRecord, authorization: str = "") -> None:
+        """Check feedback as a request is checked; raises the same."""
+        if self._callers:
+            self._callers.admit(authorization, record.task)
+        check_feedback(record, self.tasks, self.limits)

@@ -1,6 +1,5 @@
 """A request_id that comes again is answered once: the same reply, no second exchange."""
 
-import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -10,6 +9,7 @@ import xxhash
 
 from protos import inference_pb2 as inference
 from services.gateway.fields import BadInput
+from services.gateway.together import Together
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,9 @@ class Repeats:
         self._max_entries = max_entries
         self._max_age_s = max_age_s
         self._now_s = now_s
-        self._running: dict[str, tuple[int, asyncio.Event]] = {}
+        self._together = Together[tuple[str, int], inference.Reply]()
+        self._running: dict[str, int] = {}
+        """The fingerprints of the requests that are under way, by id."""
         self._answered: OrderedDict[str, _Answered] = OrderedDict()
 
     async def once(
@@ -40,21 +42,20 @@ class Repeats:
         Where the call that is under way ends without a reply, one of those that wait takes its place.
         """
         fingerprint = xxhash.xxh3_64_intdigest(request.SerializeToString(deterministic=True))
-        while True:
-            if (known := self._known(exchange_id)) is not None:
-                _check_same(known.fingerprint, fingerprint)
-                return known.reply
-            if exchange_id not in self._running:
-                return await self._make(exchange_id, fingerprint, make)
-            running_fingerprint, ended = self._running[exchange_id]
-            _check_same(running_fingerprint, fingerprint)
-            await ended.wait()
+        if (known := self._known(exchange_id)) is not None:
+            _check_same(known.fingerprint, fingerprint)
+            return known.reply
+        _check_same(self._running.get(exchange_id, fingerprint), fingerprint)
+        reply, _ = await self._together.once(
+            (exchange_id, fingerprint), lambda: self._make(exchange_id, fingerprint, make)
+        )
+        return reply
 
     async def _make(
         self, exchange_id: str, fingerprint: int, make: Callable[[], Awaitable[inference.Reply]]
     ) -> inference.Reply:
-        ended = asyncio.Event()
-        self._running[exchange_id] = (fingerprint, ended)
+        # Again: another request may have taken the id while this one waited.
+        _check_same(self._running.setdefault(exchange_id, fingerprint), fingerprint)
         try:
             reply = await make()
             kept = inference.Reply()
@@ -63,7 +64,6 @@ class Repeats:
             return reply
         finally:
             del self._running[exchange_id]
-            ended.set()
             self._forget()
 
     def _known(self, exchange_id: str) -> _Answered | None:

@@ -11,6 +11,7 @@ from protos import control_pb2, control_pb2_grpc, inference_pb2, inference_pb2_g
 from services.gateway.door import Door
 from services.gateway.servicer import FeedbackServicer, InferenceServicer
 from services.gateway.settings import GatewaySettings
+from services.tls import listen
 
 SERVICES: Final = (
     inference_pb2.DESCRIPTOR.services_by_name["Inference"].full_name,
@@ -43,12 +44,16 @@ class Server:
         reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
         self._door = door
         self._listen = settings.gateway_listen
+        self._tls = settings.tls
         self._grace_s = settings.shutdown_grace_s
 
     async def start(self) -> int:
-        """Begin to serve; returns the port. Raises OSError naming the address if it can't be had."""
+        """Begin to serve; returns the port.
+
+        Raises OSError naming the address if it can't be had, ValueError naming a TLS file that is no good.
+        """
         try:
-            port = int(self._server.add_insecure_port(self._listen))
+            port = listen(self._server, self._listen, self._tls)
         except RuntimeError as error:
             raise OSError(f"GATEWAY_LISTEN={self._listen} can't be bound: is it in use?") from error
         await self._server.start()

@@ -14,7 +14,6 @@ from protos import inference_pb2 as inference
 from services import topics
 from services.gateway.door import Door
 from services.gateway.exchanges import Arrival, Exchanges
-from services.gateway.feedback_checks import check_feedback
 from services.gateway.reception import Reception
 from services.gateway.spool import Spool
 
@@ -59,12 +58,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServicer):
             await _ended(reply)
 
     def _arrival(self, request: inference.Request, context: Any) -> Arrival:
-        origin, authorization = ("grpc", "")
-        for key, value in context.invocation_metadata() or ():
-            if key == ORIGIN_KEY and value in ORIGINS:
-                origin = value
-            elif key == "authorization":
-                authorization = value
+        origin, authorization = _told(context)
         remaining_s = context.time_remaining()
         return self._reception.arrival(request, origin=origin, remaining_s=remaining_s, authorization=authorization)
 
@@ -79,14 +73,25 @@ class FeedbackServicer(control_pb2_grpc.FeedbackServicer):
 
     async def Record(self, request: events.FeedbackRecord, context: Any) -> control.FeedbackReceipt:
         """Put the feedback on disk, on its way to Kafka, and return its id."""
-        return await self._door.call("Record", context, self._record, request)
+        return await self._door.call("Record", context, self._record, request, context)
 
-    async def _record(self, request: events.FeedbackRecord) -> control.FeedbackReceipt:
-        check_feedback(request, self._reception.tasks, self._reception.limits)
+    async def _record(self, request: events.FeedbackRecord, context: Any) -> control.FeedbackReceipt:
+        self._reception.feedback(request, _told(context)[1])
         self._spool.admit()
         record = _stamped(request)
         await self._spool.append(topics.encode(topics.FEEDBACK, record))
         return control.FeedbackReceipt(id=record.id)
+
+
+def _told(context: Any) -> tuple[str, str]:
+    """How the call came, and its header `authorization`, '' where it has none."""
+    origin, authorization = "grpc", ""
+    for key, value in context.invocation_metadata() or ():
+        if key == ORIGIN_KEY and value in ORIGINS:
+            origin = value
+        elif key == "authorization" and isinstance(value, str):
+            authorization = value
+    return origin, authorization
 
 
 class Outlet:

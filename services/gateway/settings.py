@@ -8,15 +8,25 @@ from pydantic import Field, SecretStr, model_validator
 from services.gateway.checks import RequestLimits
 from services.gateway.spool import Fsync
 from services.gateway.teacher_wire import HttpVersion, Resumes
-from services.settings import ServiceSettings
+from services.settings import ServiceSettings, on_loopback
+from services.tls import ServerFiles, server_files
 
 
 class GatewaySettings(ServiceSettings):
     """Where the gateway listens, whom it asks, and how much it takes on."""
 
     gateway_listen: str = "127.0.0.1:50051"
-    """host:port; port 0 takes a free one. There is no authentication: beyond loopback, put a proxy that has it before
-    the gateway, and name the address here."""
+    """host:port; port 0 takes a free one."""
+    require_keys: bool | None = None
+    """Whether callers must send an API key, as `tutelage key create` makes them. Unset: beyond loopback they must, and
+    on loopback they need not. `false` beyond loopback leaves it to whatever stands before the gateway."""
+    gateway_tls_cert: Path | None = None
+    """A PEM file: its certificate, with what leads to the root. With it gRPC is spoken over TLS alone. New files in the
+    place of old ones are taken up without a restart."""
+    gateway_tls_key: Path | None = None
+    """A PEM file: the certificate's key, without a password."""
+    gateway_tls_client_ca: Path | None = None
+    """A PEM file: the roots of callers' certificates. With it nobody is let in without one (mTLS)."""
     reuse_port: bool = False
     """Let several gateway processes of one host share the port. Without it a second one is an error, not a surprise."""
     gateway_processes: int = Field(1, ge=1, le=256)
@@ -82,3 +92,20 @@ class GatewaySettings(ServiceSettings):
         if self.gateway_processes > 1 and self.gateway_listen.endswith(":0"):
             raise ValueError("GATEWAY_LISTEN: port 0 can't be shared by several processes: name one")
         return self
+
+    @model_validator(mode="after")
+    def _tls_files_go_together(self) -> "GatewaySettings":
+        _ = self.tls
+        return self
+
+    @property
+    def tls(self) -> ServerFiles | None:
+        """What it speaks TLS with; None where it does not. Raises ValueError where one file lacks the other."""
+        return server_files("GATEWAY_TLS", self.gateway_tls_cert, self.gateway_tls_key, self.gateway_tls_client_ca)
+
+    @property
+    def keys_required(self) -> bool:
+        """Whether a call without a good key is refused."""
+        if self.require_keys is not None:
+            return self.require_keys
+        return not on_loopback(self.gateway_listen)

@@ -18,7 +18,7 @@ async def serve(settings: IntakeSettings) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    gateway = Gateway(settings.gateway_address, tasks.load(settings.tasks_dir), settings.intake_timeout_s)
+    gateway = Gateway(settings, tasks.load(settings.tasks_dir), settings.intake_timeout_s)
     consumer = Consumer(settings, settings.intake_group, [REQUESTS.name])
     telemetry.log.info("the intake reads", topic=REQUESTS.name, group=settings.intake_group)
     await Pipeline(settings, consumer, Producer(settings), gateway).run(stopping)

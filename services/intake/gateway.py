@@ -7,13 +7,21 @@ import grpc
 
 from protos import inference_pb2 as inference
 from protos import inference_pb2_grpc as inference_grpc
+from services import client
 from services.errors import BadEvent, Overloaded
+from services.settings import GatewayAccess
 from services.tasks import Task
 
-MAX_REPLY_BYTES: Final = 32 * 1024 * 1024
-METADATA: Final = (("x-tutelage-origin", "kafka"),)
-REFUSED: Final = frozenset({grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND})
-PASSING: Final = frozenset({grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+ORIGIN: Final = ("x-tutelage-origin", "kafka")
+REFUSED: Final = frozenset(
+    {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED}
+)
+PASSING: Final = frozenset(
+    {
+        *(grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED),
+        grpc.StatusCode.UNAUTHENTICATED,  # Of ours, not of the request's: it waits until GATEWAY_API_KEY is a good one.
+    }
+)
 
 
 class DeadlinePassed(Overloaded):
@@ -23,11 +31,11 @@ class DeadlinePassed(Overloaded):
 class Gateway:
     """One channel to the gateway. To be made and used inside one event loop."""
 
-    def __init__(self, address: str, tasks: Mapping[str, Task], timeout_s: float) -> None:
+    def __init__(self, access: GatewayAccess, tasks: Mapping[str, Task], timeout_s: float) -> None:
         # Reconnect within a second: gRPC would wait up to two minutes behind a restarted gateway.
-        options = [("grpc.max_receive_message_length", MAX_REPLY_BYTES), ("grpc.max_reconnect_backoff_ms", 1000)]
-        self._channel = grpc.aio.insecure_channel(address, options=options)
+        self._channel = client.channel(access, ("grpc.max_reconnect_backoff_ms", 1000))
         self._complete = inference_grpc.InferenceStub(self._channel).Complete
+        self._metadata = (ORIGIN, *client.bearer(access))
         self._tasks = tasks
         self._timeout_s = timeout_s
 
@@ -40,7 +48,7 @@ class Gateway:
         task = self._tasks.get(request.task)
         timeout_s = task.latency_budget_ms / 1000 if task else self._timeout_s
         try:
-            reply: inference.Reply = await self._complete(request, timeout=timeout_s, metadata=METADATA)
+            reply: inference.Reply = await self._complete(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             said = f"{error.code().name}: {error.details()}"
             if error.code() in REFUSED:

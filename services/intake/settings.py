@@ -2,14 +2,12 @@
 
 from pydantic import Field
 
-from services.settings import KafkaSettings, ServiceSettings
+from services.settings import GatewayAccess, KafkaSettings, ServiceSettings
 
 
-class IntakeSettings(KafkaSettings, ServiceSettings):
+class IntakeSettings(KafkaSettings, ServiceSettings, GatewayAccess):
     """What the intake needs to know."""
 
-    gateway_address: str = "127.0.0.1:50051"
-    """Where the gateway answers: host:port."""
     intake_group: str = "intake"
     """The consumer group."""
     intake_concurrency: int = Field(64, ge=1)

@@ -12,7 +12,7 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.sink.expressions import dollars, json, json_array, name, quoted, time, us
 from services.sink.wire import OFFSET, PARTITION, described, proto, structure
-from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, PROMOTIONS, RUNS, SHADOWS, SOURCES, Topic
+from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, KEYS, PROMOTIONS, RUNS, SHADOWS, SOURCES, Topic
 
 Columns = Mapping[str, str]
 """By column the SQL that makes its value."""
@@ -210,6 +210,25 @@ def _source() -> Columns:
     }
 
 
+def _key() -> Columns:
+    """An API key as it was made, or taken back; never its digest."""
+    return {
+        "id": "id",
+        "name": "name",
+        "tasks": "tasks",
+        "requests_per_minute": "quota.requests_per_minute",
+        "tokens_per_minute": "quota.tokens_per_minute",
+        "usd_per_day": "toDecimal128OrZero(quota.usd_per_day, 8)",
+        "usd_per_month": "toDecimal128OrZero(quota.usd_per_month, 8)",
+        "created_by": "created_by",
+        "created_at": time(us("created_at")),
+        "revoked_by": "revoked_by",
+        "revoked_at": time(us("revoked_at")),
+        "reason": "reason",
+        "updated_at": time(us("updated_at")),
+    }
+
+
 @dataclass(frozen=True)
 class Table:
     """A table's columns, and the statement behind which its rows go, as services.sink.wire has them."""
@@ -242,4 +261,5 @@ TABLES: Final[Mapping[str, Table]] = {
     "promotions": _table(PROMOTIONS, _promotion()),
     "shadows": _table(SHADOWS, _shadow()),
     "sources": _table(SOURCES, _source()),
+    "keys": _table(KEYS, _key()),
 }

@@ -26,7 +26,13 @@ MAPS = {
     made["name"]: dict(literal.split("=", 1) for literal in made["literals"])
     for made in KUSTOMIZATION["configMapGenerator"]
 }
-SECRETS: Final = {"kafka": {"KAFKA_OPTIONS"}, "clickhouse": {"CLICKHOUSE_PASSWORD"}, "teacher": {"TEACHER_API_KEY"}}
+SECRETS: Final = {
+    "kafka": {"KAFKA_OPTIONS"},
+    "clickhouse": {"CLICKHOUSE_PASSWORD"},
+    "teacher": {"TEACHER_API_KEY"},
+    "control": {"CONTROL_TOKEN"},
+    "intake": {"GATEWAY_API_KEY"},
+}
 """The keys of the secrets that deploy/README.md tells people to make."""
 
 

@@ -14,6 +14,7 @@ from deploy.local.processes import wait_until
 from protos import control_pb2 as control
 from protos import events_pb2 as events
 from services import client
+from services.settings import ControlAccess
 from services.topics import PROMOTIONS, decode
 from tests.drills import audit
 from tests.drills.calls import TASK
@@ -104,7 +105,7 @@ def decide(address: str, told: list[str], stopping: threading.Event) -> None:
     request.policy.kind = events.POLICY_KIND_TEACHER_ONLY
     while not stopping.is_set():
         try:
-            with client.control(address) as stub:
+            with client.control(ControlAccess(control_address=address)) as stub:
                 told.append(stub.Promote(request, timeout=5).id)
         except grpc.RpcError:
             stopping.wait(0.2)
@@ -117,5 +118,5 @@ def stored(world: World) -> set[str]:
 
 def latest(world: World) -> str:
     """What the last controller, rebuilt from the topic, says is in force."""
-    with client.control(world.control) as stub:
+    with client.control(ControlAccess(control_address=world.control)) as stub:
         return str(stub.Status(control.StatusRequest(task=TASK), timeout=10).tasks[0].promotion.id)

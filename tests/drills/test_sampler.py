@@ -12,6 +12,7 @@ from protos import events_pb2 as events
 from services import client, tasks
 from services.kafka import has_read
 from services.sampler.sampling import side
+from services.settings import GatewayAccess
 from services.topics import CANDIDATES, EXCHANGES, decode
 from tests.drills import audit
 from tests.drills.calls import TASK
@@ -59,7 +60,8 @@ def chose_as_in_one_pass(world: World, dice: random.Random) -> str:
     wait_until(lambda: stored(world).keys() >= wanted, SETTLES_WITHIN_S, every_s=1)
     assert stored(world).keys() == on_topic(world).keys() == wanted
     rated = set(dice.sample(sorted(wanted), min(RATED, len(wanted))))
-    asyncio.run(client.record_all(world.gateway, [badly_rated(name, world) for name in rated], concurrency=8))
+    gateway = GatewayAccess(gateway_address=world.gateway)
+    asyncio.run(client.record_all(gateway, [badly_rated(name, world) for name in rated], concurrency=8))
     wait_until(lambda: excluded(world) >= rated, SETTLES_WITHIN_S, every_s=1)
     assert excluded(world) == rated
     records = len(audit.records(world, CANDIDATES.name))

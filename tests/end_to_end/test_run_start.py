@@ -12,6 +12,7 @@ import yaml
 from deploy.demo.addresses import Address
 from protos import events_pb2 as events
 from services import client
+from services.settings import GatewayAccess
 from tests.end_to_end import parcels
 from tests.end_to_end.conftest import Demo, wait_for
 from tests.training.tiny import write_base
@@ -51,7 +52,8 @@ def bring(demo: Demo, records: Sequence[Address], folder: Path) -> None:
     stored = f"SELECT count() AS n FROM exchanges FINAL WHERE {TASK}"
     wait_for(lambda: demo.query(stored)[0]["n"] == len(records), 60, "the log in ClickHouse")
     corrections = parcels.corrected(records)
-    asyncio.run(client.record_all(demo.environment["GATEWAY_ADDRESS"], feedback(demo, corrections), concurrency=8))
+    gateway = GatewayAccess(gateway_address=demo.environment["GATEWAY_ADDRESS"])
+    asyncio.run(client.record_all(gateway, feedback(demo, corrections), concurrency=8))
     golden = parcels.golden(demo.state.parent / "tasks", records)
     decided.write_text("".join(json.dumps(one) + "\n" for one in golden))
     demo.tutelage("golden", parcels.NAME, str(decided))

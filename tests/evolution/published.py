@@ -22,7 +22,14 @@ FILES: Final = (inference_pb2, events_pb2, control_pb2)
 HERE: Final = Path(__file__).parent
 VERSIONS: Final = sorted(path for path in HERE.glob("v*") if path.is_dir())
 AN_ID: Final = "0190a0b0-0000-7000-8000-000000000001"
-TEXTS: Final = {"cost_usd": "0.00234000", "arguments": "{}", "config": "{}", "report": "{}"}
+TEXTS: Final = {
+    "cost_usd": "0.00234000",
+    "usd_per_day": "12.50",
+    "usd_per_month": "99",
+    "arguments": "{}",
+    "config": "{}",
+    "report": "{}",
+}
 NUMBERS: Final = {
     FieldDescriptor.CPPTYPE_DOUBLE: -0.75,
     FieldDescriptor.CPPTYPE_FLOAT: 0.5,
@@ -74,6 +81,8 @@ def _value(field: FieldDescriptor) -> Any:
         return filled(field.message_type)
     if field.enum_type:
         return field.enum_type.values[-1].number
+    if field.type == FieldDescriptor.TYPE_BYTES:
+        return field.name.encode()
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         return AN_ID if field.name.endswith("id") else TEXTS.get(field.name, f"{field.name} «é»")
     return NUMBERS[field.cpp_type]

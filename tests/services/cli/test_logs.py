@@ -95,7 +95,7 @@ def test_another_refusal_is_an_error_of_all() -> None:
 def test_a_replay_without_an_answer_ends_with_one(
     reply: inference.Reply | None, code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def answer_all(_address: str, requests: Any, *rest: Any) -> None:
+    async def answer_all(_gateway: Any, requests: Any, *rest: Any) -> None:
         for request in requests:
             rest[-1](client.Answer(request, reply, "" if reply else "UNAVAILABLE: away"))
 

@@ -83,12 +83,13 @@ def answered(
     task: str = "labels",
     finish: inference.Finish = inference.FINISH_STOP,
     group_key: str = "",
+    cached: bool = False,
 ) -> None:
     exchange = events.Exchange(id=str(uuid_utils.uuid7()), request=asked(text, task), outcome=events.OUTCOME_ANSWERED)
     exchange.request.group_key = group_key or exchange.request.group_key
     exchange.reply.message.content = answer
     exchange.reply.answered_by = inference.BACKEND_TEACHER
-    exchange.reply.finish = finish
+    exchange.reply.finish, exchange.reply.cached = finish, cached
     exchange.reply.cost_usd = "0.00214"
     exchange.reply.usage.prompt_tokens, exchange.reply.usage.completion_tokens = 700, 2
     exchange.reply.timings.total_us = 900_000 + student_us
@@ -162,6 +163,7 @@ def test_a_golden_example_comes_with_the_teachers_latest_answer(database: ClickH
     answered(database, " golden\t1? \n", "yes", seconds=1)
     answered(database, "GOLDEN 2?", "yes", seconds=1)
     answered(database, "golden 1?", "no", seconds=2)
+    answered(database, "golden 1?", "from the cache", seconds=3, cached=True)
     answered(database, "golden 3?", "alone", seconds=1)
     answered(database, "golden 3?", "after a student", seconds=2, student_us=50_000)
     first, second, third = (example for page in store.golden("labels", 2) for example in page)
@@ -189,6 +191,7 @@ def test_the_teachers_answers_come_whole_newest_first_and_as_their_own_truth(
     for number in range(3):
         answered(database, f"question {number}", f"answer {number}", seconds=number)
     answered(database, "question 9", "cut", seconds=9, finish=inference.FINISH_LENGTH)
+    answered(database, "question 1", "answer 1", seconds=9, cached=True)
     pages = list(store.teachers("labels", 2))
     assert [len(page) for page in pages] == [2, 1]
     found = [(row["input"], row["truth"], row["teacher"][0]) for page in pages for row in page]

@@ -318,7 +318,7 @@ class World:
 
     def restarted(self) -> "World":
         self.state = State(FakeProducer(self.broker), ack_timeout_s=0.01)
-        self.state.rebuild(FakeFollower(self.broker, "runs"), FakeFollower(self.broker, "promotions"))
+        self.state.rebuild(*(FakeFollower(self.broker, topic) for topic in ("runs", "promotions", "keys")))
         self.actions = Actions(
             tasks=self.tasks,
             store=self.store,

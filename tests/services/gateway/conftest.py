@@ -59,6 +59,7 @@ class Gateway:
     student: FakeBackend
     spool: MemorySpool
     server: Server
+    reception: Reception
     exchanges: Exchanges
     door: Door
     promotions: dict[str, events.Promotion]
@@ -122,6 +123,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             student=student,
             spool=spool,
             server=server,
+            reception=reception,
             exchanges=exchanges,
             door=door,
             promotions=promotions,

@@ -148,7 +148,8 @@ def test_clickhouse_reads_the_same_number_of_dollars(tables: Tables, made: list[
 @settings(max_examples=10, deadline=None)
 @given(times=st.lists(st.tuples(SECONDS, NANOS), max_size=50))
 def test_clickhouse_keeps_every_time_that_is_let_through(tables: Tables, times: list[tuple[int, int]]) -> None:
-    times = [(1, 0), (END_S - 1, 10**9 - 1), *times]
+    every = [(1, 0), (END_S - 1, 10**9 - 1), *times]
+    times = list({(seconds, nanos // 1000): (seconds, nanos) for seconds, nanos in every}.values())  # Else one row.
     records = [encode(PROMOTIONS, at("promotions", "decided_at", *time)) for time in times]
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     stored = [values["decided_at"].replace(tzinfo=UTC) for values in tables.rows(*records)]

@@ -20,8 +20,12 @@ from tests.fixtures.tables import Tables
 from tests.services.sink.messages import consumed, exchange, uuid7
 
 
-def test_every_topic_but_requests_has_a_table() -> None:
-    assert set(TABLES) == set(TOPICS) - {"requests"}
+def test_every_topic_but_requests_and_what_gateways_tell_one_another_has_a_table() -> None:
+    assert set(TABLES) == set(TOPICS) - {"requests", "key-usage"}
+
+
+def test_no_digest_of_a_key_reaches_a_table() -> None:
+    assert "digest" not in TABLES["keys"].columns
 
 
 @pytest.mark.parametrize("name", TABLES)

@@ -1,0 +1,92 @@
+"""`key create`, `key list`, `key revoke`: who may call the gateway, for what, and how much."""
+
+import getpass
+from typing import Annotated, Final
+
+import typer
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.table import Table
+
+from protos import control_pb2 as pb
+from protos import events_pb2 as events
+from services.cli.controller import controller
+from services.cli.settings import STATE, StateOption, settings
+from services.screen import TIGHT, clear_errors, console
+
+app = typer.Typer(no_args_is_help=True, help="Who may call the gateway, for what, and how much.")
+CONTROL_S: Final = 30.0
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="Whose it is, for people.")],
+    task: Annotated[
+        list[str] | None, typer.Option(help="A task that it may ask for; may be repeated. All else.")
+    ] = None,
+    requests_per_minute: Annotated[int, typer.Option(min=0, help="0 for no limit.")] = 0,
+    tokens_per_minute: Annotated[int, typer.Option(min=0, help="Read and written; 0 for no limit.")] = 0,
+    usd_per_day: Annotated[str, typer.Option(help="Dollars of a day, UTC; 0 for no limit.")] = "",
+    usd_per_month: Annotated[str, typer.Option(help="Dollars of a month, UTC; 0 for no limit.")] = "",
+    reason: Annotated[str, typer.Option(help="Why, for people.")] = "",
+    state: StateOption = STATE,
+) -> None:
+    """Make a key. It is shown this once, alone on standard output: only its digest is kept."""
+    quota = events.Quota(
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+        usd_per_day=usd_per_day,
+        usd_per_month=usd_per_month,
+    )
+    request = pb.CreateKeyRequest(name=name, tasks=task or [], quota=quota, decided_by=getpass.getuser(), reason=reason)
+    with clear_errors(), controller(settings(state)) as stub:
+        made = stub.CreateKey(request, timeout=CONTROL_S)
+    typer.echo(f"key {made.key.id} of {made.key.name}: {limits_text(made.key)}. It is shown this once:", err=True)
+    typer.echo(made.secret)
+
+
+@app.command("list")
+def list_(
+    revoked: Annotated[bool, typer.Option("--revoked", help="Those that were taken back, too.")] = False,
+    state: StateOption = STATE,
+) -> None:
+    """Every key, without what callers send."""
+    with clear_errors(), controller(settings(state)) as stub:
+        found = stub.Keys(pb.KeysRequest(revoked=revoked), timeout=CONTROL_S).keys
+    table = Table("id", "name", "may ask for", "may use", "since", **TIGHT)
+    for key in found:
+        since = _day(key.created_at) + (f" to {_day(key.revoked_at)}" if key.HasField("revoked_at") else "")
+        table.add_row(key.id, key.name, ", ".join(key.tasks) or "all tasks", quota_text(key.quota), since)
+    console.print(table if found else "there are no keys", highlight=False)
+
+
+@app.command()
+def revoke(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As `key list` shows it.")],
+    reason: Annotated[str, typer.Option(help="Why; kept.")],
+    state: StateOption = STATE,
+) -> None:
+    """Take a key back: gateways refuse it within seconds. It cannot be undone; make another."""
+    request = pb.RevokeKeyRequest(id=id_, reason=reason, decided_by=getpass.getuser())
+    with clear_errors(), controller(settings(state)) as stub:
+        key = stub.RevokeKey(request, timeout=CONTROL_S)
+    console.print(f"key {key.id} of {key.name} is taken back", markup=False, highlight=False)
+
+
+def limits_text(key: events.ApiKey) -> str:
+    """What it may ask for and use, in a line."""
+    return f"{', '.join(key.tasks) or 'all tasks'}, {quota_text(key.quota)}"
+
+
+def quota_text(quota: events.Quota) -> str:
+    """What a key may use, in a line."""
+    parts = (
+        f"{quota.requests_per_minute:,} requests/min" if quota.requests_per_minute else "",
+        f"{quota.tokens_per_minute:,} tokens/min" if quota.tokens_per_minute else "",
+        f"${quota.usd_per_day}/day" if quota.usd_per_day.strip("0.") else "",
+        f"${quota.usd_per_month}/month" if quota.usd_per_month.strip("0.") else "",
+    )
+    return ", ".join(part for part in parts if part) or "no limit"
+
+
+def _day(at: Timestamp) -> str:
+    return f"{at.ToDatetime():%Y-%m-%d}"

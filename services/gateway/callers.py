@@ -1,0 +1,46 @@
+"""Who may call, for what, and how much: keys, quotas, and what is told of their use."""
+
+import asyncio
+
+from protos import events_pb2 as events
+from services.gateway.keys import Keys
+from services.gateway.quotas import Quotas
+from services.gateway.usage import Usage
+from services.settings import KafkaSettings
+
+
+class Callers:
+    """Lets callers in by their keys, and counts what they use."""
+
+    def __init__(self, keys: Keys, quotas: Quotas, usage: Usage) -> None:
+        self._keys = keys
+        self._quotas = quotas
+        self._usage = usage
+
+    @classmethod
+    def on(cls, settings: KafkaSettings, source: str) -> "Callers":
+        """As the topics of a Kafka have them; `source` is this process, as in its exchanges."""
+        quotas = Quotas(source)
+        return cls(Keys(settings), quotas, Usage.on(settings, quotas))
+
+    def admit(self, authorization: str, task: str) -> str:
+        """The id of the caller's key, and one more request of it.
+
+        Raises Unauthenticated, NotAllowed, OverQuota or KeysUnread.
+        """
+        holder = self._keys.holder(authorization)
+        holder.check(task)
+        self._quotas.admit(holder)
+        return holder.id
+
+    def charge(self, exchange: events.Exchange) -> None:
+        """Count what an exchange that has ended took."""
+        self._quotas.charge(exchange)
+
+    async def start(self) -> None:
+        """Read who there is and what they have used, for a few seconds at most, then go on in the background."""
+        await asyncio.gather(self._keys.start(), self._usage.start())
+
+    async def close(self) -> None:
+        """Tell the last of what was used, and stop."""
+        await asyncio.gather(self._keys.close(), self._usage.close())

@@ -1,0 +1,126 @@
+"""Whose call it is: API keys, as topic `keys` has them, so that one that was taken back is refused within a second.
+
+A key is `tt_<id>_<43 characters>`, of which the last part is 256 random bits. So its SHA-256 can't be guessed back, and
+no slow hash is needed: those are for what people choose. Only the digest is kept. A caller's key is looked up by its
+digest, and how long that takes tells nothing that could be tried out letter by letter.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from hashlib import sha256
+from typing import Final
+
+from prometheus_client import Counter
+
+from protos import events_pb2 as events
+from services import telemetry
+from services.errors import BadEvent
+from services.gateway.following import Following
+from services.kafka import Follower
+from services.settings import KafkaSettings
+from services.topics import KEYS, Record, decode
+
+BEARER: Final = "bearer "
+DIGEST_BYTES: Final = 32
+STRANGERS: Final = Counter("tutelage_unauthenticated_calls_total", "Calls without a good key.", ("why",))
+
+
+class Unauthenticated(Exception):  # noqa: N818 - as gRPC calls it
+    """The call comes without a key, or with one that is not good. The text says what to send; never what was sent."""
+
+
+class NotAllowed(Exception):  # noqa: N818
+    """The key is good, but not for this task."""
+
+
+class KeysUnread(Exception):  # noqa: N818
+    """Nobody can be let in as yet: who may come has not been read from Kafka."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A key that is known: what it may ask for (nothing named: all), if it is good, what it may use (0: no limit)."""
+
+    id: str
+    tasks: frozenset[str] = frozenset()
+    revoked: bool = False
+    requests_per_minute: int = 0
+    tokens_per_minute: int = 0
+    usd_per_day: Decimal = Decimal(0)
+    usd_per_month: Decimal = Decimal(0)
+
+    @classmethod
+    def of(cls, key: events.ApiKey) -> "Holder":
+        """As the topic has it. Raises BadEvent where a quota can't be read."""
+        quota = key.quota
+        try:
+            usd_per_day, usd_per_month = Decimal(quota.usd_per_day or 0), Decimal(quota.usd_per_month or 0)
+        except InvalidOperation as error:
+            raise BadEvent(f"quota of key {key.id[:64]!r}: its dollars are no number") from error
+        minute = (quota.requests_per_minute, quota.tokens_per_minute)
+        return cls(key.id, frozenset(key.tasks), key.HasField("revoked_at"), *minute, usd_per_day, usd_per_month)
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is anything that it may not use without end."""
+        return bool(self.requests_per_minute or self.tokens_per_minute or self.usd_per_day or self.usd_per_month)
+
+    def check(self, task: str) -> None:
+        """Raise NotAllowed where the key is not for `task`."""
+        if self.tasks and task not in self.tasks:
+            raise NotAllowed(f"task: key {self.id} is not for {task[:64]!r}; it is for {', '.join(sorted(self.tasks))}")
+
+
+class Keys:
+    """Every key, by its digest. `holder` is for any thread."""
+
+    def __init__(self, settings: KafkaSettings, follower: Follower | None = None) -> None:
+        self._by_digest: dict[bytes, Holder] = {}
+        self._latest: dict[str, events.ApiKey] = {}
+        self._following = Following(follower or Follower(settings, KEYS.name), KEYS.name, self._read)
+
+    def holder(self, authorization: str) -> Holder:
+        """Whose call it is, by its header `authorization`. Raises Unauthenticated or KeysUnread."""
+        if authorization[: len(BEARER)].lower() != BEARER:
+            raise _stranger("absent", "authorization: there is no key; send `authorization: Bearer <your API key>`")
+        if not self._following.caught_up:  # What is known of a key may be from before it was taken back.
+            raise KeysUnread("the keys are not read from Kafka yet, so nobody can be let in: try again in a moment")
+        holder = self._by_digest.get(sha256(authorization[len(BEARER) :].strip().encode()).digest())
+        if holder is None:
+            raise _stranger("unknown", "authorization: there is no such API key; `tutelage key create` makes one")
+        if holder.revoked:
+            raise _stranger("revoked", f"authorization: API key {holder.id} was taken back; ask for a new one")
+        return holder
+
+    async def start(self, wait_s: float = 5.0) -> None:
+        """Read what is there, for `wait_s` at most, then go on in the background. Kafka may be away."""
+        if not await self._following.start(wait_s):
+            telemetry.log.warning("keys are not read yet: calls are refused until they are")
+
+    async def close(self) -> None:
+        """Stop following."""
+        await self._following.close()
+
+    def _read(self, record: Record) -> None:
+        key: events.ApiKey = decode(record)
+        if not key.id or len(key.digest) != DIGEST_BYTES:
+            raise BadEvent(f"id {key.id[:64]!r} with a digest of {len(key.digest)} bytes is no key")
+        known = self._latest.get(key.id)
+        if known is not None and _updated_ns(key) < _updated_ns(known):
+            return
+        holder = Holder.of(key)
+        self._latest[key.id] = key
+        if known is not None and known.digest != key.digest:
+            self._by_digest.pop(known.digest, None)
+        self._by_digest[key.digest] = holder
+        if self._following.caught_up:
+            telemetry.log.info("a key changed", key=key.id, name=key.name, revoked=holder.revoked, reason=key.reason)
+
+
+def _stranger(why: str, text: str) -> Unauthenticated:
+    STRANGERS.labels(why).inc()
+    return Unauthenticated(text)
+
+
+def _updated_ns(key: events.ApiKey) -> int:
+    return int(key.updated_at.ToNanoseconds())

@@ -1,0 +1,58 @@
+"""`tutelage key` against the controller's own service over gRPC."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from protos import events_pb2 as events
+from services.cli import app
+from services.cli.keys import quota_text
+from services.topics import KEYS, decode
+from tests.services.cli.test_snapshots import world
+from tests.services.controller.world import World
+
+__all__ = ["world"]
+pytestmark = pytest.mark.contract
+
+
+def run(*arguments: str, state: Path) -> Result:
+    return CliRunner().invoke(app, ["key", *arguments, "--state", str(state)])
+
+
+def test_a_key_is_made_listed_and_taken_back(world: World, tmp_path: Path) -> None:
+    made = run("create", "shop", "--task", "labels", "--requests-per-minute", "600", state=tmp_path)
+    assert made.exit_code == 0, made.output
+    secret = made.stdout.strip()
+    key_id = secret.split("_")[1]
+    assert f"key {key_id} of shop: labels, 600 requests/min." in made.stderr
+    listed = run("list", state=tmp_path).output
+    assert key_id in listed
+    assert "600 requests/min" in listed
+    assert secret not in listed
+    gone = run("revoke", key_id, "--reason", "it leaked", state=tmp_path)
+    assert f"key {key_id} of shop is taken back\n" in gone.output
+    assert run("list", state=tmp_path).output == "there are no keys\n"
+    assert key_id in run("list", "--revoked", state=tmp_path).output
+    assert decode(world.broker.records(KEYS.name)[-1]).reason == "it leaked"
+
+
+def test_what_is_wrong_is_told_in_a_line(world: World, tmp_path: Path) -> None:
+    unknown = run("revoke", "x", "--reason", "why", state=tmp_path)
+    assert (unknown.exit_code, "there is no key 'x'" in unknown.output) == (1, True)
+    dear = run("create", "shop", "--usd-per-day", "much", state=tmp_path)
+    assert (dear.exit_code, "quota.usd_per_day: 'much' is no number of dollars" in dear.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("quota", "said"),
+    [
+        (events.Quota(), "no limit"),
+        (events.Quota(usd_per_day="0.00"), "no limit"),
+        (events.Quota(requests_per_minute=1200, usd_per_month="0.50"), "1,200 requests/min, $0.50/month"),
+        (events.Quota(tokens_per_minute=5, usd_per_day="10"), "5 tokens/min, $10/day"),
+    ],
+)
+def test_a_quota_is_told_in_a_line(quota: events.Quota, said: str) -> None:
+    assert quota_text(quota) == said

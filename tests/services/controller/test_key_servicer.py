@@ -1,0 +1,113 @@
+"""Keys are made, listed and taken back; the secret is told once and kept nowhere."""
+
+from hashlib import sha256
+from typing import Any
+
+import grpc
+import pytest
+
+from protos import control_pb2 as control
+from protos import events_pb2 as events
+from services.topics import KEYS, decode
+from tests.services.controller.test_servicer import client, refusal
+from tests.services.controller.world import World
+
+__all__ = ["client"]
+
+
+def a_wish(**changes: Any) -> control.CreateKeyRequest:
+    return control.CreateKeyRequest(**({"name": "shop", "decided_by": "ann"} | changes))
+
+
+def written(world: World) -> list[events.ApiKey]:
+    return [decode(record) for record in world.broker.records(KEYS.name)]
+
+
+async def test_a_new_key_is_on_the_topic_as_a_digest_alone(world: World, client: Any) -> None:
+    quota = events.Quota(requests_per_minute=60, usd_per_day="12.50")
+    made = await client.CreateKey(a_wish(tasks=["labels", "labels"], quota=quota, reason="a trial"))
+    [key] = written(world)
+    assert key.digest == sha256(made.secret.encode()).digest()
+    assert made.secret.startswith(f"tt_{key.id}_")
+    assert len(made.secret.removeprefix(f"tt_{key.id}_")) == 43  # 256 bits
+    assert made.secret.encode() not in world.broker.records(KEYS.name)[0].value
+    assert (key.name, list(key.tasks), key.quota, key.created_by, key.reason) == (
+        *("shop", ["labels"]),
+        *(quota, "ann", "a trial"),
+    )
+    assert made.key.digest == b""
+    made.key.digest = key.digest
+    assert made.key == key
+
+
+async def test_no_two_keys_are_alike(client: Any) -> None:
+    made = [await client.CreateKey(a_wish()) for _ in range(20)]
+    assert len({one.secret for one in made}) == len({one.key.id for one in made}) == 20
+
+
+async def test_a_key_that_is_taken_back_says_by_whom_when_and_why(world: World, client: Any) -> None:
+    made = (await client.CreateKey(a_wish())).key
+    gone = await client.RevokeKey(control.RevokeKeyRequest(id=made.id, decided_by="bob", reason="it leaked"))
+    last = written(world)[-1]
+    assert (last.id, last.revoked_by, last.reason, last.created_by) == (made.id, "bob", "it leaked", "ann")
+    assert last.digest
+    assert gone.digest == b""
+    assert last.revoked_at.ToNanoseconds() > last.created_at.ToNanoseconds()
+    assert last.updated_at == last.revoked_at
+
+
+async def test_keys_are_listed_by_name_without_digests_and_revoked_ones_if_asked_for(world: World, client: Any) -> None:
+    shop, bank = [(await client.CreateKey(a_wish(name=name))).key for name in ("shop", "bank")]
+    await client.RevokeKey(control.RevokeKeyRequest(id=shop.id, decided_by="bob", reason="it leaked"))
+    good = (await client.Keys(control.KeysRequest())).keys
+    every = (await client.Keys(control.KeysRequest(revoked=True))).keys
+    assert [key.id for key in good] == [bank.id]
+    assert [key.name for key in every] == ["bank", "shop"]
+    assert not any(key.digest for key in every)
+
+
+async def test_a_new_controller_knows_the_keys(world: World, client: Any) -> None:
+    made = (await client.CreateKey(a_wish())).key
+    await client.RevokeKey(control.RevokeKeyRequest(id=made.id, decided_by="bob", reason="it leaked"))
+    world.restarted()
+    [known] = world.state.keys()
+    assert known.HasField("revoked_at")
+
+
+async def test_a_key_is_taken_back_once(client: Any) -> None:
+    made = (await client.CreateKey(a_wish())).key
+    request = control.RevokeKeyRequest(id=made.id, decided_by="bob", reason="it leaked")
+    await client.RevokeKey(request)
+    code, said = await refusal(client.RevokeKey(request))
+    assert code == grpc.StatusCode.FAILED_PRECONDITION
+    assert said == f"key {made.id} was taken back already, by bob: it leaked"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"name": " "}, "name: is required"),
+        ({"decided_by": ""}, "decided_by: is required"),
+        ({"quota": events.Quota(usd_per_day="ten")}, "quota.usd_per_day: 'ten' is no number of dollars, as 12.50"),
+        ({"quota": events.Quota(usd_per_month="-1")}, "quota.usd_per_month: '-1' is no number of dollars"),
+        ({"quota": events.Quota(usd_per_month="NaN")}, "quota.usd_per_month: 'NaN' is no number of dollars"),
+        ({"quota": events.Quota(usd_per_day="Infinity")}, "quota.usd_per_day: 'Infinity' is no number of dollars"),
+    ],
+)
+async def test_a_wish_that_can_not_be_is_refused_by_its_field(client: Any, changes: Any, said: str) -> None:
+    code, told = await refusal(client.CreateKey(a_wish(**changes)))
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert told.startswith(said)
+
+
+async def test_a_key_for_a_task_or_of_an_id_that_is_not_there_is_not_found(client: Any) -> None:
+    code, _ = await refusal(client.CreateKey(a_wish(tasks=["x"])))
+    assert code == grpc.StatusCode.NOT_FOUND
+    code, said = await refusal(client.RevokeKey(control.RevokeKeyRequest(id="x", decided_by="bob", reason="why")))
+    assert (code, said) == (grpc.StatusCode.NOT_FOUND, "id: there is no key 'x'")
+
+
+async def test_without_kafka_no_key_is_given_out(world: World, client: Any) -> None:
+    world.broker.away = True
+    code, _ = await refusal(client.CreateKey(a_wish()))
+    assert code == grpc.StatusCode.UNAVAILABLE

@@ -1,0 +1,110 @@
+"""Calls over gRPC where keys are asked for."""
+
+from hashlib import sha256
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from services.gateway.callers import Callers
+from services.gateway.keys import Holder, Keys, KeysUnread, Unauthenticated
+from services.gateway.quotas import Quotas
+from services.gateway.settings import GatewaySettings
+from services.gateway.usage import Usage
+from tests.fakes.kafka import FakeBroker, FakeFollower, FakeProducer
+from tests.services.gateway.calls import status_of
+from tests.services.gateway.conftest import Gateway
+from tests.services.gateway.examples import a_feedback, a_request
+
+pytestmark = pytest.mark.contract
+ANN = (("authorization", "Bearer ann's"),)
+
+
+class KnownKeys(Keys):
+    """Keys by what callers send, without a topic."""
+
+    def __init__(self, **tasks_of: set[str]) -> None:
+        self.unread = False
+        self._by_digest = {
+            sha256(f"{name}'s".encode()).digest(): Holder(name, frozenset(tasks)) for name, tasks in tasks_of.items()
+        }
+
+    def holder(self, authorization: str) -> Holder:
+        if self.unread:
+            raise KeysUnread("not yet")
+        try:
+            return self._by_digest[sha256(authorization.removeprefix("Bearer ").encode()).digest()]
+        except KeyError as error:
+            raise Unauthenticated("who are you?") from error
+
+
+@pytest.fixture
+def keys(gateway: Gateway) -> KnownKeys:
+    made, quotas, broker = KnownKeys(ann=set(), bob={"sing"}), Quotas("s"), FakeBroker()
+    usage = Usage(quotas, FakeFollower(broker, "key-usage"), FakeProducer(broker), lambda _old: None)
+    gateway.reception._callers = callers = Callers(made, quotas, usage)
+    gateway.exchanges._charge = callers.charge
+    return made
+
+
+async def test_an_exchange_says_by_which_key_it_came(gateway: Gateway, keys: KnownKeys) -> None:
+    await gateway.inference.Complete(a_request(), metadata=ANN)
+    assert gateway.exchange.key_id == "ann"
+
+
+async def test_where_no_keys_are_asked_for_the_exchange_names_none(gateway: Gateway) -> None:
+    await gateway.inference.Complete(a_request(), metadata=ANN)
+    assert gateway.exchange.key_id == ""
+
+
+async def each_call(gateway: Gateway, metadata: Any) -> set[grpc.StatusCode]:
+    async def streamed() -> None:
+        async for _ in gateway.inference.CompleteStream(a_request(), metadata=metadata):
+            pass
+
+    calls = (
+        gateway.inference.Complete(a_request(), metadata=metadata),
+        streamed(),
+        gateway.feedback.Record(a_feedback(), metadata=metadata),
+    )
+    return {(await status_of(call))[0] for call in calls}
+
+
+async def test_strangers_get_nothing_and_nobody_is_asked(gateway: Gateway, keys: KnownKeys) -> None:
+    assert await each_call(gateway, ()) == {grpc.StatusCode.UNAUTHENTICATED}
+    assert await each_call(gateway, (("authorization", "Bearer eve's"),)) == {grpc.StatusCode.UNAUTHENTICATED}
+    assert gateway.teacher.asks == []
+    assert gateway.spool.exchanges == []
+    assert gateway.spool.records == []
+
+
+async def test_a_key_for_another_task_is_denied(gateway: Gateway, keys: KnownKeys) -> None:
+    assert await each_call(gateway, (("authorization", "Bearer bob's"),)) == {grpc.StatusCode.PERMISSION_DENIED}
+
+
+async def test_a_stranger_does_not_learn_which_tasks_there_are(gateway: Gateway, keys: KnownKeys) -> None:
+    code, said = await status_of(gateway.inference.Complete(a_request(task="nothing")))
+    assert (code, said) == (grpc.StatusCode.UNAUTHENTICATED, "who are you?")
+
+
+async def test_all_wait_until_the_keys_are_read(gateway: Gateway, keys: KnownKeys) -> None:
+    keys.unread = True
+    assert await each_call(gateway, ANN) == {grpc.StatusCode.UNAVAILABLE}
+
+
+async def test_health_needs_no_key(gateway: Gateway, keys: KnownKeys) -> None:
+    reply = await health_pb2_grpc.HealthStub(gateway.channel).Check(health_pb2.HealthCheckRequest())
+    assert reply.status == health_pb2.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize(
+    ("listen", "required"),
+    [
+        *(("127.0.0.1:50051", False), ("localhost:1", False), ("[::1]:1", False), ("unix:/run/gateway", False)),
+        *(("0.0.0.0:50051", True), ("[::]:50051", True), ("10.0.0.7:1", True), ("gateway.example:1", True)),
+    ],
+)
+def test_beyond_loopback_keys_are_required_unless_the_settings_say_otherwise(listen: str, required: bool) -> None:
+    assert GatewaySettings(gateway_listen=listen).keys_required is required
+    assert GatewaySettings(gateway_listen=listen, require_keys=not required).keys_required is not required
