@@ -46,8 +46,8 @@ CODES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 REFUSALS: Final[tuple[type[Exception], ...]] = (*CODES, NoAnswer)
-"""What a call may end with; everything else is the gateway's own fault. `retry_after_s`, where it has that, says when it
-may be worth while to try again."""
+"""What a call may end with; everything else is the gateway's own fault. `retry_after_s`, where it has that, says when
+it may be worth while to try again."""
 
 
 def status(error: Exception) -> grpc.StatusCode:
