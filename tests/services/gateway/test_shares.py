@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from protos import events_pb2 as events
+from protos import inference_pb2 as inference
 from services.gateway.router import Budget, keep, plan
 from services.gateway.shares import compared
 from tests.services.gateway.examples import a_promotion, a_request, a_task, an_attempt
@@ -21,7 +22,7 @@ def by_kind(share: float, **kinds: float) -> events.Promotion:
 
 def is_students(promotion: events.Promotion, group_key: str, kind: str = "") -> bool:
     request = a_request(group_key=group_key, metadata={"kind": kind} if kind else {})
-    return len(plan(a_task(), promotion, request, "an id", AMPLE).steps) == 2
+    return plan(a_task(), promotion, request, "an id", AMPLE).steps[0].backend == inference.BACKEND_STUDENT
 
 
 @given(some.text(min_size=1), SHARES, SHARES, SHARES)
