@@ -104,7 +104,10 @@ class Growing:
         self._texts = [ask.partial]
         self._finish = ""
         self._confidence: float | None = None
-        self._usage = inference.Usage()
+        # Filled in place: handing whole messages to a message copies them, and takes ten times as long.
+        self._attempt = events.Attempt(
+            backend=inference.BACKEND_STUDENT, model=ask.task.student.training, student_version=ask.student_version
+        )
 
     def add(self, tensors: Mapping[str, bytes]) -> str:
         """Take a response in; returns its text. A last one may be empty. Raises BackendFailed if it is no answer."""
@@ -114,8 +117,8 @@ class Growing:
             text = _text(tensors["text_output"])
             self._count(tensors["logprobs"])
             self._finish = _text(tensors["finish_reason"]) or self._finish
-            self._usage.prompt_tokens = _integer(tensors["prompt_tokens"])
-            self._usage.completion_tokens = _integer(tensors["completion_tokens"])
+            self._attempt.usage.prompt_tokens = _integer(tensors["prompt_tokens"])
+            self._attempt.usage.completion_tokens = _integer(tensors["completion_tokens"])
         except (KeyError, struct.error, UnicodeDecodeError) as error:
             raise BackendFailed(
                 FailureKind.UNAVAILABLE, f"what Triton sent is no student's answer: {error!r}"
@@ -132,18 +135,20 @@ class Growing:
         """The whole answer. Raises BackendFailed if it did not come to an end."""
         if self._finish not in FINISHES:
             raise BackendFailed(FailureKind.UNAVAILABLE, f"its answer ended unfinished ({self._finish or 'no reason'})")
-        attempt = events.Attempt(
-            backend=inference.BACKEND_STUDENT,
-            model=self._ask.task.student.training,
-            student_version=self._ask.student_version,
-            message=_message("".join(self._texts), self._ask.request),
-            finish=FINISHES[self._finish],
-            usage=self._usage,
-            confidence=self._confidence,
-        )
+        attempt = self._attempt
+        attempt.finish = FINISHES[self._finish]
+        if self._confidence is not None:
+            attempt.confidence = self._confidence
+        self._say(attempt.message, "".join(self._texts))
         if attempt.message.tool_calls:
             attempt.finish = inference.FINISH_TOOL_CALLS
         return attempt
+
+    def _say(self, message: inference.Message, text: str) -> None:
+        message.role = inference.ROLE_ASSISTANT
+        calls = tool_calls(text) if self._ask.request.tools else []
+        message.tool_calls.extend(calls)
+        message.content = "" if calls else text
 
 
 @lru_cache(maxsize=1024)
@@ -174,8 +179,3 @@ def _text(raw: bytes) -> str:
 
 def _integer(raw: bytes) -> int:
     return int(struct.unpack_from("<i", raw)[0])
-
-
-def _message(text: str, request: inference.Request) -> inference.Message:
-    calls = tool_calls(text) if request.tools else []
-    return inference.Message(role=inference.ROLE_ASSISTANT, content="" if calls else text, tool_calls=calls)
