@@ -30,7 +30,7 @@ class GatewaySettings(ServiceSettings):
     triton_grpc_address: str = Field("127.0.0.1:8001", pattern=r"^[^,\s]+:\d+(,[^,\s]+:\d+)*$")
     """host:port; several with commas between them are replicas, which serve the same students."""
     triton_max_calls: int = Field(120_000, ge=1)
-    """In flight to one Triton at a time; more fail, and the teacher answers. Each takes some 4 KB and its request."""
+    """In flight to one Triton at a time; more fail, and the teacher answers. Each takes some 5 KB and its request."""
     teacher_base_url: str = "https://api.openai.com/v1"
     """Any OpenAI-compatible API."""
     teacher_api_key: SecretStr = SecretStr("")
