@@ -24,6 +24,8 @@ TAKEOVERS = Counter(
     "tutelage_takeovers_total", "Streams that went over to another backend in their midst.", ("task", "how")
 )
 OPEN_CALLS = Gauge("tutelage_open_calls", "Calls being answered.")
+TRITON_CALLS = Gauge("tutelage_triton_calls", "Asks that are with a Triton.", ("replica",))
+TRITON_EJECTED = Gauge("tutelage_triton_ejected", "1 while a Triton gets no calls, as it failed.", ("replica",))
 SPOOL_BYTES = Gauge("tutelage_spool_bytes", "Bytes on disk that Kafka has not acknowledged.")
 SPOOL_STALLED = Gauge("tutelage_spool_stalled_seconds", "How long Kafka has acknowledged nothing of what waits.")
 SPOOL_FAILED = Gauge("tutelage_spool_failed", "1 while the spool cannot be written and calls are refused.")

@@ -24,7 +24,8 @@ class Settings(ServiceSettings, KafkaSettings, ClickHouseSettings):
     runs_dir: Path = Path("data/runs")
     """`<task>/<run id>/`; also holds the lock that makes one instance the active one."""
     triton_repository: Path = Path("data/triton")
-    triton_grpc_address: str = "127.0.0.1:8001"
+    triton_grpc_address: str = Field("127.0.0.1:8001", pattern=r"^[^,\s]+:\d+(,[^,\s]+:\d+)*$")
+    """host:port; several with commas between them are replicas that read the one repository."""
     triton_config_template: Path = Path("deploy/triton/config.pbtxt")
     triton_load_timeout_s: float = Field(600.0, gt=0)
     """A student of billions of weights takes minutes from a network disk."""

@@ -94,7 +94,7 @@ def _teacher(settings: GatewaySettings) -> OpenAITeacher:
 
 
 def _student(settings: GatewaySettings) -> TritonStudent:
-    return TritonStudent(settings.triton_grpc_address)
+    return TritonStudent(settings.triton_grpc_addresses, settings.triton_max_calls)
 
 
 def _callers(settings: GatewaySettings, kafka: KafkaSettings, spool: Spool) -> Callers | None:

@@ -37,7 +37,10 @@ class GatewaySettings(ServiceSettings):
     controller_address: str = ""
     """The controller's host:port, for its decisions to take effect also while Kafka is slow. Empty follows Kafka alone,
     which tells them all the same."""
-    triton_grpc_address: str = "127.0.0.1:8001"
+    triton_grpc_address: str = Field("127.0.0.1:8001", pattern=r"^[^,\s]+:\d+(,[^,\s]+:\d+)*$")
+    """host:port; several with commas between them are replicas, which serve the same students."""
+    triton_max_calls: int = Field(120_000, ge=1)
+    """In flight to one Triton at a time; more fail, and the teacher answers. Each takes some 5 KB and its request."""
     teacher_base_url: str = "https://api.openai.com/v1"
     """Any OpenAI-compatible API."""
     teacher_api_key: SecretStr = SecretStr("")
@@ -109,3 +112,8 @@ class GatewaySettings(ServiceSettings):
         if self.require_keys is not None:
             return self.require_keys
         return not on_loopback(self.gateway_listen)
+
+    @property
+    def triton_grpc_addresses(self) -> list[str]:
+        """Each once."""
+        return list(dict.fromkeys(self.triton_grpc_address.split(",")))

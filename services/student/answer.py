@@ -17,12 +17,26 @@ class Piece:
     completion_tokens: int
 
 
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What an answer goes on from, as text and as the tokens that the student read of it. It is not sent again."""
+
+    text: str = ""
+    token_ids: tuple[int, ...] = ()
+
+
 class Answer:
     """Decides what of the generated tokens is sent, and when."""
 
-    def __init__(self, decode: Decode, stop_texts: Sequence[str], stream: bool) -> None:
-        self._detokenizer = Detokenizer(decode)
-        self._stop_texts = StopTexts(stop_texts)
+    def __init__(
+        self,
+        decode: Decode,
+        stop_texts: Sequence[str],
+        stream: bool,
+        begun: Begun = Begun(),
+    ) -> None:
+        self._detokenizer = Detokenizer(decode, begun.token_ids)
+        self._stop_texts = StopTexts(stop_texts, begun.text)
         self._stream = stream
         self._text = ""
         self._logprobs: list[float] = []

@@ -1,13 +1,15 @@
 """One request in Triton's hands: sends its pieces, its error or its end through its response sender."""
 
+import math
 import threading
+import time
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from services.student.answer import Answer, Piece
-from services.student.engine import Delta
+from services.student.engine import Delta, Prompt
 from services.student.metrics import ERROR
 
 FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
@@ -16,10 +18,13 @@ FINAL = pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL
 class Call:
     """Lives from `execute` to the final flag. The engine's thread feeds it; the watcher asks if the caller left."""
 
-    def __init__(self, sender: Any, answer: Answer, prompt_tokens: int) -> None:
+    def __init__(self, sender: Any, answer: Answer, prompt: Prompt, request_id: str, timeout_us: int) -> None:
+        """`timeout_us` is what the request's caller will wait, 0 for ever; `request_id` may be empty."""
+        self.prompt = prompt
+        self.request_id = request_id
         self._sender = sender
         self._answer = answer
-        self._prompt_tokens = prompt_tokens
+        self._until_s = time.monotonic() + timeout_us / 1e6 if timeout_us else math.inf
         self._lock = threading.Lock()  # a sender must not be asked anything after its final flag
         self.ended = ""
         """How: a Finish, or `error`."""
@@ -34,11 +39,15 @@ class Call:
         piece = self._answer.feed(delta)
         if piece is None:
             return
-        response = pb_utils.InferenceResponse(_tensors(piece, self._prompt_tokens))
+        response = pb_utils.InferenceResponse(_tensors(piece, len(self.prompt.token_ids)))
         if piece.finish:
             self._end(response, piece.finish.value)
         else:
             self._sender.send(response)
+
+    def is_late(self, now_s: float) -> bool:
+        """Whether nobody waits for it any more."""
+        return now_s > self._until_s
 
     def caller_left(self) -> bool:
         with self._lock:

@@ -108,3 +108,19 @@ async def test_a_second_student_that_does_not_load_leaves_the_first_as_it_was(
 def test_a_triton_that_is_away_is_waited_for() -> None:
     with pytest.raises(Overloaded, match="Triton at 127"):
         Triton("127.0.0.1:9", load_timeout_s=1).serves(TASK, 1)
+
+
+def test_of_several_tritons_each_must_load_and_serve_a_version(
+    triton: TritonServer, server: Triton, tiny_student: Path
+) -> None:
+    repository = Repository(triton.repository, TEMPLATE)
+    repository.install(TASK, 1, tiny_student)
+    repository.serve(TASK, {1})
+    twice = Triton(f"{triton.grpc_address},{triton.grpc_address}", load_timeout_s=60)
+    twice.load(TASK)
+    assert twice.serves(TASK, 1)
+    assert twice.answer(TASK, 1, "the house\n")
+    one_is_away = Triton(f"{triton.grpc_address},127.0.0.1:9", load_timeout_s=1)
+    for ask in (lambda: one_is_away.serves(TASK, 1), lambda: one_is_away.load(TASK)):
+        with pytest.raises(Overloaded, match=r"Triton at 127\.0\.0\.1:9"):
+            ask()

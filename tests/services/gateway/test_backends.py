@@ -1,6 +1,7 @@
 """What every backend promises: one suite for the fake, the teacher over HTTP and the student in Triton."""
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from tests.services.gateway.openai_like import KEY, serving
 
 pytestmark = pytest.mark.contract
 VERSION = 1
+MAX_CALLS = 64
 AWAY = "127.0.0.1:9"  # The discard port: nobody listens.
 
 
@@ -60,7 +62,7 @@ async def student(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
         install(made, server.repository, "say", VERSION)
     async with triton_grpc.InferenceServerClient(server.grpc_address) as client:
         await client.load_model("say")
-    backend, away = TritonStudent(server.grpc_address), TritonStudent(AWAY)
+    backend, away = TritonStudent([server.grpc_address], MAX_CALLS), TritonStudent([AWAY], MAX_CALLS)
     yield Rig(backend, inference.BACKEND_STUDENT, away)
     await backend.close()
     await away.close()
@@ -134,6 +136,45 @@ async def test_a_student_that_is_cancelled_in_the_middle_answers_others(student:
     with pytest.raises(asyncio.CancelledError):
         await asking
     assert (await student.backend.answer(asked(), None)).message.content
+
+
+async def test_many_asks_share_one_stream_and_those_that_are_cancelled_take_no_other_along(student: Rig):
+    task = a_task(student={**a_task().student.model_dump(), "max_tokens": 60})
+    asks = [an_ask(task, VERSION, text=f"house {number}") for number in range(24)]
+    alone = [(await student.backend.answer(ask, None)).message.content for ask in asks]
+    begun = asyncio.Barrier(len(asks) // 3 + 1)
+    left = [asyncio.create_task(_until_it_begins(student.backend, ask, begun)) for ask in asks[::3]]
+    stay = [asyncio.create_task(student.backend.answer(ask, None)) for ask in asks]
+    await begun.wait()
+    for asking in left:
+        asking.cancel()
+    assert [(await asking).message.content for asking in stay] == alone
+    ends = await asyncio.gather(*left, return_exceptions=True)
+    assert all(isinstance(end, asyncio.CancelledError) for end in ends)
+
+
+async def _until_it_begins(backend: Backend, ask: Ask, begun: asyncio.Barrier) -> None:
+    """Asks until the first piece, and never returns."""
+    first = asyncio.Event()
+    asking = asyncio.create_task(backend.answer(ask, lambda _text: first.set()))
+    try:
+        await first.wait()
+        await begun.wait()
+        await asyncio.Event().wait()
+    finally:
+        asking.cancel()
+
+
+async def test_a_student_goes_on_from_the_beginning_of_an_answer(student: Rig):
+    told: list[str] = []
+    ask = dataclasses.replace(an_ask(version=VERSION, text="12 Oak"), partial="the house\n")
+    resumed = await student.backend.answer(ask, told.append)
+    whole = await student.backend.answer(an_ask(version=VERSION, text="12 Oak\nthe house"), None)
+    assert resumed.message.content == ask.partial + "".join(told)
+    assert whole.message.content.startswith("".join(told).rstrip("\N{REPLACEMENT CHARACTER}"))
+    assert 0 < resumed.usage.completion_tokens < whole.usage.completion_tokens
+    assert resumed.usage.prompt_tokens == whole.usage.prompt_tokens
+    assert student.backend.resumes
 
 
 async def test_an_unknown_version_of_the_student_is_unavailable(student: Rig):

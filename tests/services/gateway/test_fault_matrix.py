@@ -129,7 +129,7 @@ async def rig(
         away = {broken} if fault_name == "refused" else set()
         away |= set() if has_second else {TEACHER, STUDENT} - {broken}
         teacher = OpenAITeacher(f"http://{AWAY}/v1" if TEACHER in away else url, SecretStr(KEY), max_retries=0)
-        student = TritonStudent(AWAY if STUDENT in away else address)
+        student = TritonStudent([AWAY if STUDENT in away else address], max_calls=64)
         gateway.exchanges._backends.update({TEACHER: teacher, STUDENT: student})  # type: ignore[attr-defined]
         yield Rig(gateway, broken, has_second, fault)
         await teacher.close()

@@ -52,12 +52,10 @@ class TritonLike(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         words = self.text.removeprefix(partial).split(" ")
         pieces = [f" {word}" if place else word for place, word in enumerate(words)] if streams else [" ".join(words)]
         for place, piece in enumerate(pieces):
-            if place == self.pieces_then:
-                await self._fall_silent()
             last = place == len(pieces) - 1
+            if place == self.pieces_then or (last and self.pieces_then is not None):
+                await self._fall_silent()  # Before the last, which says that it is: then nothing is missing.
             yield _garbage(request_id) if self.malformed else _piece(request_id, piece, place + 1, last)
-        if self.pieces_then is not None:
-            await self._fall_silent()
 
     async def _fall_silent(self) -> None:
         if self.cuts:

@@ -4,11 +4,13 @@ import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from services.encoder import TOGETHER, Read
 from services.errors import Overloaded
 from services.student.config import Settings
-from services.student.encoder import MicroBatches
+from services.student.encoder import PADDED_MOST, MicroBatches, alike
 from services.student.engine import Finish, Load, Prompt
 from tests.services.student.collector import Collector
 
@@ -39,9 +41,9 @@ def reader() -> Iterator[Reader]:
     made.go_on.release(100)
 
 
-def ask(engine: MicroBatches, id_: int, text: str = "hello", max_tokens: int = 8) -> Collector:
+def ask(engine: MicroBatches, id_: int, text: str = "hello", max_tokens: int = 8, tokens: int = 2) -> Collector:
     collector = Collector()
-    engine.submit(Prompt(id_, (1, 2), max_tokens, text=text), collector)
+    engine.submit(Prompt(id_, (1,) * tokens, max_tokens, text=text), collector)
     return collector
 
 
@@ -74,6 +76,28 @@ def test_what_waits_meanwhile_is_read_together_but_not_too_much_of_it(reader: Re
     engine.close()
     assert list(map(len, reader.batches)) == [1, TOGETHER, 2]
     assert engine.load() == Load(0, 0)
+
+
+def test_the_oldest_takes_along_those_of_like_length_and_none_waits_behind_younger_ones_twice(reader: Reader) -> None:
+    engine = MicroBatches(reader.read, Settings())
+    first = first_of(engine, reader)
+    lengths = {"short": 10, "long": 100, "short, too": 11, "long, too": 95, "middling": 40}
+    rest = [ask(engine, id_, text, tokens=tokens) for id_, (text, tokens) in enumerate(lengths.items(), 1)]
+    reader.go_on.release(4)
+    assert [answer.wait().text for answer in (first, *rest)] == ["FIRST", *(text.upper() for text in lengths)]
+    engine.close()
+    assert reader.batches == [["first"], ["short", "short, too"], ["long", "long, too"], ["middling"]]
+
+
+@given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=60), most=st.integers(1, 20))
+def test_a_batch_has_the_oldest_and_little_padding(lengths: list[int], most: int) -> None:
+    taken = alike(lengths, most)
+    assert taken[0] == 0
+    assert len(set(taken)) == len(taken) <= most
+    computed = max(lengths[place] for place in taken) * len(taken)
+    assert computed - sum(lengths[place] for place in taken) <= PADDED_MOST * computed + 1e-9
+    if len(set(lengths)) == 1:
+        assert len(taken) == min(most, len(lengths))
 
 
 def test_a_request_can_be_cancelled_while_it_waits_and_while_it_is_read(reader: Reader) -> None:

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
@@ -97,3 +97,27 @@ def test_what_was_held_comes_at_the_end() -> None:
     stop_texts = StopTexts(["<end>"])
     assert stop_texts.feed("a<en") == "a"
     assert stop_texts.flush() == "<en"
+
+
+def test_a_stop_text_that_began_in_what_was_let_through_ends_the_text_and_nothing_is_let_through_twice() -> None:
+    stop = StopTexts(["##END"], before="one ##E")
+    assert stop.feed("N") == ""
+    assert stop.feed("D two") == ""
+    assert stop.found
+    stop = StopTexts(["##END"], before="one ##E")
+    assert stop.feed("N") + stop.feed("d two") + stop.flush() == "Nd two"
+    assert not stop.found
+
+
+@given(before=st.text("ab#", max_size=6), text=st.text("ab#", max_size=8), stop=st.text("a#", min_size=1, max_size=3))
+def test_what_comes_behind_a_beginning_is_cut_where_the_whole_would_be(before: str, text: str, stop: str) -> None:
+    assume(stop not in before)
+    stops = StopTexts([stop], before)
+    let_through = "".join(stops.feed(char) for char in text if not stops.found) + stops.flush()
+    assert before + let_through == max(before, (before + text).split(stop)[0], key=len)
+
+
+def test_the_first_new_token_is_read_behind_those_before_it() -> None:
+    pieces = {1: "one", 2: " two"}
+    words = lambda ids: "".join(pieces[id_] for id_ in ids).strip()  # noqa: E731 - as decoders that strip the first space
+    assert Detokenizer(words, before=(1,)).feed((2,)) == " two"

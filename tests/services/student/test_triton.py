@@ -28,6 +28,8 @@ TYPES = {
     "top_p": ("FP32", np.float32),
     "seed": ("UINT64", np.uint64),
     "stream": ("BOOL", np.bool_),
+    "partial": ("BYTES", np.object_),
+    "cancel": ("BYTES", np.object_),
 }
 LONG = 250
 
@@ -210,6 +212,82 @@ async def test_callers_who_leave_free_their_places(client: Any, triton_server: S
         with attempt:
             assert _metric(triton_server, "answers_total", "tiny", "cancelled") > before
             assert _metric(triton_server, "requests", "tiny", "running") == 0
+
+
+def request(model: str, request_id: str, values: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+    return {
+        "model_name": model,
+        "model_version": "1",
+        "inputs": inputs(values),
+        "request_id": request_id,
+        "enable_empty_final_response": True,
+        **parameters,
+    }
+
+
+async def shared(client: Any, requests: "asyncio.Queue[dict[str, Any] | None]") -> AsyncIterator[tuple[str, Response]]:
+    """What comes on one stream for the requests that are put into the queue, with the id of each; None ends it."""
+
+    async def asked() -> AsyncIterator[dict[str, Any]]:
+        while (one := await requests.get()) is not None:
+            yield one
+
+    async for result, error in client.stream_infer(asked()):
+        assert error is None, error
+        yield result.get_response().id, _response(result)
+
+
+async def test_of_many_requests_on_one_stream_one_is_stopped_by_its_id_and_the_others_are_answered(
+    client: Any, triton_server: Server
+) -> None:
+    before = _metric(triton_server, "answers_total", "tiny", "cancelled")
+    alone = {f"house {i}": (await ask(client, f"house {i}", max_tokens=LONG))[0].text for i in range(16)}
+    requests, texts, ends = asyncio.Queue[dict[str, Any] | None](), dict.fromkeys(alone, b""), dict[str, bytes]()
+    for text in alone:
+        values = {"text_input": text.encode(), "max_tokens": LONG, "stream": True}
+        requests.put_nowait(request("tiny", text, values))
+    stopped = False
+    async for request_id, piece in shared(client, requests):
+        texts[request_id] += piece.text
+        if piece.finish:
+            ends[request_id] = piece.finish
+        if request_id == "house 7" and not stopped:
+            stopped = True
+            requests.put_nowait(request("tiny", "stop it", {"text_input": b"", "cancel": b"house 7"}))
+            requests.put_nowait(request("tiny", "stop it, too", {"text_input": b"", "cancel": b"who is that?"}))
+        if len(ends) == len(alone):
+            requests.put_nowait(None)
+    assert ends.pop("house 7") == b"cancelled"
+    assert alone["house 7"].startswith(cut := texts.pop("house 7"))
+    assert len(cut) < len(alone.pop("house 7"))
+    assert set(ends.values()) == {b"length"}
+    assert texts == alone
+    assert _metric(triton_server, "answers_total", "tiny", "cancelled") == before + 1
+
+
+async def test_a_request_whose_time_is_over_is_stopped(client: Any) -> None:
+    requests = asyncio.Queue[dict[str, Any] | None]()
+    for text, timeout_us in (("late", 1), ("early", 60_000_000)):
+        values = {"text_input": text.encode(), "max_tokens": LONG}
+        requests.put_nowait(request("tiny", text, values, timeout=timeout_us))
+    requests.put_nowait(None)
+    ends = {request_id: piece.finish async for request_id, piece in shared(client, requests)}
+    assert ends == {"late": b"cancelled", "early": b"length"}
+
+
+async def test_an_answer_goes_on_behind_its_beginning_as_if_the_student_had_written_that(client: Any) -> None:
+    (answer,) = await ask(client, "the street of the city", max_tokens=30)
+    (rest,) = await ask(client, "the street", partial=b" of the city", max_tokens=50)
+    begun = 50 - rest.completion_tokens  # what the beginning takes of the answer's tokens
+    assert rest.text.startswith(answer.text.rstrip("\N{REPLACEMENT CHARACTER}".encode()))
+    assert rest.logprobs[:30] == pytest.approx(answer.logprobs, abs=1e-2)
+    assert (rest.finish, rest.prompt_tokens) == (b"length", answer.prompt_tokens)
+    assert 0 < begun < len(" of the city")
+
+
+async def test_a_tagger_refuses_to_go_on_from_a_beginning(client: Any) -> None:
+    with pytest.raises(InferenceServerException, match="partial: this student gives whole answers"):
+        await ask(client, "the house", "tagger", partial=b'{"st')
 
 
 def _metric(server: Server, name: str, task: str, label: str) -> int:
