@@ -110,6 +110,7 @@ def conditions(erasure: Erasure, exchange_ids: str) -> dict[str, str]:
     return {
         "feedback": f"({_old(erasure, 'created_at')}) OR exchange_id IN ({exchange_ids})",
         "candidates": f"({_old(erasure, 'decided_at')}) OR id IN ({exchange_ids})",
+        "shadows": f"({_old(erasure, 'asked_at')}) OR id IN ({exchange_ids})",
         "golden": _old(erasure, "added_at"),
         "exchanges": _old(erasure, "started_at"),
     }

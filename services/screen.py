@@ -161,7 +161,11 @@ def policy_text(policy: events.Policy) -> str:
     """A policy in a word or two."""
     match policy.kind:
         case events.POLICY_KIND_SHARE:
-            return f"share {policy.share:.0%} by the student"
+            kinds = "".join(f", {kind} {share:.0%}" for kind, share in sorted(policy.share_of_kind.items()))
+            sure = f" from confidence {policy.min_confidence:.3f}" if policy.min_confidence < 0 else ""
+            return f"share {policy.share:.0%}{kinds} by the student{sure}"
+        case events.POLICY_KIND_SHADOW:
+            return f"teacher, the student unseen in {policy.share or 1:.0%}"
         case events.POLICY_KIND_CASCADE:
             return f"cascade from confidence {policy.min_confidence:.3f}"
         case events.POLICY_KIND_STUDENT_ONLY:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import strata
+from services.ramp import Ramp
 from services.settings import problems
 from services.validators import Validator
 
@@ -54,6 +55,9 @@ class Teacher(_Part):
     prices: Prices
     may_be_trained_on: bool
     """Whether its licence lets a model be trained on its answers; a run is refused where it does not."""
+    stall_s: float | None = Field(None, gt=0)
+    """After how long without a piece of a stream, the first one too, the student takes over where it serves. Without
+    it the gateway learns it: 3 times the usual time to the first piece, and the usual longest gap, 1 s at least."""
 
 
 class PromptRule(StrEnum):
@@ -70,6 +74,8 @@ class Student(_Part):
     max_tokens: int = Field(128, ge=1, le=8192)
     timeout_s: float = Field(5.0, gt=0)
     """How long the gateway waits for it before it asks the teacher."""
+    stall_s: float | None = Field(None, gt=0)
+    """The same as the teacher's, which then takes over."""
     prices: Prices
     training: str = "auto"
     """A training config: a name in training/configs or a path. `auto` fits several kinds of student, and one is chosen;
@@ -179,6 +185,35 @@ class Retention(_Part):
     candidates_days: int = Field(DEFAULT_DAYS, ge=1, le=36_500)
 
 
+class Hedging(_Part):
+    """Asking the second backend while the first is still at it, where that one is slow. It costs what both ask for."""
+
+    after_ms: int | None = Field(None, ge=1)
+    """How long the first has said nothing by then. Without it, longer than 95 % of its calls of the last minute."""
+    most: float = Field(0.05, gt=0, le=1)
+    """Hedges of the last minute as a share of its calls: where all are slow, asking twice makes all slower."""
+
+
+class Compare(_Part):
+    """How many calls are asked of both, so that drift is noticed also where one alone answers."""
+
+    share: float = Field(0.01, ge=0, le=1)
+    """Of the calls of a task that a student serves, whoever answers them: the part about which the other one is asked
+    afterwards, unseen. At 0.01 that costs a hundredth of what the teacher alone did; 0 asks nobody. Under the policy
+    shadow the policy's own share counts."""
+
+
+class Cascade(_Part):
+    """What the answers of a cascade may err, and with which confidence that must be known."""
+
+    risk: float = Field(gt=0, lt=1)
+    """The part of the answers that may be wrong, at most: 0.04."""
+    confidence: float = Field(0.95, ge=0.5, lt=1)
+    """How sure that must be each time the threshold is set."""
+    of: Literal["all", "kept"] = "all"
+    """Of which answers: of all that callers get, the teacher's among them, or of those that the student gives."""
+
+
 class Cache(_Part):
     """Answers that are given again to who asks exactly the same, from the gateway's memory: each process has its own.
 
@@ -214,6 +249,8 @@ class Task(_Part):
     requests set aside; `teacher` lets that be enough."""
     latency_budget_ms: int = Field(10_000, ge=1)
     """Where a caller sets no deadline."""
+    hedging: Hedging | None = None
+    """Off unless it is given; `hedging: {}` takes the defaults."""
     limits: Limits = Limits()
     validators: tuple[Validator, ...] = ()
     sampling: Sampling = Sampling()
@@ -222,7 +259,12 @@ class Task(_Part):
     coalesce: bool = False
     """Whether calls that ask exactly the same at the same time share one answer, also where none is kept."""
     redaction: Redaction = Redaction()
+    compare: Compare = Compare()
+    cascade: Cascade | None = None
+    """Without it the threshold is the one that the report proves."""
     retention: Retention = Retention()
+    ramp: Ramp | None = None
+    """Without it a student whose report supports it has all calls at once."""
 
     @property
     def answers_vary(self) -> bool:
@@ -233,6 +275,20 @@ class Task(_Part):
     def _shares_leave_something_to_train_on(self) -> "Task":
         if self.sampling.split.golden + self.sampling.split.eval >= 1:
             raise ValueError("sampling.split: golden + eval must be below 1, or nothing is left to train on")
+        return self
+
+    @model_validator(mode="after")
+    def _a_cascades_answers_can_be_judged(self) -> "Task":
+        if self.cascade and self.answers_vary:
+            raise ValueError("cascade: needs answers that can be compared with the right one: json or label, not text")
+        return self
+
+    @model_validator(mode="after")
+    def _a_ramp_can_compare_answers(self) -> "Task":
+        if self.ramp and self.answers_vary:
+            raise ValueError(
+                "ramp: needs answers that can be compared, so `answer` must be json or label: leave it out"
+            )
         return self
 
 

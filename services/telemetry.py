@@ -16,6 +16,13 @@ LATENCY = Histogram(
 )
 COST = Counter("tutelage_cost_usd_total", "Dollars spent.", ("task", "backend"))
 REFUSALS = Counter("tutelage_student_refusals_total", "Student answers not kept.", ("task", "reason"))
+BREAKER = Gauge(
+    "tutelage_breaker_state", "Whether a backend is asked: 0 yes, 1 by one call that tries, 2 no.", ("task", "backend")
+)
+HEDGES = Counter("tutelage_hedges_total", "Calls that asked a second backend, and who answered.", ("task", "won"))
+TAKEOVERS = Counter(
+    "tutelage_takeovers_total", "Streams that went over to another backend in their midst.", ("task", "how")
+)
 OPEN_CALLS = Gauge("tutelage_open_calls", "Calls being answered.")
 SPOOL_BYTES = Gauge("tutelage_spool_bytes", "Bytes on disk that Kafka has not acknowledged.")
 SPOOL_STALLED = Gauge("tutelage_spool_stalled_seconds", "How long Kafka has acknowledged nothing of what waits.")

@@ -59,6 +59,7 @@ FEEDBACK = Topic("feedback", events.FeedbackRecord, lambda record: record.group_
 CANDIDATES = Topic("candidates", events.Candidate, lambda candidate: candidate.request.group_key or candidate.id)
 RUNS = Topic("runs", events.Run, lambda run: run.id, compacted=True)
 PROMOTIONS = Topic("promotions", events.Promotion, lambda promotion: promotion.task, compacted=True)
+SHADOWS = Topic("shadows", events.ShadowPair, lambda pair: pair.group_key or pair.id)
 SOURCES = Topic("sources", events.SourceState, lambda state: state.source, compacted=True)
 KEYS = Topic("keys", events.ApiKey, lambda key: key.id, compacted=True)
 KEY_USAGE = Topic(
@@ -67,7 +68,7 @@ KEY_USAGE = Topic(
 
 TOPICS: Final[Mapping[str, Topic]] = {
     topic.name: topic
-    for topic in (REQUESTS, EXCHANGES, FEEDBACK, CANDIDATES, RUNS, PROMOTIONS, SOURCES, KEYS, KEY_USAGE)
+    for topic in (REQUESTS, EXCHANGES, FEEDBACK, CANDIDATES, RUNS, PROMOTIONS, SHADOWS, SOURCES, KEYS, KEY_USAGE)
 }
 
 

@@ -5,15 +5,19 @@ to the golden set, so that what is proven is what is served. Imports nothing of 
 """
 
 import json
+import pkgutil
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal, InvalidOperation
 from functools import cached_property, lru_cache
 from typing import Annotated, Any, Literal
 
 import jsonschema_rs
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+MOST_CHARACTERS = 200
+"""Of a refusal by somebody else's function."""
 WORD = re.compile(r"[^\W_]+(?:['\u2019\-/.&][^\W_]+)*")
 
 
@@ -79,6 +83,80 @@ class Length(_Spec):
         )
 
 
+class Range(_Spec):
+    """A number lies within limits, both of which count: the whole answer, or a field of a JSON one.
+
+    `{kind: range, field: total.amount, least: 0, most: 10000}`. A field is named by its path with dots, places of lists
+    by their number from 0 (`items.0.price`), or as a JSON pointer (`/items/0/price`) where names hold dots. A text that
+    is a number ("12.50") counts as one. One that is not there, or null, is refused unless it is `optional`.
+    """
+
+    kind: Literal["range"]
+    field: str = ""
+    least: Decimal | None = None
+    most: Decimal | None = None
+    optional: bool = False
+
+    @model_validator(mode="after")
+    def _has_a_limit(self) -> "Range":
+        if self.least is None and self.most is None:
+            raise ValueError("range: needs least or most")
+        if self.least is not None and self.most is not None and self.least > self.most:
+            raise ValueError(f"range: least {self.least} is above most {self.most}")
+        return self
+
+    def refusal(self, question: str, answer: str) -> str:  # noqa: ARG002
+        told = self.field or "the answer"
+        try:
+            value = _at(_parsed(answer), self._path) if self.field else answer
+        except (ValueError, RecursionError) as problem:
+            return f"range: not JSON: {problem}"
+        if value is None:
+            return "" if self.optional else f"range: {told} is missing"
+        number = _number(value)
+        if number is None:
+            return f"range: {told} is {str(value)[:40]!r}, not a number"
+        if self.least is not None and number < self.least:
+            return f"range: {told} is {str(value)[:40]}, below {self.least}"
+        return f"range: {told} is {str(value)[:40]}, above {self.most}" if self._above(number) else ""
+
+    def _above(self, number: Decimal) -> bool:
+        return self.most is not None and number > self.most
+
+    @cached_property
+    def _path(self) -> Sequence[str]:
+        if not self.field.startswith("/"):
+            return self.field.split(".")
+        return [name.replace("~1", "/").replace("~0", "~") for name in self.field[1:].split("/")]
+
+
+class Python(_Spec):
+    """A function of yours accepts the answer: `{kind: python, function: "package.module:function"}`.
+
+    It is called with the question and the answer, and returns why the answer must not be kept, '' if it may. It must be
+    importable wherever tasks are loaded (PYTHONPATH of every service) and where students are trained (on Ray, a
+    package of the workers' environment), give the same for the same texts, and be quick: the gateway's calls wait for
+    it. Where it raises, or returns something else than a text, the answer is refused.
+    """
+
+    kind: Literal["python"]
+    function: str = Field(pattern=r"^\w+(\.\w+)*:\w+(\.\w+)*$")
+
+    @model_validator(mode="after")
+    def _can_be_called(self) -> "Python":
+        _function(self.function)
+        return self
+
+    def refusal(self, question: str, answer: str) -> str:
+        try:
+            said = _function(self.function)(question, answer)
+        except Exception as error:  # noqa: BLE001 - whatever it is, no call may end for it
+            return f"python: {self.function} raises {type(error).__name__}: {error}"[:MOST_CHARACTERS]
+        if not isinstance(said, str):
+            return f"python: {self.function} returns {type(said).__name__}, not a text"
+        return f"python: {said}"[:MOST_CHARACTERS] if said else ""
+
+
 class Grounded(_Spec):
     """Every value of the JSON answer stands in the question, word for word and in one piece."""
 
@@ -109,7 +187,9 @@ class Covers(_Spec):
         return ""
 
 
-Validator = Annotated[JsonSchema | OneOf | Regex | Length | Grounded | Covers, Field(discriminator="kind")]
+Validator = Annotated[
+    JsonSchema | OneOf | Regex | Length | Range | Grounded | Covers | Python, Field(discriminator="kind")
+]
 
 
 def refusal(validators: Sequence[Validator], question: str, answer: str) -> str:
@@ -166,6 +246,43 @@ def _values(answer: str) -> Sequence[str]:
 @lru_cache(maxsize=16)
 def _parsed(answer: str) -> Any:
     return json.loads(answer)
+
+
+def _at(value: Any, path: Sequence[str]) -> Any:
+    """What stands at a path of a JSON value; None where there is nothing."""
+    for name in path:
+        if isinstance(value, dict):
+            value = value.get(name)
+        elif isinstance(value, list) and name.isascii() and name.isdigit() and int(name) < len(value):
+            value = value[int(name)]
+        else:
+            return None
+    return value
+
+
+def _number(value: Any) -> Decimal | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        number = Decimal(str(value).strip())
+    except (InvalidOperation, ValueError):
+        return None
+    return number if number.is_finite() else None
+
+
+@lru_cache(maxsize=64)
+def _function(named: str) -> Callable[[str, str], object]:
+    """The function of that name. Raises ValueError with what to change."""
+    try:
+        found = pkgutil.resolve_name(named)
+    except (ImportError, AttributeError) as problem:
+        raise ValueError(
+            f"python: {named} can't be had: {problem}. Put its folder on PYTHONPATH wherever tasks are loaded"
+        ) from problem
+    if not callable(found):
+        raise ValueError(f"python: {named} is no function")  # noqa: TRY004 - pydantic tells ValueErrors alone
+    return found  # type: ignore[no-any-return]
 
 
 def _leaves(answer: str) -> Iterator[str]:

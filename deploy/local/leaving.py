@@ -18,7 +18,7 @@ from deploy.local.processes import wait_until
 from services.errors import Overloaded
 from services.kafka import Follower, Producer, everything, has_read
 from services.settings import KafkaSettings
-from services.topics import CANDIDATES, DEAD_LETTERS, EXCHANGES, FEEDBACK, FORGOTTEN, REQUESTS, TOPICS, Record
+from services.topics import CANDIDATES, DEAD_LETTERS, EXCHANGES, FEEDBACK, FORGOTTEN, REQUESTS, SHADOWS, TOPICS, Record
 
 READ_WITHIN_S: Final = 20.0
 KAFKA_S: Final = 5.0
@@ -28,6 +28,7 @@ TRAFFIC: Final[Mapping[str, Sequence[str]]] = {
     EXCHANGES.name: ("sink", "sampler"),
     FEEDBACK.name: ("sink", "sampler"),
     CANDIDATES.name: ("sink",),
+    SHADOWS.name: ("sink",),
 }
 """The groups that must have read a topic before it may go."""
 KEPT: Final = (*sorted(TOPICS.keys() - TRAFFIC.keys()), DEAD_LETTERS, FORGOTTEN)

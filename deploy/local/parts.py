@@ -125,7 +125,8 @@ def _service(name: str, options: StackOptions, at: Addresses, state_dir: Path) -
 
 
 def _listens(name: str, at: Addresses) -> dict[str, str]:
-    return {"gateway": {"GATEWAY_LISTEN": at.gateway}, "controller": {"CONTROL_LISTEN": at.control}}.get(name, {})
+    gateway = {"GATEWAY_LISTEN": at.gateway, "CONTROLLER_ADDRESS": at.control}
+    return {"gateway": gateway, "controller": {"CONTROL_LISTEN": at.control}}.get(name, {})
 
 
 def _folders(state_dir: Path) -> dict[str, str]:

@@ -2,7 +2,20 @@
 
 import typer
 
-from services.cli import audit, changes, dead_letters, erase, importing, keys, logs, runs, snapshots, stack, watch
+from services.cli import (
+    audit,
+    changes,
+    dead_letters,
+    decisions,
+    erase,
+    importing,
+    keys,
+    logs,
+    runs,
+    snapshots,
+    stack,
+    watch,
+)
 
 app = typer.Typer(
     name="tutelage",
@@ -11,7 +24,10 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     help="Turns the LLM traffic you already pay for into a small model that you own.",
 )
-for group in (stack.app, logs.app, importing.app, runs.app, watch.app, changes.app, erase.app):
+for group in (
+    *(stack.app, logs.app, importing.app, runs.app, watch.app),
+    *(decisions.app, changes.app, erase.app),
+):
     app.registered_commands.extend(group.registered_commands)
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="key")

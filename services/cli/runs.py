@@ -21,6 +21,7 @@ POLICIES: Final = {
     "student": events.POLICY_KIND_STUDENT_ONLY,
     "share": events.POLICY_KIND_SHARE,
     "cascade": events.POLICY_KIND_CASCADE,
+    "shadow": events.POLICY_KIND_SHADOW,
 }
 
 
@@ -90,9 +91,9 @@ def promote(
     task: TaskName,
     version: Annotated[int, typer.Option(min=0, help="The student's version; 0 means the latest.")] = 0,
     policy: Annotated[
-        str, typer.Option(help="teacher, student, share or cascade; empty means what the report supports.")
+        str, typer.Option(help="teacher, student, share, cascade or shadow; empty means what the report supports.")
     ] = "",
-    share: Annotated[float, typer.Option(min=0, max=1, help="With share: the student's part.")] = 0.0,
+    share: Annotated[float, typer.Option(min=0, max=1, help="With share or shadow: the part of the calls.")] = 0.0,
     min_confidence: Annotated[
         float, typer.Option(max=0, help="With cascade: the least token log-probability kept.")
     ] = 0.0,

@@ -27,8 +27,13 @@ from services.controller.desk import Desk
 from services.controller.entry import Token
 from services.controller.erasing import Erasing, Kafka
 from services.controller.erasure_tables import ErasureTables
+from services.controller.judged import ClickHouseCalls
 from services.controller.launcher import Launcher
 from services.controller.loading import Loading
+from services.controller.outbox import Outbox
+from services.controller.pairs import ClickHousePairs
+from services.controller.ramp_watch import RampWatch
+from services.controller.recalibrating import Recalibrating
 from services.controller.receipts import holds_customers, tells_sampler
 from services.controller.repository import Repository
 from services.controller.runner import Runner
@@ -46,6 +51,10 @@ log = structlog.stdlib.get_logger("tutelage")
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Ten thousand golden examples of six kilobytes."""
+OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+    ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # Gateways that watch ask every ten seconds who is there.
+]
 GRACE_S = 3.0
 CONTROL = control_pb2.DESCRIPTOR.services_by_name["Control"].full_name
 
@@ -87,18 +96,26 @@ async def _run(settings: Settings) -> None:
         os._exit(0)  # nothing is under way yet, and the thread may wait for Kafka for ever
     await rebuilding
     actions = _actions(settings, defined)
-    desk = Desk(state, lambda: str(uuid_utils.uuid7()), actions.now)
+    desk = Desk(state, lambda: str(uuid_utils.uuid7()), actions.now, Outbox(settings.runs_dir / ".decisions"))
+    await desk.resume()
     runner = Runner(defined, state, desk, actions, settings.runs_at_once)
     erasing = _erasing(settings, actions, state, desk)
     server = await _serve(settings, Control(defined, state, actions, desk, erasing))
     auditor = Auditor(ClickHouse(settings), DeadPlaces(Follower(settings, DEAD_LETTERS)))
     auditing = asyncio.create_task(auditor.go_on(settings.audit_every_s))
+    recalibrating = Recalibrating(defined, state, desk, ClickHouseCalls(lambda: ClickHouse(settings)), actions.now)
+    calibrating = asyncio.create_task(recalibrating.go_on(settings.calibrate_every_s))
+    ramps = RampWatch(defined, state, desk, lambda: ClickHousePairs(ClickHouse(settings)), actions.now)
+    ramping = asyncio.create_task(ramps.go_on(settings.ramp_every_s))
     going_on = asyncio.create_task(runner.go_on(settings.watch_every_s))
     chores = asyncio.create_task(_chores(settings, defined, erasing, actions.launcher))
     await asyncio.wait({going_on, asyncio.create_task(stopped.wait())}, return_when=asyncio.FIRST_COMPLETED)
     log.info("stopping")
+    state.watchers.close()
     await server.stop(GRACE_S)
     auditing.cancel()
+    calibrating.cancel()
+    ramping.cancel()
     chores.cancel()
     going_on.cancel()
     with suppress(asyncio.CancelledError):
@@ -179,8 +196,7 @@ def _actions(settings: Settings, defined: dict[str, tasks.Task]) -> Actions:
 async def _serve(settings: Settings, control: Control) -> grpc.aio.Server:
     token = settings.control_token.get_secret_value()
     guards = [Token(token)] if token else []
-    options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
-    server = grpc.aio.server(interceptors=guards, options=options)
+    server = grpc.aio.server(interceptors=guards, options=OPTIONS)
     control_pb2_grpc.add_ControlServicer_to_server(control, server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)

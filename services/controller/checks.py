@@ -21,6 +21,7 @@ MAX_EXAMPLES: Final = 10_000
 MAX_OVERRIDES: Final = 64
 MAX_CONFIG_CHARACTERS: Final = 20_000
 MAX_METADATA: Final = 32
+MAX_KINDS: Final = 256
 MAX_LABEL_CHARACTERS: Final = 256
 MAX_REASON_CHARACTERS: Final = 2_000
 KEY: Final = re.compile(r"(?=.{1,64}$)\w+(\.\w+)?", re.ASCII)
@@ -100,6 +101,11 @@ def policy(given: events.Policy) -> events.Policy:
         )
     if not 0 <= given.share <= 1:
         raise invalid("policy.share", f"is {given.share:g}; it must be 0 to 1")
+    if len(given.share_of_kind) > MAX_KINDS:
+        raise invalid("policy.share_of_kind", f"has {len(given.share_of_kind)} kinds; the limit is {MAX_KINDS}")
+    for kind, share in given.share_of_kind.items():
+        if not 0 <= share <= 1:
+            raise invalid(f"policy.share_of_kind[{kind[:64]!r}]", f"is {share:g}; it must be 0 to 1")
     if not (given.min_confidence <= 0 and math.isfinite(given.min_confidence)):
         raise invalid("policy.min_confidence", f"is {given.min_confidence:g}; a log-probability is 0 or less")
     return given

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, Final
 
 from protos import events_pb2 as events
+from services.controller.takeover import CONTROLLER
 from services.controller.verdict import Verdict
 from services.tasks import Task
 
@@ -71,10 +72,13 @@ class Numbers:
 
 
 def decided_since(run: events.Run, current: events.Promotion) -> bool:
-    """Whether the task's promotion is this run's own, or was decided after the run came to loading."""
+    """Whether the task's promotion is this run's own, or was decided by a person after the run came to loading.
+
+    What a ramp decides meanwhile is of the student whose place this one takes.
+    """
     loading = run.state == events.RUN_STATE_LOADING
     later = current.decided_at.ToNanoseconds() > run.updated_at.ToNanoseconds()
-    return current.run_id == run.id or bool(loading and later)
+    return current.run_id == run.id or bool(loading and later and current.decided_by != CONTROLLER)
 
 
 def begin(task: Task, overrides: Mapping[str, Any], numbers: Numbers, now: datetime) -> events.Run:

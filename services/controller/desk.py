@@ -1,33 +1,46 @@
-"""Where decisions are recorded: runs started and advanced, promotions, rollbacks. Each returns once Kafka has it."""
+"""Where decisions are recorded: runs started and advanced, promotions, rollbacks. Each returns once Kafka has it.
+
+But for what takes calls back from a student: that is on this disk and told to the watching gateways first, and brought
+to Kafka however long that takes, also by the next controller on this disk.
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from protos import control_pb2 as control
 from protos import events_pb2 as events
 from services.controller import keys, promotions
 from services.controller.cycle import Numbers, Step, advanced, begin, next_number
+from services.controller.outbox import Outbox
 from services.controller.promotions import Decision
 from services.controller.state import Event, State
+from services.errors import Overloaded
 from services.tasks import Task
 
 log = structlog.stdlib.get_logger("tutelage")
 
 MAX_RECORDED_CHARACTERS: Final = 4_000
+ACK_S: Final = 2.0
+"""How long whoever takes calls back waits for Kafka: in the ordinary case the topic has it when he hears of it."""
+SETTLE_S: Final = 1.0
+"""How long the one thread that writes waits for what is overdue, before it is another event's turn."""
 
 
 class Desk:
-    """The one place that writes events. Every method raises Overloaded while Kafka does not acknowledge."""
+    """The one place that writes events. Every method but `roll_back` raises Overloaded while Kafka is away."""
 
-    def __init__(self, state: State, new_id: Callable[[], str], now: Callable[[], datetime]) -> None:
+    def __init__(self, state: State, new_id: Callable[[], str], now: Callable[[], datetime], outbox: Outbox) -> None:
         self._state = state
         self._new_id = new_id
         self._now = now
+        self._outbox = outbox
+        self._delivering: set[asyncio.Task[None]] = set()
         self._numbering = asyncio.Lock()
         self._given: dict[str, list[int]] = {}
         """By task, numbers of snapshots that are being made for no run."""
@@ -81,13 +94,70 @@ class Desk:
     async def promote(
         self, current: events.Promotion, policy: events.Policy, run: events.Run | None, reason: str, decided_by: str
     ) -> events.Promotion:
-        """Record a promotion. Its student must be loaded already; call it with `deciding` held."""
-        return await self._record(promotions.promote(current, policy, run, self._decision(reason, decided_by)))
+        """Record a promotion. Its student must be loaded already; call it with `deciding` held.
+
+        One that takes calls back is in effect before Kafka has it, as a rollback is.
+        """
+        made = promotions.promote(current, policy, run, self._decision(reason, decided_by, current))
+        return await (self._take_back(made) if promotions.takes_back(made) else self._record(made))
+
+    async def set_back(
+        self, current: events.Promotion, policy: events.Policy, run: events.Run | None, reason: str, decided_by: str
+    ) -> events.Promotion:
+        """Give the student a smaller part of the calls, whatever Kafka does; call it with `deciding` held."""
+        decision = self._decision(reason, decided_by, current)
+        return await self._take_back(promotions.set_back(current, policy, run, decision))
 
     async def roll_back(self, current: events.Promotion, reason: str, decided_by: str) -> events.Promotion:
-        """Record the way back from `current`; call it with `deciding` held."""
+        """Go back from `current`, whatever Kafka does; call it with `deciding` held."""
         run_ids = {run.student_version: run.id for run in self._state.runs(current.task)}
-        return await self._record(promotions.roll_back(current, run_ids, self._decision(reason, decided_by)))
+        decision = self._decision(reason, decided_by, current)
+        return await self._take_back(promotions.roll_back(current, run_ids, decision))
+
+    async def adjust(
+        self, current: events.Promotion, policy: events.Policy, reason: str, decided_by: str, *, set_back: bool
+    ) -> events.Promotion:
+        """Serve by another policy with the same student; call it with `deciding` held.
+
+        With `set_back`, as fewer calls get the student's answer, that is in effect before Kafka has it.
+        """
+        made = promotions.adjusted(current, policy, self._decision(reason, decided_by, current))
+        return await (self._take_back(made) if set_back else self._record(made))
+
+    async def resume(self) -> None:
+        """Bring to Kafka what an earlier controller could not. Call it once, when the state is rebuilt."""
+        for made in self._outbox.waiting():
+            if promotions.follows(made, self._state.promotion(made.task)):
+                self._state.foresee(made)
+                self._deliver(made)
+            else:
+                self._outbox.drop(made)
+
+    async def _take_back(self, made: events.Promotion) -> events.Promotion:
+        try:
+            await asyncio.to_thread(self._outbox.keep, made)
+        except OSError:  # A full disk may not stand in the way back either.
+            log.exception("a restart before Kafka has this decision forgets it", task=made.task)
+        self._state.foresee(made)
+        await asyncio.wait({self._deliver(made)}, timeout=ACK_S)
+        return self._told(made)
+
+    def _deliver(self, made: events.Promotion) -> "asyncio.Task[None]":
+        delivering = asyncio.create_task(self._bring(made))
+        self._delivering.add(delivering)
+        delivering.add_done_callback(self._delivering.discard)
+        return delivering
+
+    async def _bring(self, made: events.Promotion) -> None:
+        """To Kafka, however long it takes."""
+        patience = AsyncRetrying(retry=retry_if_exception_type(Overloaded), wait=wait_exponential(max=5))
+        sent = await patience(self._on_writer, self._state.send, made)
+        while not await self._on_writer(self._state.settled, sent, SETTLE_S):
+            log.warning("a decision is in effect that Kafka has not acknowledged", task=made.task, promotion=made.id)
+        if sent[0]:
+            log.error("Kafka refuses a decision that is in effect; it stays in the outbox", reason=sent[0])
+        else:
+            self._outbox.drop(made)
 
     async def create_key(
         self, key_id: str, request: control.CreateKeyRequest, secret: str, decided_by: str
@@ -100,19 +170,28 @@ class Desk:
 
     async def revoke_key(self, key: events.ApiKey, reason: str, decided_by: str) -> events.ApiKey:
         """Record that a key is good no more."""
-        await self._write(later := keys.revoked(key, self._decision(reason, decided_by)))
+        decision = Decision(self._new_id(), reason[:MAX_RECORDED_CHARACTERS], decided_by, self._now())
+        await self._write(later := keys.revoked(key, decision))
         log.info("key taken back", key=key.id, name=key.name, by=decided_by, reason=reason)
         return later
 
     async def _record(self, made: events.Promotion) -> events.Promotion:
         await self._write(made)
+        return self._told(made)
+
+    def _told(self, made: events.Promotion) -> events.Promotion:
         kind = events.PolicyKind.Name(made.policy.kind)
         log.info("serving", task=made.task, policy=kind, student_version=made.student_version, reason=made.reason)
         self.changed.set()
         return made
 
     async def _write(self, event: Event) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._state.write, event)
+        await self._on_writer(self._state.write, event)
 
-    def _decision(self, reason: str, decided_by: str) -> Decision:
-        return Decision(self._new_id(), reason[:MAX_RECORDED_CHARACTERS], decided_by, self._now())
+    async def _on_writer(self, act: Callable[..., Any], *given: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._writer, act, *given)
+
+    def _decision(self, reason: str, decided_by: str, current: events.Promotion) -> Decision:
+        """Not before what it takes the place of, whatever the clock says: the later decision counts everywhere."""
+        at = max(self._now(), current.decided_at.ToDatetime(UTC))
+        return Decision(self._new_id(), reason[:MAX_RECORDED_CHARACTERS], decided_by, at)

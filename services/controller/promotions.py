@@ -9,7 +9,7 @@ from protos import events_pb2 as events
 
 TEACHER_ONLY: Final = events.Policy(kind=events.POLICY_KIND_TEACHER_ONLY)
 STUDENT_KINDS: Final = frozenset(
-    {events.POLICY_KIND_STUDENT_ONLY, events.POLICY_KIND_SHARE, events.POLICY_KIND_CASCADE}
+    {events.POLICY_KIND_STUDENT_ONLY, events.POLICY_KIND_SHARE, events.POLICY_KIND_CASCADE, events.POLICY_KIND_SHADOW}
 )
 
 
@@ -21,6 +21,16 @@ class Decision:
     reason: str
     decided_by: str
     at: datetime
+
+
+def follows(made: events.Promotion, current: events.Promotion | None) -> bool:
+    """Whether `made`, heard of later, takes the place of `current`: unless it was decided before it."""
+    return current is None or made.decided_at.ToNanoseconds() >= current.decided_at.ToNanoseconds()
+
+
+def takes_back(made: events.Promotion) -> bool:
+    """Whether no caller gets a student's answer any more."""
+    return made.policy.kind in {events.POLICY_KIND_TEACHER_ONLY, events.POLICY_KIND_SHADOW}
 
 
 def unpromoted(task: str) -> events.Promotion:
@@ -54,6 +64,26 @@ def roll_back(current: events.Promotion, run_ids: Mapping[int, str], decision: D
         made.run_id = run_ids.get(made.student_version, "")
     else:
         made.policy.CopyFrom(TEACHER_ONLY)
+    return made
+
+
+def adjusted(current: events.Promotion, policy: events.Policy, decision: Decision) -> events.Promotion:
+    """The same student by another policy. The way back stays what it was: not to what has just been found wanting."""
+    made = _decided(current.task, decision)
+    made.policy.CopyFrom(policy)
+    made.student_version, made.run_id = current.student_version, current.run_id
+    made.previous_policy.CopyFrom(current.previous_policy)
+    made.previous_student_version = current.previous_student_version
+    return made
+
+
+def set_back(
+    current: events.Promotion, policy: events.Policy, run: events.Run | None, decision: Decision
+) -> events.Promotion:
+    """Back to a smaller part of the calls. A rollback from there is to the teacher, not up again to `current`."""
+    made = promote(current, policy, run, decision)
+    made.previous_policy.CopyFrom(TEACHER_ONLY)
+    made.previous_student_version = 0
     return made
 
 

@@ -6,12 +6,14 @@ from typing import Final
 
 from protos import control_pb2 as control
 from services.kafka import Keeping
-from services.topics import CANDIDATES, DEAD_LETTERS, EXCHANGES, FEEDBACK, FORGOTTEN, REQUESTS
+from services.topics import CANDIDATES, DEAD_LETTERS, EXCHANGES, FEEDBACK, FORGOTTEN, REQUESTS, SHADOWS
 
 FOR_EVER_MS: Final = 1000 * 365 * 86_400_000
 """A thousand years: what Kafka's `for ever` comes to where it is said as a number."""
 CHANGELOG: Final = "-changelog"
-CUSTOMERS: Final = frozenset({REQUESTS.name, EXCHANGES.name, FEEDBACK.name, CANDIDATES.name, DEAD_LETTERS})
+CUSTOMERS: Final = frozenset(
+    {REQUESTS.name, EXCHANGES.name, FEEDBACK.name, CANDIDATES.name, SHADOWS.name, DEAD_LETTERS}
+)
 ALWAYS: Final = (
     "ledger: source, sequence and id of each exchange stay, so that the audit closes; nothing of what was said.",
     "ClickHouse's disk: the parts that were rewritten are deleted about eight minutes later; backups are not touched.",

@@ -19,6 +19,7 @@ DAYS: Final[Mapping[str, Callable[[Retention], int]]] = {
     "exchanges": lambda retention: retention.exchanges_days,
     "feedback": lambda retention: retention.feedback_days,
     "candidates": lambda retention: retention.candidates_days,
+    "shadows": lambda retention: retention.exchanges_days,
 }
 
 

@@ -18,13 +18,13 @@ from services.controller.cycle import ENDED, Facts, Step, decided_since, lacking
 from services.controller.desk import MAX_RECORDED_CHARACTERS, Desk
 from services.controller.errors import Refused
 from services.controller.state import State
+from services.controller.takeover import CONTROLLER, entered
 from services.errors import Overloaded
 from services.tasks import Task
 from services.telemetry import RUNS
 
 log = structlog.stdlib.get_logger("tutelage")
 
-CONTROLLER: Final = "controller"
 EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -142,7 +142,8 @@ class Runner:
         async with self._desk.deciding:
             current = self._state.promotion(run.task)
             if facts.verdict and not decided_since(run, current):
-                await self._desk.promote(current, facts.verdict.policy, run, facts.verdict.reason, CONTROLLER)
+                policy = entered(self._tasks[run.task], current, facts.verdict.policy)
+                await self._desk.promote(current, policy, run, _begun(facts.verdict.reason, policy), CONTROLLER)
 
     async def _start_if_due(self, task: Task) -> None:
         runs = self._state.runs(task.name)
@@ -172,6 +173,12 @@ async def _outlived(look: Coroutine[Any, Any, None]) -> None:
     if isinstance(error, Exception):
         known = isinstance(error, Overloaded | Refused)
         log.warning("will look again", reason=str(error), exc_info=None if known else error)
+
+
+def _begun(reason: str, policy: events.Policy) -> str:
+    """The verdict's reason, and that the student is asked unseen first."""
+    unseen = policy.kind == events.POLICY_KIND_SHADOW
+    return f"{reason}; by the task's ramp it is asked unseen first" if unseen else reason
 
 
 def _result(run: events.Run) -> str:

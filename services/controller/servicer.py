@@ -22,6 +22,7 @@ from services.controller.progress import how_far
 from services.controller.shelf_servicer import Shelf
 from services.controller.state import State
 from services.controller.verdict import judge, objection
+from services.controller.watch_servicer import Watching
 from services.tasks import Task
 from training.contract import Report
 
@@ -29,7 +30,7 @@ LATEST_RUNS: Final = 10
 MAX_WAITING_RUNS: Final = 20
 
 
-class Control(Shelf, Keyring, control_pb2_grpc.ControlServicer):
+class Control(Shelf, Keyring, Watching, control_pb2_grpc.ControlServicer):
     """Every method: INVALID_ARGUMENT names the field, NOT_FOUND what is not there, UNAVAILABLE who is away."""
 
     def __init__(self, tasks: Mapping[str, Task], state: State, actions: Actions, desk: Desk, erasing: Erasing) -> None:
@@ -88,7 +89,7 @@ class Control(Shelf, Keyring, control_pb2_grpc.ControlServicer):
 
     @answered
     async def Rollback(self, request: control.RollbackRequest, _context: Any) -> events.Promotion:
-        """Waits for Kafka alone: neither ClickHouse nor Triton may stand in the way back."""
+        """Neither ClickHouse nor Triton may stand in the way back, nor Kafka: it is in effect before Kafka has it."""
         task = known_task(self._tasks, request.task)
         reason = required("reason", request.reason, MAX_REASON_CHARACTERS)
         decided_by = required("decided_by", request.decided_by)

@@ -36,6 +36,10 @@ class Settings(ServiceSettings, KafkaSettings, ClickHouseSettings):
     """What this Python is started with to look at a config before there is a run; an empty list asks nobody."""
     watch_every_s: float = Field(5.0, gt=0)
     """How often candidates are counted and Triton is asked whether it serves what is promoted."""
+    calibrate_every_s: float = Field(300.0, gt=0)
+    """How often thresholds of cascades with a target are looked at. Each look reads the judged calls of four weeks."""
+    ramp_every_s: float = Field(10.0, gt=0)
+    """How often ramps are looked at. Each look reads their pairs from ClickHouse; a bad student serves until then."""
     audit_every_s: float = Field(60.0, gt=0)
     """How often the ledger is audited for the metrics tutelage_audit_*. Longer than the sink ever takes."""
     runs_at_once: int = Field(1, ge=1)

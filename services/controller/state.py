@@ -1,6 +1,7 @@
 """What was decided so far: runs, promotions, API keys. The topics are the truth; their latest values are in memory.
 
-An event is the commit: nothing counts as done before Kafka has acknowledged it, and memory follows the topic.
+An event is the commit: nothing counts as done before Kafka has acknowledged it, and memory follows the topic. Only what
+takes calls back from a student is in effect before (`foresee`): it lies on this disk until Kafka has it.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,8 @@ from typing import Final
 import structlog
 
 from protos import events_pb2 as events
-from services.controller.promotions import unpromoted
+from services.controller.promotions import follows, unpromoted
+from services.controller.watching import Watchers
 from services.errors import BadEvent, Overloaded
 from services.kafka import Follower, Producer
 from services.topics import KEYS, PROMOTIONS, RUNS, Record, Topic, decode, encode
@@ -30,6 +32,7 @@ class State:
         self._runs: dict[str, events.Run] = {}
         self._promotions: dict[str, events.Promotion] = {}
         self._keys: dict[str, events.ApiKey] = {}
+        self.watchers = Watchers()
 
     def rebuild(self, *followers: Follower) -> None:
         """Read the topics to their ends. Raises Overloaded if Kafka does not answer."""
@@ -41,6 +44,16 @@ class State:
 
     def write(self, event: Event) -> None:
         """Commit an event. Raises Overloaded while Kafka has not acknowledged it; it may still arrive later."""
+        if not self.settled(sent := self.send(event), self._ack_timeout_s):
+            raise Overloaded("Kafka has not acknowledged the event yet; look at the status before trying again")
+        if sent[0]:
+            raise Overloaded(f"Kafka refused the event: {sent[0]}")
+
+    def send(self, event: Event) -> list[str]:
+        """Hand an event to the producer; what comes back is empty until Kafka has answered: '' or why it refused.
+
+        It is sent once, however long that takes, as a second time might come after what overtook it.
+        """
         answers: list[str] = []
         if isinstance(event, events.Run):
             self._keep_marks(event)
@@ -51,11 +64,16 @@ class State:
             answers.append(error)
 
         self._producer.send(encode(TOPIC[type(event)], event), acked)
-        self._producer.flush(self._ack_timeout_s)
-        if not answers:
-            raise Overloaded("Kafka has not acknowledged the event yet; look at the status before trying again")
-        if answers[0]:
-            raise Overloaded(f"Kafka refused the event: {answers[0]}")
+        return answers
+
+    def settled(self, sent: list[str], timeout_s: float) -> bool:
+        """Whether Kafka has answered to what was sent, waiting for `timeout_s` at most."""
+        self._producer.flush(timeout_s)
+        return bool(sent)
+
+    def foresee(self, promotion: events.Promotion) -> None:
+        """Let it count before Kafka has it. It must be in the outbox."""
+        self._absorb(promotion)
 
     def runs(self, task: str = "") -> list[events.Run]:
         """The runs of a task, or all; oldest first."""
@@ -96,12 +114,21 @@ class State:
 
     def _absorb(self, event: Event) -> None:
         if isinstance(event, events.Promotion):
-            self._promotions[event.task] = event
+            self._promote(event)
         elif isinstance(event, events.ApiKey):
             if (known_key := self._keys.get(event.id)) is None or _older(known_key, event):
                 self._keys[event.id] = event
         elif (known := self._runs.get(event.id)) is None or _older(known, event):
             self._runs[event.id] = event
+
+    def _promote(self, event: events.Promotion) -> None:
+        """An acknowledgement may come after what was foreseen since."""
+        if not follows(event, self._promotions.get(event.task)):
+            return
+        told = self._promotions.get(event.task)
+        self._promotions[event.task] = event
+        if told is None or told.id != event.id:
+            self.watchers.tell(event)
 
 
 def _older(known: events.Run | events.ApiKey, event: events.Run | events.ApiKey) -> bool:

@@ -26,11 +26,11 @@ def judge(report: Report, task: Task) -> Verdict:
 
 
 def objection(report: Report, task: Task, policy: events.Policy) -> str:
-    """Why the report does not support `policy`, with its figures; '' if it does. The teacher alone needs no report."""
+    """Why the report does not support `policy`, with its figures; '' if it does. If the teacher answers, none need."""
     match policy.kind:
-        case events.POLICY_KIND_TEACHER_ONLY:
+        case events.POLICY_KIND_TEACHER_ONLY | events.POLICY_KIND_SHADOW:  # callers get the teacher's answers
             return ""
-        case events.POLICY_KIND_CASCADE:
+        case events.POLICY_KIND_CASCADE | events.POLICY_KIND_SHARE if _is_cascade(policy):
             if not math.isclose(policy.min_confidence, report.threshold, abs_tol=1e-9):
                 return (
                     f"min_confidence {policy.min_confidence:g} was not measured; the report proves {report.threshold:g}"
@@ -38,6 +38,11 @@ def objection(report: Report, task: Task, policy: events.Policy) -> str:
             return proven.objection(report, _rule(task), "cascade")
         case _:  # A share of the calls is answered by the student alone, so it needs the same proof.
             return proven.objection(report, _rule(task), "student")
+
+
+def _is_cascade(policy: events.Policy) -> bool:
+    """Whether what the student is asked is kept only where it is sure; of a share this is so if it has a threshold."""
+    return policy.kind == events.POLICY_KIND_CASCADE or policy.min_confidence < 0
 
 
 def _policy(way: proven.WayName | None, report: Report) -> events.Policy:

@@ -8,7 +8,7 @@ import uvloop
 
 from protos import inference_pb2 as inference
 from services import tasks, telemetry
-from services.gateway.answering import Backends
+from services.gateway.asking import Backends
 from services.gateway.callers import Callers
 from services.gateway.door import Door
 from services.gateway.exchanges import Exchanges
@@ -19,9 +19,11 @@ from services.gateway.repeats import Repeats
 from services.gateway.server import Server
 from services.gateway.servicer import FeedbackServicer, InferenceServicer
 from services.gateway.settings import GatewaySettings
+from services.gateway.shadow import Shadows
 from services.gateway.spool import Spool
 from services.gateway.student import TritonStudent
 from services.gateway.teacher import OpenAITeacher
+from services.gateway.watch import Watch
 from services.kafka import Producer
 from services.settings import KafkaSettings, on_loopback
 
@@ -37,23 +39,36 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     door = Door(settings.max_open_calls)
     needs_s = settings.teacher_needs_s
     callers = _callers(settings, kafka, spool)
-    charge, stops = callers.charge if callers else None, lambda: door.turned_out
+    shadows = Shadows(backends, spool, most_at_once=settings.shadow_most_at_once, timeout_s=settings.shadow_timeout_s)
     exchanges = Exchanges(
-        backends, spool, promotions.current, repeats, teacher_needs_s=needs_s, stops=stops, charge=charge
+        backends,
+        spool,
+        promotions.current,
+        repeats,
+        teacher_needs_s=needs_s,
+        stops=lambda: door.turned_out,
+        shadows=shadows,
+        charge=callers.charge if callers else None,
     )
     reception = Reception(defined, settings.request_limits, callers)
     server = Server(
         settings, InferenceServicer(exchanges, reception, door), FeedbackServicer(spool, reception, door), door
     )
+    watch = Watch(settings.controller_address, promotions.take, settings) if settings.controller_address else None
     await promotions.start()
     if callers:
         await callers.start()
+    if watch is not None:
+        watch.start()
     port = await server.start()
     telemetry.log.info("the gateway serves", listen=settings.gateway_listen, port=port, tasks=sorted(defined))
     await stopped.wait()
     telemetry.log.info("the gateway stops", grace_s=settings.shutdown_grace_s)
     await server.stop()
+    await shadows.close()
     await spool.close()
+    if watch is not None:
+        await watch.close()
     await promotions.close()
     if callers:
         await callers.close()

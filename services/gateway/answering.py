@@ -1,107 +1,162 @@
 """One exchange's way through its plan: asks the backends in turn, within the deadline, and writes down each attempt."""
 
-import asyncio
-from collections.abc import Mapping
+import time
 from decimal import Decimal
-from typing import Final
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.gateway import router
-from services.gateway.backends import Ask, Backend, BackendFailed, FailureKind
+from services import telemetry
+from services.gateway import ends, router
+from services.gateway.asking import Asking, Backends, Call
+from services.gateway.backends import FailureKind
+from services.gateway.breaker import FIRST_PAUSE_S
+from services.gateway.hedge import Hedge
 from services.gateway.listening import Clock, Told
+from services.gateway.standing import NAMES, Standings
 from services.tasks import Task
-
-Backends = Mapping[inference.Backend, Backend]
-NAMES: Final = {inference.BACKEND_TEACHER: "teacher", inference.BACKEND_STUDENT: "student"}
 
 
 class NoAnswer(Exception):  # noqa: N818
     """Nobody's answer can be given. The text says who was asked and what came of it; it holds no secret."""
 
-    def __init__(self, outcome: events.Outcome, kind: FailureKind, message: str) -> None:
+    def __init__(
+        self, outcome: events.Outcome, kind: FailureKind, message: str, retry_after_s: float | None = None
+    ) -> None:
         super().__init__(message)
         self.outcome = outcome
         self.kind = kind
+        self.retry_after_s = retry_after_s
+        """When it may be worth while to ask again; None where nobody knows."""
 
 
 class Answering:
     """Answers one exchange. Every attempt is added to `exchange.attempts`, also one that is cut short."""
 
     def __init__(  # noqa: PLR0913
-        self, exchange: events.Exchange, task: Task, plan: router.Plan, *, backends: Backends, clock: Clock, told: Told
+        self,
+        exchange: events.Exchange,
+        task: Task,
+        plan: router.Plan,
+        *,
+        backends: Backends,
+        clock: Clock,
+        told: Told,
+        standings: Standings,
     ) -> None:
-        self._exchange = exchange
-        self._task = task
-        self._plan = plan
-        self._backends = backends
-        self._clock = clock
-        self._told = told
+        self._call = Call(exchange, task, plan, backends, clock, told, standings)
+        self._steps = list(plan.steps)
+        self._why = plan.why
+        self._lost: list[Asking] = []
+        self._hedge = Hedge(self._call) if task.hedging is not None else None
+        self._resumes = True
         self._failure = FailureKind.TIMEOUT
+        self._retries_s: list[float] = []
 
     async def reply(self) -> inference.Reply:
         """The first answer that may be kept. Raises NoAnswer if there is none in time."""
-        why = self._plan.why
-        for step in self._plan.steps:
-            if self._clock.elapsed_s() >= step.until_s:
-                continue
-            attempt = self._exchange.attempts.add(backend=step.backend)
-            await self._ask(step, attempt)
-            verdict = self._judge(attempt)
-            if verdict.kept:
-                self._told.rest(attempt.message.content)
-                return self._reply(attempt, f"{why}: {verdict.why}" if verdict.why else why)
-            attempt.refusal = verdict.why
-            why += f"; the {NAMES[step.backend]}'s answer is not kept: {verdict.why}"
+        attempts = self._call.exchange.attempts
+        try:
+            while (asking := await self._next_ended()) is not None:
+                if asking.verdict.kept:
+                    return await self._keep(asking)
+                self._put_aside(asking)
+        finally:
+            if self._hedge is not None:
+                await self._hedge.cancel()
+            if len(attempts) > 1:
+                ends.replace(attempts[:-1])
         raise self._no_answer()
 
-    async def _ask(self, step: router.Step, attempt: events.Attempt) -> None:
-        """Fill `attempt`; its `refusal` says why there is no answer."""
-        started_s = self._clock.elapsed_s()
-        budget_s = step.until_s - started_s
-        attempt.student_version = self._plan.student_version if step.backend == inference.BACKEND_STUDENT else 0
-        attempt.refusal = "internal: the gateway is at fault"  # Stays if it is.
-        try:
-            async with asyncio.timeout(budget_s):
-                await self._fill(step, attempt, budget_s)
-        except asyncio.CancelledError:
-            attempt.refusal = "cancelled: the call ended before its answer"
-            raise
-        except TimeoutError:
-            self._failure, attempt.refusal = FailureKind.TIMEOUT, f"timeout: no answer within {budget_s:.2f} s"
-        except BackendFailed as failure:
-            self._failure, attempt.refusal = failure.kind, str(failure)
-        finally:
-            attempt.latency_us = self._clock.elapsed_us() - round(started_s * 1e6)
-            attempt.cost_usd = f"{self._cost(attempt):f}"
+    async def _next_ended(self) -> Asking | None:
+        """Who was asked next, once it has come to its end; None if nobody is left."""
+        if self._hedge is not None and self._hedge.runs:
+            return await self._hedge.ended()
+        step = self._next_step()
+        if step is None:
+            return None
+        asking = self._begin(step)
+        if self._hedge is None:
+            await asking.run()
+        else:
+            await self._hedge.beside(asking, self._steps, self._begin)
+        return asking
 
-    async def _fill(self, step: router.Step, attempt: events.Attempt, budget_s: float) -> None:
-        self._told.next_backend()
-        on_text = self._told.text if step.streams and self._told.listens else None
-        ask = Ask(self._task, self._exchange.request, self._exchange.id, self._plan.student_version, budget_s)
-        attempt.MergeFrom(await self._backends[step.backend].answer(ask, on_text))
-        attempt.refusal = ""
+    def _next_step(self) -> router.Step | None:
+        while self._steps:
+            step = self._steps.pop(0)
+            if self._call.clock.elapsed_s() >= step.until_s:
+                continue
+            breaker, now_s = self._call.standing(step).breaker, time.monotonic()
+            if not (why_not := breaker.why_not(now_s)):
+                return step
+            self._pass_by(step, why_not, breaker.retry_after_s(now_s))
+        return None
 
-    def _judge(self, attempt: events.Attempt) -> router.Verdict:
-        if attempt.refusal:
-            return router.Verdict(False, attempt.refusal)
-        self._failure = FailureKind.UNAVAILABLE  # What it is if this answer is not kept.
-        return router.keep(self._task, self._plan.policy, self._exchange.request, attempt)
+    def _pass_by(self, step: router.Step, why_not: str, retry_after_s: float) -> None:
+        version = self._call.plan.student_version if step.backend == inference.BACKEND_STUDENT else 0
+        attempt = self._call.exchange.attempts.add(backend=step.backend, student_version=version, cost_usd="0")
+        attempt.refusal, attempt.end, attempt.started_us = why_not, inference.END_FAILED, self._call.clock.elapsed_us()
+        self._retries_s.append(retry_after_s)
+        self._failed(step, FailureKind.UNAVAILABLE)
+        self._why += f"; the {NAMES[step.backend]} is not asked: {why_not}"
 
-    def _cost(self, attempt: events.Attempt) -> Decimal:
-        asked = self._task.teacher if attempt.backend == inference.BACKEND_TEACHER else self._task.student
-        return asked.prices.cost(attempt.usage)
+    def _begin(self, step: router.Step) -> Asking:
+        """An attempt. What was heard of another one is gone on from where that can be, and is void where it can't."""
+        call, partial = self._call, ""
+        if call.told.has_heard:
+            partial = call.told.heard if self._can_go_on(step) else ""
+            telemetry.TAKEOVERS.labels(call.task.name, "resumed" if partial else "restarted").inc()
+            if not partial:
+                call.told.forget()
+        attempt = call.exchange.attempts.add(backend=step.backend)
+        return Asking(call, step, attempt, self._steps, partial)
+
+    def _can_go_on(self, step: router.Step) -> bool:
+        # Tool calls are no text: whoever began one, nobody has heard it.
+        request = self._call.exchange.request
+        return self._resumes and step.streams and not request.tools and self._call.backends[step.backend].resumes
+
+    def _put_aside(self, asking: Asking) -> None:
+        self._lost.append(asking)
+        self._why += f"; the {NAMES[asking.step.backend]}'s answer is not kept: {asking.verdict.why}"
+        if asking.gave_way:
+            self._steps.append(asking.step)  # It has not failed: it may be asked again if the quicker one does.
+            return
+        self._failed(asking.step, asking.failure or FailureKind.UNAVAILABLE)
+        if asking.retry_after_s is not None:
+            self._retries_s.append(asking.retry_after_s)
+        if asking.partial and asking.failure in {None, FailureKind.REFUSED}:
+            # It could not make anything good of another's beginning: once more, from the beginning.
+            self._resumes = False
+            self._steps.insert(0, asking.step)
+
+    def _failed(self, step: router.Step, failure: FailureKind) -> None:
+        """What the call fails of if nothing else comes; where the teacher refuses the request, that is the caller's."""
+        if self._failure is not FailureKind.REFUSED or step.backend == inference.BACKEND_TEACHER:
+            self._failure = failure
+
+    async def _keep(self, asking: Asking) -> inference.Reply:
+        attempt, why = asking.attempt, asking.verdict.why
+        if self._hedge is not None:
+            self._lost += await self._hedge.drop(asking)
+        for other in self._lost:
+            other.charge(attempt.usage.prompt_tokens)
+        if len(self._call.exchange.attempts) > 1:
+            ends.replace(self._call.exchange.attempts)
+        self._call.told.rest(attempt.message.content)
+        return self._reply(attempt, f"{self._why}: {why}" if why else self._why)
 
     def _reply(self, kept: events.Attempt, why: str) -> inference.Reply:
-        attempts = self._exchange.attempts
+        attempts = self._call.exchange.attempts
         reply = inference.Reply(
-            exchange_id=self._exchange.id,
+            exchange_id=self._call.exchange.id,
             message=kept.message,
             answered_by=kept.backend,
             model=kept.model,
             student_version=kept.student_version,
             why=why,
             finish=kept.finish,
+            end=kept.end,
             usage=kept.usage,
             cost_usd=f"{sum((Decimal(attempt.cost_usd) for attempt in attempts), Decimal(0)):f}",
             timings=self._timings(),
@@ -113,18 +168,23 @@ class Answering:
 
     def _timings(self) -> inference.Timings:
         return inference.Timings(
-            total_us=self._clock.elapsed_us(),
-            first_token_us=self._told.first_token_us,
+            total_us=self._call.clock.elapsed_us(),
+            first_token_us=self._call.told.first_token_us,
             teacher_us=self._waited_us(inference.BACKEND_TEACHER),
             student_us=self._waited_us(inference.BACKEND_STUDENT),
         )
 
     def _waited_us(self, backend: inference.Backend) -> int:
-        return sum(attempt.latency_us for attempt in self._exchange.attempts if attempt.backend == backend)
+        attempts = self._call.exchange.attempts
+        return sum(attempt.latency_us for attempt in attempts if attempt.backend == backend)
 
     def _no_answer(self) -> NoAnswer:
-        told = "; ".join(f"{NAMES[attempt.backend]}: {attempt.refusal}" for attempt in self._exchange.attempts)
-        if self._clock.is_up():
-            why = f"no answer within the deadline of {self._clock.timeout_s:.2f} s, allow more time"
+        clock, attempts = self._call.clock, self._call.exchange.attempts
+        told = "; ".join(f"{NAMES[attempt.backend]}: {attempt.refusal}" for attempt in attempts)
+        if clock.is_up():
+            why = f"no answer within the deadline of {clock.timeout_s:.2f} s, allow more time"
             return NoAnswer(events.OUTCOME_DEADLINE_EXCEEDED, self._failure, f"{why} ({told or 'nobody was asked'})")
-        return NoAnswer(events.OUTCOME_FAILED, self._failure, f"no backend could answer ({told})")
+        why = f"no backend could answer ({told})"
+        if self._failure is FailureKind.REFUSED:
+            return NoAnswer(events.OUTCOME_FAILED, self._failure, why)
+        return NoAnswer(events.OUTCOME_FAILED, self._failure, why, min(self._retries_s, default=FIRST_PAUSE_S))

@@ -2,19 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from math import ceil
 from typing import Any, Final, TypeVar
 
 import grpc
 from prometheus_client import Counter
 
 from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from protos.inference_pb2 import Priority
 from services import telemetry
 from services.gateway.answering import NoAnswer
 from services.gateway.backends import FailureKind
 from services.gateway.fields import BadInput, UnknownTask
+from services.gateway.hints import trailers
 from services.gateway.keys import KeysUnread, NotAllowed, Unauthenticated
 from services.gateway.quotas import OverQuota
+from services.gateway.shedding import TooLate, TooManyCalls, places
 from services.gateway.spool import SpoolFull
 
 DETAILS_CHARS: Final = 2_000
@@ -22,15 +25,14 @@ DETAILS_CHARS: Final = 2_000
 REFUSED = Counter("tutelage_refused_calls_total", "Calls that end with an error status.", ("method", "code"))
 
 
-class TooManyCalls(Exception):  # noqa: N818
-    """The gateway holds as many open calls as it may."""
-
-
 class Stopping(Exception):  # noqa: N818
     """The gateway takes no more calls, or had no more time for this one."""
 
+    retry_after_s = 0.0
+
 
 T = TypeVar("T")
+NORMAL: Final = inference.PRIORITY_UNSPECIFIED
 CODES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     BadInput: grpc.StatusCode.INVALID_ARGUMENT,
     UnknownTask: grpc.StatusCode.NOT_FOUND,
@@ -40,10 +42,12 @@ CODES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     Stopping: grpc.StatusCode.UNAVAILABLE,
     OverQuota: grpc.StatusCode.RESOURCE_EXHAUSTED,
     SpoolFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooLate: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
 }
 REFUSALS: Final[tuple[type[Exception], ...]] = (*CODES, NoAnswer)
-"""What a call may end with; everything else is the gateway's own fault."""
+"""What a call may end with; everything else is the gateway's own fault. Those that it may be worth while to try again
+have `retry_after_s`."""
 
 
 def status(error: Exception) -> grpc.StatusCode:
@@ -56,17 +60,11 @@ def status(error: Exception) -> grpc.StatusCode:
     return grpc.StatusCode.INVALID_ARGUMENT if refused else grpc.StatusCode.UNAVAILABLE
 
 
-def hints(error: Exception) -> tuple[tuple[str, str], ...]:
-    """Trailing metadata: `retry-after`, in whole seconds as HTTP has it, where the error knows when there is room."""
-    retry_after_s: float | None = getattr(error, "retry_after_s", None)
-    return () if retry_after_s is None else (("retry-after", str(ceil(retry_after_s))),)
-
-
 class Door:
     """Counts the open calls of all methods, ends each one that fails with its status, and closes when it is told."""
 
     def __init__(self, max_open_calls: int) -> None:
-        self._max_open_calls = max_open_calls
+        self._places = places(max_open_calls)
         self._open: set[asyncio.Task[Any] | None] = set()
         self._left = asyncio.Event()
         self._closed = False
@@ -97,14 +95,17 @@ class Door:
             self._left.clear()
             await self._left.wait()
 
-    async def call(self, method: str, context: Any, answer: Callable[..., Awaitable[T]], *given: Any) -> T:
+    async def call(
+        self, method: str, context: Any, answer: Callable[..., Awaitable[T]], *given: Any, priority: Priority = NORMAL
+    ) -> T:
         """What `answer(*given)` returns: one call from its arrival to its end; `context` is gRPC's."""
         try:
-            with self.place():
+            with self.place(priority):
                 return await answer(*given)
         except REFUSALS as error:
-            REFUSED.labels(method, status(error).name).inc()
-            await context.abort(status(error), str(error)[:DETAILS_CHARS], hints(error))
+            code, text = status(error), str(error)[:DETAILS_CHARS]
+            REFUSED.labels(method, code.name).inc()
+            await context.abort(code, text, trailers(code, text, getattr(error, "retry_after_s", None)))
         except Exception:  # noqa: BLE001 - the end of the line: it is logged, and the caller told INTERNAL
             # gRPC would tell the caller the exception's text, which may hold anything.
             telemetry.log.exception("a call failed by the gateway's own fault", method=method)
@@ -112,16 +113,18 @@ class Door:
             await context.abort(grpc.StatusCode.INTERNAL, "the gateway is at fault; its log says why")
         raise AssertionError  # The call has been aborted.
 
-    def place(self) -> "Place":
+    def place(self, priority: Priority = NORMAL) -> "Place":
         """A place for the call that this task is, to be held `with`; entering raises TooManyCalls or Stopping."""
-        return Place(self)
+        return Place(self, priority)
 
-    def enter(self) -> "asyncio.Task[Any] | None":
+    def enter(self, priority: Priority) -> "asyncio.Task[Any] | None":
         """Let a call in; `Place` does."""
         if self._closed:
             raise Stopping("the gateway stops and takes no more calls: try again, another one will answer")
-        if len(self._open) >= self._max_open_calls:
-            raise TooManyCalls(f"{self.open_calls} calls are open, the limit of this gateway: try again later")
+        limit = self._places.get(priority) or self._places[NORMAL]
+        if len(self._open) >= limit:
+            of = "" if priority == inference.PRIORITY_HIGH else " for calls of no higher priority"
+            raise TooManyCalls(f"{self.open_calls} calls are open, the limit of this gateway{of}: try again later")
         self._open.add(task := asyncio.current_task())
         return task
 
@@ -135,13 +138,14 @@ class Door:
 class Place:
     """An open call's place. A class, as two generators and a timer cost a call a tenth of its processor time."""
 
-    __slots__ = ("_door", "_task")
+    __slots__ = ("_door", "_priority", "_task")
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: Door, priority: Priority) -> None:
         self._door = door
+        self._priority = priority
 
     def __enter__(self) -> None:
-        self._task = self._door.enter()
+        self._task = self._door.enter(self._priority)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
         self._door.leave(self._task)

@@ -13,11 +13,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
-from services.gateway import router
+from services.gateway import ends, router, shedding
 from services.gateway.alike import Alike
-from services.gateway.answering import NAMES, Answering, Backends, NoAnswer
+from services.gateway.answering import Answering, NoAnswer
+from services.gateway.asking import Backends
 from services.gateway.listening import Clock, Listener, Told
 from services.gateway.repeats import Repeats
+from services.gateway.shadow import Shadows
+from services.gateway.shedding import TooLate
+from services.gateway.standing import NAMES, Standings
 from services.tasks import Task
 
 OUTCOMES: Final = {
@@ -61,11 +65,13 @@ class Exchanges:
         *,
         teacher_needs_s: float,
         stops: Callable[[], bool],
+        shadows: Shadows | None = None,
         charge: Callable[[events.Exchange], None] | None = None,
     ) -> None:
         """`stops` says whether the gateway itself now ends calls, rather than their callers.
 
-        `charge` is told of each exchange that came with a key, as it ends.
+        `shadows` compares what it answered; None compares nothing. `charge` is told of each exchange that came with a
+        key, as it ends.
         """
         self._backends = backends
         self._ledger = ledger
@@ -75,9 +81,11 @@ class Exchanges:
         self._stops = stops
         self._charge = charge
         self._alike = Alike()
+        self._standings = Standings()
+        self._shadows = shadows
 
     async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
-        """The reply, once it is on disk. Raises BadInput, SpoolFull or NoAnswer.
+        """The reply, once it is on disk. Raises BadInput, SpoolFull, TooLate or NoAnswer.
 
         A repeated request_id has the first one's reply; the listener hears nothing of it.
         """
@@ -92,6 +100,8 @@ class Exchanges:
         self, exchange_id: str, arrival: Arrival, clock: Clock, listener: Listener | None
     ) -> inference.Reply:
         self._ledger.admit()
+        promotion = self._promoted(arrival.task.name)
+        plan = self._plan(exchange_id, arrival, promotion, clock)
         exchange = events.Exchange(
             id=exchange_id,
             request=arrival.request,
@@ -102,22 +112,41 @@ class Exchanges:
         )
         _stamp(exchange.started_at)
         try:
-            await self._answer(exchange, arrival.task, clock, Told(clock, listener))
+            await self._answer(exchange, arrival.task, promotion, plan, Told(clock, listener))
         finally:  # Also a call that was cancelled is written down.
+            exchange.end = ends.of_exchange(exchange)
             _stamp(exchange.finished_at)
             _count(exchange)
             if self._charge and exchange.key_id:
                 self._charge(exchange)
             await self._ledger.append_exchange(exchange)
+        if self._shadows is not None:
+            self._shadows.begin(exchange, arrival.task, promotion)
         return exchange.reply
 
-    async def _answer(self, exchange: events.Exchange, task: Task, clock: Clock, told: Told) -> None:
-        promotion = self._promoted(task.name)
+    def _plan(
+        self, exchange_id: str, arrival: Arrival, promotion: events.Promotion | None, clock: Clock
+    ) -> router.Plan:
+        """Who is asked. Raises TooLate where none of them is likely to answer in time."""
+        task, request = arrival.task, arrival.request
         budget = router.Budget(clock.usable_s, self._teacher_needs_s)
-        plan = router.plan(task, promotion, exchange.request, exchange.id, budget)
+        plan = router.plan(task, promotion, request, exchange_id, budget)
+        least_s = self._standings.least_s(task, plan, request.priority)
+        if least_s > clock.usable_s:
+            chance = shedding.chance(request.priority)
+            raise TooLate(
+                f"{clock.timeout_s:.2f} s are left, and {1 - chance:.0%} of the answers take more than {least_s:.2f} s"
+                " now: allow more time, or try again later"
+            )
+        return plan
+
+    async def _answer(
+        self, exchange: events.Exchange, task: Task, promotion: events.Promotion | None, plan: router.Plan, told: Told
+    ) -> None:
+        clock, promotion_id = told.clock, promotion.id if promotion else ""
         try:
-            ask = Answering(exchange, task, plan, backends=self._backends, clock=clock, told=told).reply
-            promotion_id = promotion.id if promotion else ""
+            backends, standings = self._backends, self._standings
+            ask = Answering(exchange, task, plan, backends=backends, clock=clock, told=told, standings=standings).reply
             exchange.reply.CopyFrom(await self._alike.reply(exchange, task, promotion_id, told, ask))
             exchange.outcome, exchange.error = events.OUTCOME_ANSWERED, ""
         except NoAnswer as failure:

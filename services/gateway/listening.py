@@ -44,7 +44,7 @@ class Told:
     def __init__(self, clock: Clock, listener: Listener | None) -> None:
         self.clock = clock
         self._listener = listener
-        self._heard = False
+        self._pieces: list[str] = []
         self.first_token_us = 0
 
     @property
@@ -52,21 +52,31 @@ class Told:
         """Whether there is anybody to hear it."""
         return self._listener is not None
 
+    @property
+    def has_heard(self) -> bool:
+        """Whether any text is heard that is not void."""
+        return bool(self._pieces)
+
+    @property
+    def heard(self) -> str:
+        """That text."""
+        return "".join(self._pieces)
+
     def text(self, delta: str) -> None:
         """Pass a piece on."""
-        if self._listener is None:
+        if self._listener is None or not delta:
             return
         self.first_token_us = self.first_token_us or self.clock.elapsed_us()
-        self._heard = True
+        self._pieces.append(delta)
         self._listener.text(delta)
 
-    def next_backend(self) -> None:
-        """What was heard of an earlier backend is void."""
-        if self._heard and self._listener is not None:
+    def forget(self) -> None:
+        """What was heard is void: it comes again from the beginning."""
+        if self._pieces and self._listener is not None:
+            self._pieces.clear()
             self._listener.restart()
-            self._heard = False
 
     def rest(self, content: str) -> None:
         """The whole text, where it was held back until it was judged."""
-        if content and not self._heard:
+        if not self._pieces:
             self.text(content)

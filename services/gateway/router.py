@@ -5,16 +5,25 @@ checked against them before it is kept. That costs at most the student's budget 
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import inf
 from typing import Final
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import validators
-from services.tasks import Task, answer_text, fraction, question
+from services.gateway.shares import is_cascade, place, students_share
+from services.tasks import Task, answer_text, question
 
+_SAYS_ALL: Final = frozenset({inference.FINISH_STOP, inference.FINISH_UNSPECIFIED})
 LEAST_STUDENT_PART: Final = 0.25
 """Of the time that remains, where the teacher could fit: below it asking the student would be for show."""
+
+ALWAYS: Final = {events.POLICY_KIND_STUDENT_ONLY: "student only", events.POLICY_KIND_CASCADE: "cascade"}
+NEVER: Final = {
+    events.POLICY_KIND_TEACHER_ONLY: "teacher only",
+    events.POLICY_KIND_SHADOW: "shadow: the teacher answers",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,7 @@ class Step:
     backend: inference.Backend
     until_s: float
     streams: bool  # Whether its text may reach the caller before the answer is judged.
+    first_by_s: float = inf  # When the next is asked if nothing has come of it, though it has time.
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +66,40 @@ def plan(
     task: Task, promotion: events.Promotion | None, request: inference.Request, exchange_id: str, budget: Budget
 ) -> Plan:
     """Who is asked about `request`, given what serves its task. The same group_key, else id, is asked of the same."""
-    asks_student, why = _asks_student(task, promotion, request.group_key or exchange_id)
+    asks_student, why = _asks_student(task, promotion, request, exchange_id)
     teacher = Step(inference.BACKEND_TEACHER, budget.remaining_s, streams=True)
-    if promotion is None or not asks_student:
+    if promotion is None or not (asks_student or _may_stand_in(promotion)):
         return Plan((teacher,), why, events.Policy(kind=events.POLICY_KIND_TEACHER_ONLY), 0)
-    until_s = student_budget_s(task.student.timeout_s, budget)
-    cascade = promotion.policy.kind == events.POLICY_KIND_CASCADE
-    student = Step(inference.BACKEND_STUDENT, until_s, streams=not cascade and not request.tools)
-    return Plan((student, teacher), why, promotion.policy, promotion.student_version)
+    until_s = student_budget_s(task.student.timeout_s, budget) if asks_student else budget.remaining_s
+    may_stream = not is_cascade(promotion.policy) and not request.tools
+    student = Step(inference.BACKEND_STUDENT, until_s, streams=may_stream)
+    behind_s = min(task.student.timeout_s, budget.remaining_s * LEAST_STUDENT_PART)
+    steps = (student, teacher) if asks_student else (replace(teacher, first_by_s=until_s - behind_s), student)
+    return Plan(steps, why, promotion.policy, promotion.student_version)
 
 
-def _asks_student(task: Task, promotion: events.Promotion | None, key: str) -> tuple[bool, str]:
+def _may_stand_in(promotion: events.Promotion) -> bool:
+    """Whether the student may answer where the teacher fails: only where it already answers others.
+
+    Not under `teacher_only` or `shadow`: there it is not proven, or has been taken back for its faults.
+    """
+    serves = promotion.policy.kind == events.POLICY_KIND_SHARE and promotion.policy.share > 0
+    return serves and promotion.student_version > 0
+
+
+def _asks_student(
+    task: Task, promotion: events.Promotion | None, request: inference.Request, exchange_id: str
+) -> tuple[bool, str]:
     if promotion is None or not promotion.student_version:
         return False, "teacher only: no student is promoted"
     match promotion.policy.kind:
-        case events.POLICY_KIND_STUDENT_ONLY:
-            return True, "student only"
-        case events.POLICY_KIND_CASCADE:
-            return True, "cascade"
+        case events.POLICY_KIND_STUDENT_ONLY | events.POLICY_KIND_CASCADE as always:
+            return True, ALWAYS[always]
         case events.POLICY_KIND_SHARE:
-            place = fraction(key, salt=f"share {task.name}")
-            return place < promotion.policy.share, f"share: {place:.3f} against {promotion.policy.share:.3f}"
-        case events.POLICY_KIND_TEACHER_ONLY:
-            return False, "teacher only"
+            at, share = place(task, request, exchange_id), students_share(promotion.policy, request)
+            return at < share, f"share: {at:.3f} against {share:.3f}"
+        case events.POLICY_KIND_TEACHER_ONLY | events.POLICY_KIND_SHADOW as never:
+            return False, NEVER[never]
         case unknown:
             return False, f"teacher only: this gateway does not know policy {unknown}"
 
@@ -95,14 +116,15 @@ def student_budget_s(timeout_s: float, budget: Budget) -> float:
 
 
 def keep(task: Task, policy: events.Policy, request: inference.Request, attempt: events.Attempt) -> Verdict:
-    """Whether an answer goes to the caller. The teacher's need only satisfy the request's own schema."""
+    """Whether an answer goes to the caller. The teacher's need only say something and satisfy the request's schema."""
     if attempt.backend == inference.BACKEND_TEACHER:
-        refusal = _schema_refusal(request, attempt)
+        nothing = attempt.finish in _SAYS_ALL and not answer_text(attempt.message).strip()
+        refusal = "empty: no text" if nothing else _schema_refusal(request, attempt)
         return Verdict(not refusal, refusal)
     refusal = student_refusal(task, request, attempt)
     if refusal:
         return Verdict(False, refusal)
-    if policy.kind == events.POLICY_KIND_CASCADE:
+    if is_cascade(policy):
         return _sure_enough(policy.min_confidence, attempt)
     return Verdict(True, "the student's answer is valid")
 

@@ -32,7 +32,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServicer):
 
     async def Complete(self, request: inference.Request, context: Any) -> inference.Reply:
         """One request, one whole answer."""
-        return await self._door.call("Complete", context, self._complete, request, context)
+        return await self._door.call("Complete", context, self._complete, request, context, priority=request.priority)
 
     async def CompleteStream(self, request: inference.Request, context: Any) -> None:
         """The same, token by token, from whichever backend answers; the last chunk has the whole reply.
@@ -41,7 +41,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServicer):
         teacher's comes as it is written. Under the other policies a student's text is passed on at once; where it is
         not kept after all, a chunk with `restart` comes before the teacher's text.
         """
-        await self._door.call("CompleteStream", context, self._stream, request, context)
+        await self._door.call("CompleteStream", context, self._stream, request, context, priority=request.priority)
 
     async def _complete(self, request: inference.Request, context: Any) -> inference.Reply:
         return await self._exchanges.reply(self._arrival(request, context))

@@ -8,11 +8,11 @@ from pydantic import Field, SecretStr, model_validator
 from services.gateway.checks import RequestLimits
 from services.gateway.spool import Fsync
 from services.gateway.teacher_wire import HttpVersion, Resumes
-from services.settings import ServiceSettings, on_loopback
+from services.settings import ControlTrust, ServiceSettings, on_loopback
 from services.tls import ServerFiles, server_files
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(ServiceSettings, ControlTrust):
     """Where the gateway listens, whom it asks, and how much it takes on."""
 
     gateway_listen: str = "127.0.0.1:50051"
@@ -34,6 +34,9 @@ class GatewaySettings(ServiceSettings):
     named, that of METRICS_LISTEN counts up from process to process, and SPOOL_DIR holds a spool of each."""
     gateway_process: int | None = Field(None, ge=0)
     """Set for each of several by the process that keeps them running."""
+    controller_address: str = ""
+    """The controller's host:port, for its decisions to take effect also while Kafka is slow. Empty follows Kafka alone,
+    which tells them all the same."""
     triton_grpc_address: str = "127.0.0.1:8001"
     teacher_base_url: str = "https://api.openai.com/v1"
     """Any OpenAI-compatible API."""
@@ -61,6 +64,11 @@ class GatewaySettings(ServiceSettings):
     teacher_resumes: Resumes = "no"
     """How the API goes on from the beginning of an answer that another backend has broken off: continue_final_message
     (vLLM, SGLang), prefix (DeepSeek), repeated_prefix (Mistral); no: it starts anew."""
+    shadow_most_at_once: int = Field(64, ge=0)
+    """Calls of a process at a time about which the other backend is asked unseen; more are not compared, and counted.
+    A student of 100 ms then answers 640 a second unseen, and the callers' own calls have the rest."""
+    shadow_timeout_s: float = Field(30.0, gt=0)
+    """How long an unseen answer may take; a student's also no longer than its task lets it before a caller."""
     spool_dir: Path = Path(".tutelage/spool")
     """Each gateway process has its own."""
     spool_max_bytes: int = Field(1024**3, ge=1024**2)

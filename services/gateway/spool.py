@@ -37,6 +37,8 @@ SAY_EVERY_S: Final = 60.0
 class SpoolFull(Exception):  # noqa: N818 - it names a state
     """The spool takes no more calls now; the message says why and what changes it."""
 
+    retry_after_s = 5.0
+
 
 class Fsync(StrEnum):
     """When the disk itself must hold a record. A killed process loses nothing with any of them; a power cut may."""

@@ -102,6 +102,12 @@ class Growing:
 
     def add(self, result: Any) -> str:
         """Take a response in; returns its text. A last response may be empty."""
+        try:
+            return self._take(result)
+        except (AttributeError, TypeError, UnicodeDecodeError) as error:  # An output is missing, or holds no text.
+            raise BackendFailed(FailureKind.UNAVAILABLE, "what Triton sent is no student's answer") from error
+
+    def _take(self, result: Any) -> str:
         texts = result.as_numpy("text_output")
         if texts is None or not texts.size:
             return ""

@@ -77,7 +77,7 @@ class TeacherHttp:
         self._max_answer_bytes = max_answer_bytes
         self._free: list[_Client] = []
 
-    async def whole(self, body: bytes, timeout_s: float) -> ry.Bytes:
+    async def whole(self, body: bytes, timeout_s: float) -> bytes:
         """The body of the answer. Raises TeacherFailed."""
         client = self._take()
         try:
@@ -108,7 +108,7 @@ class TeacherHttp:
 
     async def _refusal(self, response: ry.Response) -> TeacherFailed:
         try:
-            told = said(bytes(await _read(response, MAX_REFUSAL_BYTES)))
+            told = said(await _read(response, MAX_REFUSAL_BYTES))
         except (ry.ReqwestError, TeacherFailed):
             told = "its refusal can't be read"
         headers = response.headers
@@ -191,17 +191,17 @@ async def _end(events: AsyncIterator[_Event]) -> None:
                 pass
 
 
-async def _read(response: ry.Response, max_bytes: int) -> ry.Bytes:
+async def _read(response: ry.Response, max_bytes: int) -> bytes:
     length = response.content_length
     if length is not None and length <= max_bytes:
-        return await response.bytes()
+        return bytes(await response.bytes())
     parts, left_bytes = bytearray(), max_bytes
     async for part in response.bytes_stream():
         left_bytes -= len(part)
         if left_bytes < 0:
             raise _too_large(max_bytes)
         parts += part
-    return ry.Bytes(parts)
+    return bytes(parts)
 
 
 def _too_large(max_bytes: int) -> TeacherFailed:

@@ -36,9 +36,15 @@ def reasons(request: inference.Request) -> list[str]:
 def _reasons(exchange: events.Exchange) -> Iterator[str]:
     for attempt in exchange.attempts:
         said = answer_text(attempt.message)
-        if attempt.backend != inference.BACKEND_STUDENT or not said:
+        unseen = attempt.backend != inference.BACKEND_STUDENT or attempt.shadow
+        if unseen or not said or _broken_off(attempt):
             continue
         if attempt.refusal:
             yield "unsure" if attempt.refusal.startswith(UNSURE) else "refused"
         if meaning(said) != meaning(answer_text(exchange.reply.message)):
             yield "disagreed"
+
+
+def _broken_off(attempt: events.Attempt) -> bool:
+    """Whether its text is but a beginning, which tells nothing of what the student would have said."""
+    return attempt.end != inference.END_UNSPECIFIED and attempt.finish == inference.FINISH_UNSPECIFIED

@@ -132,10 +132,10 @@ def _required(value: str, what: str, name: str) -> None:
 
 
 def _slim(exchange: events.Exchange) -> None:
-    """Take out the student's attempts, which no decision looks at."""
-    asked = []
-    if exchange.reply.answered_by != inference.BACKEND_TEACHER:
-        asked = [attempt for attempt in exchange.attempts if attempt.backend == inference.BACKEND_TEACHER]
+    """Take out what no decision looks at: the student's attempts, and the teacher's that says what the reply does."""
+    asked = [attempt for attempt in exchange.attempts if attempt.backend == inference.BACKEND_TEACHER]
+    if exchange.reply.answered_by == inference.BACKEND_TEACHER:
+        asked = [attempt for attempt in asked if attempt.resumed_characters]
     exchange.ClearField("attempts")
     exchange.attempts.extend(asked[-1:])
 

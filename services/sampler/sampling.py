@@ -25,6 +25,7 @@ from services.topics import CUT_FROM, name
 from services.validators import JsonSchema, OneOf, Regex, refusal
 
 WHOLE: Final = frozenset({inference.FINISH_STOP, inference.FINISH_TOOL_CALLS})
+"""Finishes of complete answers: by them exchanges are judged that tell no end, as those from before there were ends."""
 FORM: Final = (JsonSchema, OneOf, Regex)
 """Validators of an answer's form; a person's correction must satisfy these, but may know better than the others."""
 
@@ -40,6 +41,8 @@ class Verdict(StrEnum):
     CUT = "cut"
     UNFINISHED = "unfinished"
     STUDENTS_OWN = "students_own"
+    MIXED = "mixed"
+    CACHED = "cached"
     NOT_LICENSED = "not_licensed"
     INVALID = "invalid"
     DUPLICATE = "duplicate"
@@ -151,18 +154,26 @@ def _on_correction(task: Task, exchange: events.Exchange, correction: str) -> De
 
 def _unfit(task: Task, exchange: events.Exchange) -> Decision | None:
     """Why the answer can't be learnt from, whoever likes it; None where it can."""
-    if exchange.outcome != events.OUTCOME_ANSWERED or exchange.reply.finish not in WHOLE:
+    if exchange.outcome != events.OUTCOME_ANSWERED or not _complete(exchange.reply):
         ended = name(events.Outcome, exchange.outcome), name(inference.Finish, exchange.reply.finish)
         return Decision(Verdict.UNFINISHED, f"no whole answer: {', '.join(ended)}")
     if exchange.reply.answered_by != inference.BACKEND_TEACHER:
         return Decision(Verdict.STUDENTS_OWN, "the student's own answer")
+    if any(attempt.resumed_characters and not attempt.refusal for attempt in exchange.attempts):
+        return Decision(Verdict.MIXED, "the answer's beginning is the student's own")
     if not task.teacher.may_be_trained_on:
         return Decision(Verdict.NOT_LICENSED, "the teacher's licence keeps its answers out of training")
     return None
 
 
+def _complete(reply: inference.Reply) -> bool:
+    return reply.end == inference.END_COMPLETE if reply.end else reply.finish in WHOLE
+
+
 def _by_luck(task: Task, exchange: events.Exchange, past: Past, crowd: Crowd) -> Decision:
     """The filters of answers that no person has judged, the cheapest first."""
+    if exchange.reply.cached:
+        return Decision(Verdict.CACHED, "another call's answer, which was looked at with that call")
     hard = tuple(reasons(exchange.request))
     if past.kept_at:
         return _kept(past.kept_at, hard)

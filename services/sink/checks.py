@@ -18,6 +18,7 @@ UUIDS: Final[Mapping[str, Sequence[str]]] = {
     "exchanges": ("id",),
     "feedback": ("id", "exchange_id"),
     "candidates": ("id",),
+    "shadows": ("id",),
 }
 TIMES: Final[Mapping[str, Sequence[str]]] = {
     topic.name: [
@@ -51,6 +52,8 @@ def check(topic: str, message: Any) -> None:
             raise BadEvent(f"{name} is {number}: no source comes further than {LAST_SEQUENCE}")
     for name in TIMES[topic]:
         _check_time(name, getattr(message, name))
+    if topic == "shadows":
+        _respell_costs((message.teacher, message.student))
     if topic == "exchanges":
         reply = message.reply
         if not _DOLLARS.fullmatch(text := reply.cost_usd):

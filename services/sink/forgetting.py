@@ -24,12 +24,14 @@ ASKED: Final[Mapping[str, Callable[[Any], Timestamp]]] = {
     "exchanges": lambda exchange: exchange.started_at if exchange.HasField("started_at") else exchange.finished_at,
     "feedback": lambda record: record.created_at,
     "candidates": lambda made: made.asked_at if made.HasField("asked_at") else made.decided_at,
+    "shadows": lambda pair: pair.asked_at,
 }
 """The topics that speak of customers, and when the customer spoke."""
 KEY: Final[Mapping[str, Callable[[Any], str]]] = {
     "exchanges": lambda exchange: exchange.request.group_key,
     "feedback": lambda record: record.group_key,
     "candidates": lambda made: made.request.group_key,
+    "shadows": lambda pair: pair.group_key,
 }
 GONE: Final = "SELECT DISTINCT toString(id) AS gone FROM erased_exchanges WHERE id IN {ids:Array(UUID)}"
 ORPHANS: Final = "SELECT toString(id) AS orphan FROM feedback WHERE exchange_id IN {ids:Array(UUID)} AND group_key = ''"

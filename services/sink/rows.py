@@ -12,7 +12,7 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.sink.expressions import dollars, json, json_array, name, quoted, time, us
 from services.sink.wire import OFFSET, PARTITION, described, proto, structure
-from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, KEYS, PROMOTIONS, RUNS, SOURCES, Topic
+from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, KEYS, PROMOTIONS, RUNS, SHADOWS, SOURCES, Topic
 
 Columns = Mapping[str, str]
 """By column the SQL that makes its value."""
@@ -35,6 +35,8 @@ def _exchange() -> Columns:
         "origin": "origin",
         "key_id": "key_id",
         "outcome": name(events.Outcome.DESCRIPTOR, "outcome"),
+        "end": name(inference.End.DESCRIPTOR, "end"),
+        "cached": "reply.cached",
         "error": "error",
         "answered_by": name(_BACKEND, "reply.answered_by"),
         "model": "reply.model",
@@ -49,13 +51,12 @@ def _exchange() -> Columns:
         "prompt_tokens": "reply.usage.prompt_tokens",
         "completion_tokens": "reply.usage.completion_tokens",
         "cost_usd": _COST_USD,
-        "cached": "reply.cached",
         "latency_us": f"if({_TOTAL_US} > 0, {_TOTAL_US}, toUInt64(greatest(0, {finished_us} - {started_us})))",
         "first_token_us": "reply.timings.first_token_us",
         "teacher_us": "reply.timings.teacher_us",
         "student_us": "reply.timings.student_us",
         "confidence": "ifNull(reply.confidence, arrayFirst(one -> isNotNull(one), attempts.confidence))",
-        "refusal": "arrayFirst(one -> notEmpty(one), attempts.refusal)",
+        "refusal": "arrayFirst((one, shadow) -> notEmpty(one) AND NOT shadow, attempts.refusal, attempts.shadow)",
         "attempts": _ATTEMPTS,
         "metadata": "request.metadata",
         "started_at": time(f"if({started_us} = 0, {finished_us}, {started_us})"),
@@ -67,17 +68,23 @@ _TOTAL_US: Final = "reply.timings.total_us"
 # As services.tasks.question and answer_text.
 _QUESTION: Final = f"arrayLast(one -> one.role = {inference.ROLE_USER}, request.messages).content"
 _CALL: Final = """concat('{"name":', toJSONString(call.name), ',"arguments":', toJSONString(call.arguments), '}')"""
-_CALLS: Final = json_array(_CALL, "call", "reply.message.tool_calls")
-_ANSWER: Final = (
-    f"""if(empty(reply.message.tool_calls), reply.message.content, concat('{{"tool_calls":', {_CALLS}, '}}'))"""
-)
+
+
+def _text(message: str) -> str:
+    calls = json_array(_CALL, "call", f"{message}.tool_calls")
+    return f"""if(empty({message}.tool_calls), {message}.content, concat('{{"tool_calls":', {calls}, '}}'))"""
+
+
+_ANSWER: Final = _text("reply.message")
 # Where the reply names no cost, what all attempts cost: also where none gave an answer. Else theirs are not even read.
 _COST_USD: Final = (
     f"if(notEmpty(reply.cost_usd), {dollars('reply.cost_usd')},"
     f" arraySum(arrayMap(cost_usd -> {dollars('cost_usd')},"
     " arrayFilter(one -> empty(reply.cost_usd), attempts.cost_usd))))"
 )
-_GAVE_THE_ANSWER: Final = "empty(attempt.refusal) AND attempt.backend = reply.answered_by"
+_GAVE_THE_ANSWER: Final = (
+    "empty(attempt.refusal) AND attempt.backend = reply.answered_by AND NOT attempt.shadow AND NOT reply.cached"
+)
 _ATTEMPTS: Final = json_array(
     json(_ATTEMPT, "attempt", but_if=(f"({_GAVE_THE_ANSWER})", IN_COLUMNS)), "attempt", "attempts"
 )
@@ -121,6 +128,37 @@ def _candidate() -> Columns:
     }
 
 
+def _shadow() -> Columns:
+    """A call about which both were asked."""
+    told = {
+        "id": "toUUID(id)",
+        "task": "task",
+        "group_key": "group_key",
+        "kind": "kind",
+        "question": "question",
+        "policy": name(_POLICY, "policy"),
+        "promotion_id": "promotion_id",
+        "student_version": "student_version",
+        "probability": "probability",
+        "answered_by": name(_BACKEND, "answered_by"),
+        "agreed": "agreed",
+        "confidence": "student.confidence",
+        "teacher_model": "teacher.model",
+    }
+    times = {name: time(us(name)) for name in ("asked_at", "compared_at")}
+    return {**told, **_said("teacher"), **_said("student"), **times}
+
+
+def _said(by: str) -> Columns:
+    """What one of a pair answered, and what it took."""
+    return {
+        f"{by}_answer": _text(f"{by}.message"),
+        f"{by}_refusal": f"{by}.refusal",
+        f"{by}_latency_us": f"{by}.latency_us",
+        f"{by}_cost_usd": dollars(f"{by}.cost_usd"),
+    }
+
+
 def _run() -> Columns:
     """How far a run has come."""
     return {
@@ -146,6 +184,7 @@ def _promotion() -> Columns:
         "task": "task",
         "policy": name(_POLICY, "policy.kind"),
         "share": "policy.share",
+        "share_of_kind": "policy.share_of_kind",
         "min_confidence": "policy.min_confidence",
         "student_version": "student_version",
         "reason": "reason",
@@ -220,6 +259,7 @@ TABLES: Final[Mapping[str, Table]] = {
     "candidates": _table(CANDIDATES, _candidate()),
     "runs": _table(RUNS, _run()),
     "promotions": _table(PROMOTIONS, _promotion()),
+    "shadows": _table(SHADOWS, _shadow()),
     "sources": _table(SOURCES, _source()),
     "keys": _table(KEYS, _key()),
 }

@@ -10,7 +10,10 @@ from services.gateway.backends import Ask, BackendFailed, FailureKind, OnText
 
 @dataclass
 class FakeBackend:
-    """Answers `text` in pieces of one word, after `delay_s`; `failure` is raised after `fails_after` pieces instead."""
+    """Answers `text` in pieces of one word, after `delay_s`; `failure` is raised after `fails_after` pieces instead.
+
+    After `stalls_after` pieces nothing comes any more. Where it `resumes`, it says what follows `partial` in its text.
+    """
 
     backend: inference.Backend
     text: str = "an answer of the fake"
@@ -20,37 +23,41 @@ class FakeBackend:
     delay_s: float = 0.0
     failure: BackendFailed | None = None
     fails_after: int = 0
+    stalls_after: int | None = None
+    resumes: bool = False
     calls: tuple[inference.ToolCall, ...] = ()
     asks: list[Ask] = field(default_factory=list)
     cancelled: int = 0
     closed: bool = False
 
-    resumes = False
-
     async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:
         self.asks.append(ask)
+        pieces, finish = self._pieces(ask)
         try:
             await asyncio.sleep(self.delay_s)
+            await self._say(pieces, on_text)
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        pieces, finish = self._pieces(ask)
-        if self.failure is not None:
-            pieces = pieces[: self.fails_after]
-        for piece in pieces if on_text is not None else ():
-            on_text(piece)
         if self.failure is not None:
             raise self.failure
         return self._attempt(ask, pieces, finish)
 
+    async def _say(self, pieces: list[str], on_text: OnText | None) -> None:
+        most = self.fails_after if self.failure is not None else self.stalls_after
+        for piece in pieces[:most] if on_text is not None else ():
+            on_text(piece)
+        if self.stalls_after is not None:
+            await asyncio.Event().wait()
+
     def _pieces(self, ask: Ask) -> tuple[list[str], inference.Finish]:
-        words = self.text.split(" ")
+        words = self.text.removeprefix(ask.partial).split(" ")
         pieces = [word if place == 0 else f" {word}" for place, word in enumerate(words)]
         most = ask.request.sampling.max_tokens or len(pieces)
         return pieces[:most], inference.FINISH_LENGTH if most < len(pieces) else self.finish
 
     def _attempt(self, ask: Ask, pieces: list[str], finish: inference.Finish) -> events.Attempt:
-        content = "" if self.calls else "".join(pieces)
+        content = "" if self.calls else ask.partial + "".join(pieces)
         attempt = events.Attempt(
             backend=self.backend,
             model=self.model,

@@ -5,7 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
-from services.screen import UNKNOWN, doubts_text, pruning_text, score_table
+from protos import events_pb2 as events
+from services.screen import UNKNOWN, doubts_text, policy_text, pruning_text, score_table
 
 SCORE = {
     "error": 0.1,
@@ -82,3 +83,10 @@ def test_what_became_of_likely_wrong_answers_is_told_in_a_line() -> None:
     points = "-3.1 points of error [-5.0, -1.2]"
     assert doubts_text({"doubted": found | {"helped": helped}}) == f"{told}; that changes a linear student by {points}"
     assert doubts_text({"doubted": found | {"why": {}}}) == doubts_text({"doubted": None}) == doubts_text({}) == ""
+
+
+def test_a_policy_is_told_with_what_it_shares() -> None:
+    share = events.Policy(kind=events.POLICY_KIND_SHARE, share=0.25, share_of_kind={"osm": 1.0}, min_confidence=-0.5)
+    assert policy_text(share) == "share 25%, osm 100% by the student from confidence -0.500"
+    assert policy_text(events.Policy(kind=events.POLICY_KIND_SHADOW)) == "teacher, the student unseen in 100%"
+    assert policy_text(events.Policy(kind=events.POLICY_KIND_SHADOW, share=0.05)) == "teacher, the student unseen in 5%"

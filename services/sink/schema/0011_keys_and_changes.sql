@@ -1,4 +1,4 @@
--- API keys, whose exchanges are whose, and who changed what.
+-- API keys, and who changed what.
 
 -- One row when a key is made and one when it is taken back. What callers send, and its digest, stand nowhere here.
 CREATE TABLE IF NOT EXISTS keys (
@@ -22,10 +22,6 @@ ENGINE = ReplacingMergeTree
 ORDER BY (id, revoked_at, updated_at)
 SETTINGS non_replicated_deduplication_window = 1000;
 
--- By which key an exchange came, and whether its answer was another's, which cost nothing.
-ALTER TABLE exchanges ADD COLUMN IF NOT EXISTS key_id LowCardinality(String) AFTER origin;
-ALTER TABLE exchanges ADD COLUMN IF NOT EXISTS cached Bool AFTER cost_usd;
-
 -- Who decided what, when, and why: promotions and rollbacks, keys, write-offs, erasures. `tasks` empty: of all, or of none.
 -- `before` and `after` are for people. A key's row of no revocation is its making.
 CREATE OR REPLACE VIEW changes AS
@@ -33,8 +29,9 @@ WITH
     served AS (
         SELECT decided_at AS at, decided_by AS who, task, reason,
                concat(policy,
-                      multiIf(policy = 'share', concat(' ', toString(share)),
+                      multiIf(policy IN ('share', 'shadow'), concat(' ', toString(share)),
                               policy = 'cascade', concat(' at ', toString(min_confidence)), ''),
+                      if(notEmpty(share_of_kind), concat(' ', toString(share_of_kind)), ''),
                       if(student_version > 0, concat(', student ', toString(student_version)), '')) AS after,
                lagInFrame(after, 1, 'teacher_only') OVER (
                    PARTITION BY task ORDER BY decided_at, id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW

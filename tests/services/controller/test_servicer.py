@@ -13,6 +13,7 @@ from protos import events_pb2 as events
 from tests.services.controller.world import World, a_report, a_score, a_task
 
 WEAK = a_report(cascade=a_score(0.12, 0.10, 0.14, 0.2))
+MANY = [f"kind {number}" for number in range(257)]
 ALONE = events.Policy(kind=events.POLICY_KIND_STUDENT_ONLY)
 
 
@@ -264,6 +265,8 @@ async def test_only_finished_runs_can_be_promoted(world: World, client: Any) -> 
         ("policy.kind", events.Policy()),
         ("policy.share", events.Policy(kind=events.POLICY_KIND_SHARE, share=1.5)),
         ("policy.min_confidence", events.Policy(kind=events.POLICY_KIND_CASCADE, min_confidence=0.5)),
+        ("policy.share_of_kind['osm']", events.Policy(kind=events.POLICY_KIND_SHARE, share_of_kind={"osm": 1.5})),
+        ("policy.share_of_kind", events.Policy(kind=events.POLICY_KIND_SHARE, share_of_kind=dict.fromkeys(MANY, 0.5))),
         ("policy.min_confidence", events.Policy(kind=events.POLICY_KIND_CASCADE, min_confidence=float("nan"))),
     ],
 )

@@ -172,6 +172,20 @@ def test_what_is_not_promoted_says_why_of_both_ways(report: Any) -> None:
     assert verdict.promote or ("student alone: " in verdict.reason and "cascade: " in verdict.reason)
 
 
+def test_a_share_that_is_a_cascade_needs_the_cascades_proof_and_one_without_the_students() -> None:
+    report = a_report()  # The cascade is good enough, the student alone is not.
+    share = events.Policy(kind=events.POLICY_KIND_SHARE, share=0.1, min_confidence=-0.5)
+    assert objection(report, a_task(), share) == ""
+    share.min_confidence = -0.7
+    assert "was not measured" in objection(report, a_task(), share)
+    share.min_confidence = 0.0
+    assert objection(report, a_task(), share).startswith("student alone")
+
+
+def test_a_student_that_nobody_hears_needs_no_proof() -> None:
+    assert objection(a_report(), a_task(), events.Policy(kind=events.POLICY_KIND_SHADOW)) == ""
+
+
 @pytest.mark.parametrize(
     "kind", [events.POLICY_KIND_STUDENT_ONLY, events.POLICY_KIND_SHARE, events.POLICY_KIND_CASCADE]
 )

@@ -18,6 +18,7 @@ from services.controller.erasure_tables import ErasureTables
 from services.controller.errors import Refused
 from services.controller.launcher import Launcher
 from services.controller.loading import Loading, Serving
+from services.controller.outbox import Outbox
 from services.controller.repository import Repository
 from services.controller.runner import Runner
 from services.controller.servicer import Control
@@ -328,7 +329,8 @@ class World:
             runs_dir=self.directory / "runs",
             page_rows=3,
         )
-        self.desk = Desk(self.state, lambda: next(self.ids), self.actions.now)
+        self.outbox = Outbox(self.directory / "runs" / ".decisions")
+        self.desk = Desk(self.state, lambda: next(self.ids), self.actions.now, self.outbox)
         self.runner = Runner(self.tasks, self.state, self.desk, self.actions, runs_at_once=2)
         self.erasing = Erasing(
             self.erasure_tables,

@@ -16,6 +16,7 @@ from services.gateway.repeats import Repeats
 from services.gateway.server import Server
 from services.gateway.servicer import FeedbackServicer, InferenceServicer
 from services.gateway.settings import GatewaySettings
+from services.gateway.shadow import Shadows
 from services.gateway.spool import SpoolFull
 from services.tasks import Task
 from services.topics import Record
@@ -96,8 +97,15 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     promotions: dict[str, events.Promotion] = {}
     backends = {inference.BACKEND_TEACHER: teacher, inference.BACKEND_STUDENT: student}
     door = Door(settings.max_open_calls)
+    shadows = Shadows(backends, spool, most_at_once=4, timeout_s=60.0)
     exchanges = Exchanges(
-        backends, spool, promotions.get, Repeats(10, 60), teacher_needs_s=0.2, stops=lambda: door.turned_out
+        backends,
+        spool,
+        promotions.get,
+        Repeats(10, 60),
+        teacher_needs_s=0.2,
+        stops=lambda: door.turned_out,
+        shadows=shadows,
     )
     reception = Reception({task.name: task}, settings.request_limits)
     inference_servicer = InferenceServicer(exchanges, reception, door)
@@ -122,3 +130,4 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             channel=channel,
         )
     await server.stop()
+    await shadows.close()

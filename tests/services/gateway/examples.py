@@ -24,6 +24,7 @@ def a_task(**fields: Any) -> Task:
         "student": {"prices": STUDENT_PRICES, "max_tokens": 16, "timeout_s": 2.0, "training": "tiny"},
         "error_ceiling": 0.1,
         "limits": {"max_input_bytes": 200, "max_messages": 3, "max_completion_tokens": 50},
+        "compare": {"share": 0.0},
         "validators": [{"kind": "regex", "pattern": "(?s)(?!nonsense).*"}],
     }
     return Task.model_validate({**definition, **fields})

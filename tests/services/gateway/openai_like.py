@@ -32,6 +32,10 @@ class OpenAILike:
     events: list[str] = field(default_factory=list)
     resets: int = 0
     breaks_off: bool = False
+    pieces_then: int | None = None
+    """After so many pieces of a stream, or half of a whole answer, it falls silent or, where it `cuts`, hangs up."""
+    cuts: bool = False
+    malformed: bool = False
     bodies: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     dropped: int = 0
@@ -52,10 +56,28 @@ class OpenAILike:
                 return web.json_response(refusal, status=self.status, headers=self.headers)
             if self.raw:
                 return web.Response(text=self.raw, content_type="application/json")
-            return await self._stream(http, body) if body.get("stream") else web.json_response(self._whole(body))
+            if body.get("stream"):
+                return await self._stream(http, body)
+            if self.pieces_then is not None:
+                return await self._half(http, body)
+            return web.json_response(self._whole(body))
         except asyncio.CancelledError:
             self.dropped += 1
             raise
+
+    async def _half(self, http: web.Request, body: dict[str, Any]) -> web.StreamResponse:
+        whole = json.dumps(self._whole(body)).encode()
+        response = web.StreamResponse(headers={"Content-Type": "application/json", "Content-Length": str(len(whole))})
+        await response.prepare(http)
+        await response.write(whole[: len(whole) // 2])
+        await self._fall_silent(http)
+        return response
+
+    async def _fall_silent(self, http: web.Request) -> None:
+        if self.cuts:
+            await asyncio.sleep(0.02)  # What was said is to be heard: a reset throws away what is under way.
+            _abort(http)
+        await asyncio.Event().wait()
 
     def _pieces(self, body: dict[str, Any]) -> tuple[list[str], str]:
         words = [f" {word}" if place else word for place, word in enumerate(self.text.split(" "))]
@@ -81,7 +103,12 @@ class OpenAILike:
         if self.events:
             return response
         pieces, finish = self._pieces(body)
-        for delta in [{"content": piece} for piece in pieces] + [self._call_delta(call) for call in self._halves()]:
+        deltas = [{"content": piece} for piece in pieces] + [self._call_delta(call) for call in self._halves()]
+        for place, delta in enumerate(deltas):
+            if place == self.pieces_then:
+                await self._fall_silent(http)
+            if self.malformed:
+                await response.write(b'data: {"choices": [{"delta": {"content": "o\n\n')
             await self._send(response, choices=[{"index": 0, "delta": delta, "finish_reason": None}])
             await asyncio.sleep(self.pause_s)
         if self.breaks_off:

@@ -23,7 +23,7 @@ async def test_a_call_above_the_limit_of_open_calls_is_refused_with_a_reason(gat
     await until(lambda: len(gateway.teacher.asks) == 4)
     code, details = await status_of(gateway.inference.Complete(a_request()))
     assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert details == "4 calls are open, the limit of this gateway: try again later"
+    assert details == "4 calls are open, the limit of this gateway for calls of no higher priority: try again later"
     for call in held:
         call.cancel()
 

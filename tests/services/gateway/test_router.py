@@ -49,6 +49,27 @@ def test_a_policy_of_a_newer_controller_asks_only_the_teacher():
     assert asked(a_promotion(99)) == [TEACHER]  # type: ignore[arg-type]
 
 
+def test_where_the_student_has_a_share_it_stands_behind_the_teacher_and_is_given_time():
+    promotion = a_promotion(events.POLICY_KIND_SHARE, share=1e-9)
+    teacher, student = plan(a_task(), promotion, a_request(), "an id", AMPLE).steps
+    assert (teacher.backend, teacher.first_by_s, teacher.until_s) == (TEACHER, 8.0, 10.0)  # The student has 2 s.
+    assert (student.backend, student.until_s) == (STUDENT, 10.0)
+
+
+@pytest.mark.parametrize("kind", [events.POLICY_KIND_TEACHER_ONLY, events.POLICY_KIND_SHADOW, 99])
+def test_a_student_that_answers_nobody_does_not_stand_in_for_the_teacher_either(kind: events.PolicyKind):
+    assert asked(a_promotion(kind, share=0.5)) == [TEACHER]
+    assert asked(a_promotion(events.POLICY_KIND_SHARE, share=0.0)) == [TEACHER]
+
+
+def test_an_empty_answer_of_the_teacher_is_not_kept_unless_it_was_cut():
+    def verdict(finish: inference.Finish) -> str:
+        return keep(a_task(), ANY_POLICY, a_request(), an_attempt(" \n", backend=TEACHER, finish=finish)).why
+
+    assert verdict(inference.FINISH_STOP) == "empty: no text"
+    assert verdict(inference.FINISH_CONTENT_FILTER) == ""
+
+
 @given(some.text(), some.floats(0, 1))
 def test_a_group_is_always_asked_of_the_same(group_key: str, share: float):
     promotion = a_promotion(events.POLICY_KIND_SHARE, share=share)
@@ -58,22 +79,22 @@ def test_a_group_is_always_asked_of_the_same(group_key: str, share: float):
 @given(some.text(min_size=1), some.floats(0, 1), some.floats(0, 1))
 def test_a_group_that_the_student_has_keeps_it_when_the_share_grows(group_key: str, one: float, other: float):
     smaller, larger = sorted((one, other))
-    if STUDENT in asked(a_promotion(events.POLICY_KIND_SHARE, share=smaller), group_key=group_key):
-        assert STUDENT in asked(a_promotion(events.POLICY_KIND_SHARE, share=larger), group_key=group_key)
+    if asked(a_promotion(events.POLICY_KIND_SHARE, share=smaller), group_key=group_key)[0] == STUDENT:
+        assert asked(a_promotion(events.POLICY_KIND_SHARE, share=larger), group_key=group_key)[0] == STUDENT
 
 
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 1.0])
 def test_the_student_gets_its_share_of_the_groups(share: float):
     promotion = a_promotion(events.POLICY_KIND_SHARE, share=share)
     groups = 4_000
-    students = sum(STUDENT in asked(promotion, group_key=f"group {number}") for number in range(groups))
+    students = sum(asked(promotion, group_key=f"group {number}")[0] == STUDENT for number in range(groups))
     assert students / groups == pytest.approx(share, abs=0.03)  # Four standard deviations of a fair draw.
 
 
 def test_without_a_group_key_the_exchange_decides():
     promotion = a_promotion(events.POLICY_KIND_SHARE, share=0.5)
     plans = [plan(a_task(), promotion, a_request(), f"exchange {number}", AMPLE) for number in range(50)]
-    assert {len(each.steps) for each in plans} == {1, 2}
+    assert {each.steps[0].backend for each in plans} == {TEACHER, STUDENT}
 
 
 @given(SECONDS, SECONDS, some.floats(0.001, 100))

@@ -37,6 +37,20 @@ def test_what_the_student_said_makes_a_case_hard(said: str, refusal: str, expect
     assert reasons(exchange.request) == expected
 
 
+def test_the_beginning_of_an_answer_that_broke_off_makes_no_case_hard() -> None:
+    exchange = asked_first("{", "stall: nothing for 0.50 s")
+    exchange.attempts[0].end = inference.END_REPLACED
+    note(exchange)
+    assert reasons(exchange.request) == []
+
+
+def test_what_a_student_said_unseen_makes_none() -> None:
+    exchange = asked_first('{"street": "Main"}', "json_schema: not JSON")
+    exchange.attempts[0].shadow = True
+    note(exchange)
+    assert reasons(exchange.request) == []
+
+
 def test_a_caller_can_not_say_so_himself() -> None:
     exchange = an_exchange()
     exchange.request.metadata[HARD] = "disagreed"

@@ -109,6 +109,14 @@ def test_the_students_attempts_are_not_remembered():
     assert b"long" not in (memory.get(Kind.EXCHANGE, "e1") or b"")
 
 
+def test_that_the_student_began_the_answer_is_remembered():
+    joiner, _ = a_joiner()
+    exchange = an_exchange()
+    exchange.attempts.add(backend=inference.BACKEND_TEACHER, resumed_characters=7)
+    assert list(joiner.take(exchange, 0, 0.0)) == []
+    assert list(joiner.take(feedback(rating=1.0), 0, 1.0)) == []
+
+
 @pytest.mark.parametrize(
     ("message", "reason"),
     [

@@ -36,6 +36,30 @@ def test_a_truncated_answer_is_not_learnt_from(finish):
     assert verdict(an_exchange(finish=finish)) is Verdict.UNFINISHED
 
 
+@pytest.mark.parametrize("end", [inference.END_TRUNCATED, inference.END_FAILED, inference.END_CANCELLED])
+def test_an_answer_is_not_learnt_from_whose_end_says_that_it_is_not_complete(end):
+    exchange = an_exchange(finish=inference.FINISH_STOP)
+    exchange.reply.end = end
+    assert verdict(exchange) is Verdict.UNFINISHED
+    exchange.reply.end = inference.END_COMPLETE
+    assert verdict(exchange) is Verdict.CHOSEN
+
+
+def test_another_calls_answer_is_no_new_candidate_unless_a_person_says_that_it_is_right():
+    exchange = an_exchange()
+    exchange.reply.cached = True
+    assert verdict(exchange) is Verdict.CACHED
+    assert verdict(exchange, Said(rating=1.0)) is Verdict.CONFIRMED
+    assert verdict(exchange, Said(correction="{}")) is Verdict.CORRECTED
+
+
+def test_an_answer_that_the_student_began_is_not_learnt_from():
+    exchange = an_exchange()
+    exchange.attempts.add(backend=inference.BACKEND_STUDENT, refusal="stall: nothing for 0.50 s")
+    exchange.attempts.add(backend=inference.BACKEND_TEACHER, resumed_characters=7)
+    assert verdict(exchange, Said(rating=1.0)) is Verdict.MIXED
+
+
 def test_the_students_own_answer_is_not_learnt_from_even_if_it_is_liked():
     exchange = an_exchange(answered_by=inference.BACKEND_STUDENT)
     assert verdict(exchange) is Verdict.STUDENTS_OWN

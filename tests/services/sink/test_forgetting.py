@@ -9,7 +9,7 @@ from protos import events_pb2 as events
 from services.erasures import digest
 from services.sink.forgetting import Forgetting
 from services.sink.wire import row
-from services.topics import CANDIDATES, PROMOTIONS, Record, decode, encode
+from services.topics import CANDIDATES, PROMOTIONS, SHADOWS, Record, decode, encode
 from tests.fakes.clickhouse import FakeClickHouse, FakeServer
 from tests.services.sink.messages import exchange, uuid7
 
@@ -57,6 +57,15 @@ def test_what_was_asked_before_the_erasure_is_kept_out_however_late_it_was_decid
     server.erase("acme")
     old, new, other = batch = rows(candidate("acme", BEFORE), candidate("acme", AFTER), candidate("others", BEFORE))
     assert Forgetting(FakeClickHouse(server)).parted("candidates", batch) == ([new, other], [old])
+
+
+def test_a_pair_goes_by_when_its_customer_asked(server: Server) -> None:
+    server.erase("acme")
+    pairs = [events.ShadowPair(id=uuid7(), task="address", group_key="acme") for _ in range(2)]
+    pairs[0].asked_at.FromDatetime(BEFORE)
+    pairs[1].asked_at.FromDatetime(AFTER)
+    old, new = batch = rows(*(encode(SHADOWS, pair) for pair in pairs))
+    assert Forgetting(FakeClickHouse(server)).parted("shadows", batch) == ([new], [old])
 
 
 def test_a_candidate_of_an_older_sampler_goes_by_when_it_was_decided(server: Server) -> None:

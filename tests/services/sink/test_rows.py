@@ -64,7 +64,7 @@ def test_an_exchange_becomes_what_people_ask_for(tables: Tables) -> None:
 def test_a_message_that_says_everything_leaves_no_column_empty(tables: Tables, topic: str) -> None:
     record = encode(TOPICS[topic], filled(TOPICS[topic].message.DESCRIPTOR))
     values = tables.row(replace(record, value=record.value + PLACED.get(topic, b""), partition=3))
-    silent = {"question"}  # The last role that there is is not the user's.
+    silent = {"question", "refusal"}  # The last role that there is is not the user's, and the only attempt is a shadow.
     assert {name for name, value in values.items() if not value} - silent == {"kafka_offset"}
 
 
@@ -75,6 +75,22 @@ def test_an_exchange_of_nothing_but_its_id_is_a_row_too(tables: Tables) -> None:
     at = datetime.fromtimestamp(0, UTC).replace(tzinfo=values["started_at"].tzinfo)
     assert told == {"request": "{}", "attempts": "[]", "started_at": at, "finished_at": at}
     assert values["confidence"] is None
+
+
+@pytest.mark.contract
+def test_a_row_tells_how_the_exchange_ended_and_each_attempt_of_it(tables: Tables) -> None:
+    made = exchange(end=inference.END_TRUNCATED, key_id="k1")
+    made.attempts[0].end, made.attempts[1].end = inference.END_REPLACED, inference.END_TRUNCATED
+    values = tables.row(consumed(made))
+    assert (values["end"], values["cached"], values["key_id"]) == ("truncated", False, "k1")
+    assert [attempt["end"] for attempt in json.loads(values["attempts"])] == ["END_REPLACED", "END_TRUNCATED"]
+
+
+@pytest.mark.contract
+def test_what_became_of_a_shadow_is_no_refusal_of_the_exchange(tables: Tables) -> None:
+    made = exchange()
+    made.attempts[0].shadow = True
+    assert tables.row(consumed(made))["refusal"] == ""
 
 
 @pytest.mark.contract

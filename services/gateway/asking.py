@@ -1,0 +1,256 @@
+"""One backend asked once, for one attempt of an exchange: bounded in time, its text passed on, its end written down."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from math import inf
+from typing import Final
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services.gateway import ends, router
+from services.gateway.backends import Ask, Backend, BackendFailed, FailureKind
+from services.gateway.listening import Clock, Told
+from services.gateway.standing import Standing, Standings, tell
+from services.tasks import Task
+
+UNHEARD: Final = router.Verdict(False, "it has not ended")
+Backends = Mapping[inference.Backend, Backend]
+
+
+@dataclass(slots=True)
+class Call:
+    """What all that are asked for one exchange share."""
+
+    exchange: events.Exchange
+    task: Task
+    plan: router.Plan
+    backends: Backends
+    clock: Clock
+    told: Told
+    standings: Standings
+
+    def standing(self, step: router.Step) -> Standing:
+        """The step's backend's."""
+        return self.standings.of(self.task, step.backend, self.plan.student_version)
+
+    def who_could(self, steps: Iterable[router.Step]) -> router.Step | None:
+        """The first of them whose backend could be asked now; None if there is none."""
+        now_s, elapsed_s = time.monotonic(), self.clock.elapsed_s()
+        able = (step for step in steps if elapsed_s < step.until_s and not self.standing(step).breaker.why_not(now_s))
+        return next(able, None)
+
+
+class Asking:
+    """Fills its attempt. After `run`, `verdict` says whether the answer is kept and, as its `refusal`, why not.
+
+    It ends by itself, or is made to: by its step's time, by a stall where another backend can take over, or because
+    another one that was asked beside it was quicker (`give_way`).
+    """
+
+    __slots__ = (
+        "_began_s",
+        "_behind",
+        "_call",
+        "_ended",
+        "_heard_s",
+        "_limit",
+        "_longest_gap_s",
+        "_pieces",
+        "_stall",
+        "_standing",
+        "_watch",
+        "_way",
+        "attempt",
+        "failure",
+        "partial",
+        "retry_after_s",
+        "spoke",
+        "step",
+        "verdict",
+    )
+
+    def __init__(
+        self, call: Call, step: router.Step, attempt: events.Attempt, behind: Sequence[router.Step], partial: str = ""
+    ) -> None:
+        """`behind`: who is left, to take over where it stalls. `partial`: the text to go on from."""
+        self.step = step
+        self.attempt = attempt
+        self.partial = partial
+        self.spoke: Callable[[], None] | None = None
+        """Called at the first piece of its text."""
+        self.failure: FailureKind | None = None
+        self.retry_after_s: float | None = None
+        self.verdict = UNHEARD
+        self._call = call
+        self._behind = behind
+        self._standing = call.standing(step)
+        self._limit: asyncio.Timeout | None = None
+        self._watch: asyncio.TimerHandle | None = None
+        self._pieces = 0
+        self._began_s = self._heard_s = self._longest_gap_s = 0.0
+        self._way = self._stall = ""
+        self._ended = False
+
+    async def run(self) -> None:
+        """Ask, and return when it has ended, however it did. Raises CancelledError if the whole call was."""
+        call, attempt, breaker = self._call, self.attempt, self._standing.breaker
+        self._began_s = self._heard_s = time.monotonic()
+        elapsed_s = call.clock.elapsed_s()
+        budget_s = min(self.step.until_s, self.step.first_by_s) - elapsed_s
+        attempt.started_us = round(elapsed_s * 1e6)
+        if self.step.backend == inference.BACKEND_STUDENT:
+            attempt.student_version = call.plan.student_version
+        attempt.refusal, attempt.end = "internal: the gateway is at fault", inference.END_FAILED  # Stays if it is.
+        tries = breaker.asked()
+        try:
+            async with asyncio.timeout(0 if self._way else budget_s) as self._limit:
+                await self._fill(budget_s)
+            self._answered()
+        except asyncio.CancelledError:
+            attempt.refusal, attempt.end = "cancelled: the call ended before its answer", inference.END_CANCELLED
+            raise
+        except TimeoutError:
+            self._cut_short(budget_s)
+        except BackendFailed as failure:
+            self._failed(failure.kind, str(failure), failure.retry_after_s)
+        finally:
+            self._limit, self._ended = None, True
+            if self._watch is not None:
+                self._watch.cancel()
+            if tries:
+                breaker.dropped()  # If nothing else was told.
+                tell(call.task, self.step.backend, breaker)
+            attempt.latency_us = round((time.monotonic() - self._began_s) * 1e6)
+            attempt.cost_usd = f"{self._cost():f}"
+        self._judge()
+
+    def give_way(self, why: str) -> bool:
+        """End now, since another one has been quicker. Returns whether that is what ends it."""
+        if self._ended or self._way:
+            return False
+        self._way = why
+        self._expire()
+        return True
+
+    @property
+    def gave_way(self) -> bool:
+        """Whether another one was quicker."""
+        return bool(self._way)
+
+    @property
+    def has_spoken(self) -> bool:
+        """Whether any of its text was heard."""
+        return self._pieces > 0
+
+    def supersede(self, why: str) -> None:
+        """Its answer is not needed."""
+        self.attempt.refusal, self.attempt.end = f"replaced: {why}", inference.END_REPLACED
+
+    def charge(self, prompt_tokens: int) -> None:
+        """Where it was cut short at work and so told no usage: what it must have read, and the pieces heard of it."""
+        if not self.attempt.HasField("usage") and (self._way or self.has_spoken):
+            usage = inference.Usage(prompt_tokens=prompt_tokens, completion_tokens=self._pieces)
+            self.attempt.usage.CopyFrom(usage)
+            self.attempt.cost_usd = f"{self._cost():f}"
+
+    async def _fill(self, budget_s: float) -> None:
+        call, on_text = self._call, None
+        if self.step.streams and call.told.listens:
+            on_text = self._on_text
+            if self._behind and call.who_could(self._behind) is not None:
+                self._watch_for(self._standing.first_stall_s(self._bound_s(), self._began_s))
+        ask = Ask(call.task, call.exchange.request, call.exchange.id, call.plan.student_version, budget_s, self.partial)
+        if self.partial:
+            self.attempt.resumed_characters = len(self.partial)
+        self.attempt.MergeFrom(await call.backends[self.step.backend].answer(ask, on_text))
+        self.attempt.refusal, self.attempt.end = "", inference.END_UNSPECIFIED
+
+    def _on_text(self, piece: str) -> None:
+        if self._way:
+            return
+        now_s = time.monotonic()
+        took_s, self._heard_s = now_s - self._heard_s, now_s
+        self._pieces += 1
+        if self._pieces == 1:
+            self._begun(took_s, now_s)
+        elif took_s > self._longest_gap_s:
+            self._longest_gap_s = took_s
+        self._call.told.text(piece)
+
+    def _begun(self, took_s: float, now_s: float) -> None:
+        self.attempt.first_text_us = round(took_s * 1e6)
+        self._standing.firsts.note(took_s, now_s)
+        if self.spoke is not None:
+            self.spoke()
+        if self.step.first_by_s < self.step.until_s and self._limit is not None and not self._limit.expired():
+            left_s = self.step.until_s - self._call.clock.elapsed_s()
+            self._limit.reschedule(asyncio.get_running_loop().time() + left_s)
+        if self._watch is not None:
+            self._watch.cancel()
+            self._watch_for(self._standing.gap_stall_s(self._bound_s(), now_s))
+
+    def _bound_s(self) -> float | None:
+        task = self._call.task
+        return (task.teacher if self.step.backend == inference.BACKEND_TEACHER else task.student).stall_s
+
+    def _watch_for(self, stall_s: float) -> None:
+        """End it as soon as nothing has been heard for that long. The timer is set anew only where it has run down."""
+
+        def look() -> None:
+            quiet_s = time.monotonic() - self._heard_s
+            if quiet_s < 0.99 * stall_s:  # A timer may ring early.
+                self._watch = loop.call_later(stall_s - quiet_s, look)
+                return
+            self._stall = f"stall: nothing for {quiet_s:.2f} s after {self._pieces} pieces"
+            self._expire()
+
+        loop = asyncio.get_running_loop()
+        self._watch = loop.call_later(stall_s, look)
+
+    def _expire(self) -> None:
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(0)
+
+    def _answered(self) -> None:
+        now_s = time.monotonic()
+        self._standing.answers.note(now_s - self._began_s, now_s)
+        if self._longest_gap_s:
+            self._standing.gaps.note(self._longest_gap_s, now_s)
+        self._standing.breaker.succeeded(now_s)
+
+    def _cut_short(self, budget_s: float) -> None:
+        if self._way:
+            self.supersede(self._way)
+            return
+        limit_s = self._call.task.student.timeout_s if self.step.backend == inference.BACKEND_STUDENT else inf
+        now_s = time.monotonic()
+        fair = bool(self._stall) or self._standing.is_fair(now_s - self._began_s, limit_s, now_s)
+        self._failed(FailureKind.TIMEOUT, self._stall or f"timeout: no answer within {budget_s:.2f} s", fair=fair)
+
+    def _failed(self, kind: FailureKind, why: str, retry_after_s: float | None = None, *, fair: bool = True) -> None:
+        self.failure, self.attempt.refusal, self.retry_after_s = kind, why, retry_after_s
+        if kind is not FailureKind.REFUSED and fair:
+            self._standing.breaker.failed(time.monotonic(), retry_after_s)
+            tell(self._call.task, self.step.backend, self._standing.breaker)
+        if self.has_spoken:  # What its caller has heard of it, so that what comes next can be told from it.
+            self.attempt.message.role, self.attempt.message.content = inference.ROLE_ASSISTANT, self._call.told.heard
+
+    def _cost(self) -> Decimal:
+        task = self._call.task
+        asked = task.teacher if self.step.backend == inference.BACKEND_TEACHER else task.student
+        return asked.prices.cost(self.attempt.usage)
+
+    def _judge(self) -> None:
+        """Whether the answer is kept; an attempt without one says already why not."""
+        if self.attempt.refusal:
+            self.verdict = router.Verdict(False, self.attempt.refusal)
+            return
+        call = self._call
+        self.verdict = router.keep(call.task, call.plan.policy, call.exchange.request, self.attempt)
+        if self.verdict.kept:
+            self.attempt.end = ends.of_answer(self.attempt.finish)
+        else:
+            self.attempt.refusal, self.attempt.end = self.verdict.why, inference.END_REPLACED

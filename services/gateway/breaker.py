@@ -1,0 +1,108 @@
+"""When a backend is left alone for a while because it only fails; pure.
+
+One for each task, backend and student's version: a model that is missing or broken in Triton, or that the API does not
+know, is that of one task, and a new version or the one that a rollback brings back is not judged by another's failures.
+The libraries that were looked at (pybreaker, aiobreaker, purgatory) count failures in a row alone, wait a fixed pause,
+and read the clock themselves.
+"""
+
+import random
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Final
+
+from services.gateway.lately import Lately
+
+FAILURES_IN_A_ROW: Final = 5
+LEAST_CALLS: Final = 20
+"""Below so many in the window their share of failures says nothing."""
+OPENS_AT: Final = 0.5
+"""Half: with fewer, asking it is still more likely to bring an answer than not."""
+HALF_S: Final = 5.0
+"""The share is that of the last one to two of these."""
+FIRST_PAUSE_S: Final = 1.0
+LONGEST_PAUSE_S: Final = 10.0
+"""One call in ten seconds is no burden, and who is well again should not be left alone for long."""
+LONGEST_ASKED_S: Final = 60.0
+"""As long as it is believed that asks to be left alone: quotas are often of a minute."""
+_CALLS, _FAILURES = range(2)
+
+
+class State(IntEnum):
+    """As the metric tells it."""
+
+    CLOSED = 0  # It is asked.
+    HALF_OPEN = 1  # One call tries it.
+    OPEN = 2  # It is not asked.
+
+
+class Breaker:
+    """Opens after failures, lets one call at a time try after a pause that grows, and closes when that one succeeds.
+
+    What was asked tells `succeeded` or `failed`; where it came to neither, the call that tries tells `dropped`.
+    `now_s` is of a clock that does not go back.
+    """
+
+    def __init__(self, jitter: Callable[[], float] = random.random) -> None:
+        """`jitter` gives numbers from 0 to 1: pauses are shortened by up to half, lest all gateways try at once."""
+        self._jitter = jitter
+        self.state = State.CLOSED
+        self._in_a_row = 0
+        self._pauses = 0
+        self._until_s = 0.0
+        self._lately = Lately(2, HALF_S)
+
+    def why_not(self, now_s: float) -> str:
+        """Why it may not be asked, '' if it may."""
+        if self.state is State.CLOSED or (self.state is State.OPEN and now_s >= self._until_s):
+            return ""
+        if self.state is State.HALF_OPEN:
+            return "breaker: one call is trying whether it answers again"
+        return f"breaker: it failed too often, and is asked again in {self.retry_after_s(now_s):.1f} s"
+
+    def retry_after_s(self, now_s: float) -> float:
+        """When it may be worth while to ask again."""
+        return max(0.0, self._until_s - now_s) if self.state is State.OPEN else FIRST_PAUSE_S
+
+    def asked(self) -> bool:
+        """It is asked, as `why_not` allowed; returns whether to try it."""
+        if self.state is State.CLOSED:
+            return False
+        self.state = State.HALF_OPEN
+        return True
+
+    def succeeded(self, now_s: float) -> None:
+        """It has answered."""
+        if self.state is State.CLOSED:
+            self._lately.add(_CALLS, now_s)
+            self._in_a_row = 0
+        elif self.state is State.HALF_OPEN:
+            self.state, self._in_a_row, self._pauses = State.CLOSED, 0, 0
+            self._lately.clear()
+
+    def failed(self, now_s: float, retry_after_s: float | None = None) -> None:
+        """It has failed by its own fault; it may have said when to come again."""
+        if self.state is State.OPEN:
+            return  # An older call; what it says is known.
+        self._lately.add(_CALLS, now_s)
+        self._lately.add(_FAILURES, now_s)
+        self._in_a_row += 1
+        if self.state is State.HALF_OPEN or self._fails_too_often():
+            self._open(now_s, retry_after_s or 0.0)
+
+    def dropped(self) -> None:
+        """The call that tried came to no end that tells: its caller went away, say, or its request was at fault."""
+        if self.state is State.HALF_OPEN:
+            self.state = State.OPEN  # Whose pause is over: the next call tries.
+
+    def _fails_too_often(self) -> bool:
+        if self._in_a_row >= FAILURES_IN_A_ROW:
+            return True
+        calls = self._lately.of(_CALLS)
+        return calls >= LEAST_CALLS and self._lately.of(_FAILURES) >= OPENS_AT * calls
+
+    def _open(self, now_s: float, least_s: float) -> None:
+        pause_s = min(FIRST_PAUSE_S * 2**self._pauses, LONGEST_PAUSE_S) * (1 - self._jitter() / 2)
+        self.state, self._until_s = State.OPEN, now_s + max(pause_s, min(least_s, LONGEST_ASKED_S))
+        self._pauses = min(self._pauses + 1, 10)
+        self._lately.clear()

@@ -1,0 +1,89 @@
+"""How each backend has been doing for each task: what is learned of its pace, and whether it is left alone."""
+
+import time
+from dataclasses import dataclass, field
+from math import inf
+from typing import Final
+
+from protos import inference_pb2 as inference
+from services import telemetry
+from services.gateway import shedding
+from services.gateway.breaker import Breaker
+from services.gateway.hedge_budget import HedgeBudget
+from services.gateway.pace import Pace
+from services.gateway.router import Plan
+from services.tasks import Task
+
+NAMES: Final = {inference.BACKEND_TEACHER: "teacher", inference.BACKEND_STUDENT: "student"}
+USUAL: Final = 0.95
+"""The part of all that takes no longer than what is called usual."""
+STALL_FACTOR: Final = 3.0
+"""So many times the usual is a stall."""
+LEAST_STALL_S: Final = 1.0
+"""A shorter silence may be a lost packet or a busy host."""
+UNLEARNED_STALL_S: Final = 10.0
+"""As long as nothing is known. Large models may think for seconds before they say a word."""
+FAIR_WAIT_S: Final = 1.0
+"""Who was given less, and of whom nothing is known, is not to blame for having been too slow."""
+
+
+@dataclass(slots=True)
+class Standing:
+    """One backend's, for one task and, if it is the student, one version."""
+
+    firsts: Pace = field(default_factory=Pace)
+    """From the question to the first piece of a stream."""
+    gaps: Pace = field(default_factory=Pace)
+    """The longest of each stream from piece to piece. One a stream is noted, not each: that would cost each a third."""
+    answers: Pace = field(default_factory=Pace)
+    """From the question to the whole answer."""
+    breaker: Breaker = field(default_factory=Breaker)
+
+    def first_stall_s(self, bound_s: float | None, now_s: float) -> float:
+        """After how long without a first piece a stream is called stalled; `bound_s` is the task's own setting."""
+        return bound_s or _stall_s(self.firsts.quantile(USUAL, now_s))
+
+    def gap_stall_s(self, bound_s: float | None, now_s: float) -> float:
+        """The same between two pieces."""
+        return bound_s or _stall_s(self.gaps.quantile(USUAL, now_s))
+
+    def is_fair(self, waited_s: float, limit_s: float, now_s: float) -> bool:
+        """Whether who did not answer in that time is to blame; `limit_s` is what the task itself gives it."""
+        usual_s = self.answers.quantile(USUAL, now_s) or FAIR_WAIT_S
+        return waited_s >= 0.9 * min(usual_s, limit_s)  # A timer may ring early.
+
+
+def _stall_s(usual_s: float | None) -> float:
+    return UNLEARNED_STALL_S if usual_s is None else max(LEAST_STALL_S, STALL_FACTOR * usual_s)
+
+
+class Standings:
+    """All of one gateway process."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, inference.Backend, int], Standing] = {}
+        self._hedges: dict[str, HedgeBudget] = {}
+
+    def of(self, task: Task, backend: inference.Backend, student_version: int) -> Standing:
+        """Made where there is none yet."""
+        key = task.name, backend, student_version if backend == inference.BACKEND_STUDENT else 0
+        return self._of.get(key) or self._of.setdefault(key, Standing())
+
+    def least_s(self, task: Task, plan: Plan, priority: inference.Priority) -> float:
+        """The time that a call of that priority must have, as `shedding` says; 0 where that is not known."""
+        now_s, part, least_s = time.monotonic(), shedding.chance(priority), inf
+        for step in plan.steps:
+            answers_s = self.of(task, step.backend, plan.student_version).answers.quantile(part, now_s)
+            if answers_s is None:
+                return 0.0
+            least_s = min(least_s, answers_s)
+        return least_s
+
+    def hedges(self, task: Task) -> HedgeBudget:
+        """The task's budget."""
+        return self._hedges.get(task.name) or self._hedges.setdefault(task.name, HedgeBudget())
+
+
+def tell(task: Task, backend: inference.Backend, breaker: Breaker) -> None:
+    """The breaker's state, as a metric."""
+    telemetry.BREAKER.labels(task.name, NAMES[backend]).set(breaker.state)

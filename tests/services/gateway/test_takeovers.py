@@ -1,0 +1,131 @@
+"""Streams that break or stall in their midst, and go over to the other backend."""
+
+import grpc
+import pytest
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services.gateway.backends import FailureKind
+from tests.services.gateway.conftest import Gateway
+from tests.services.gateway.examples import a_request
+
+pytestmark = pytest.mark.contract
+SHARE, STUDENT_ONLY = events.POLICY_KIND_SHARE, events.POLICY_KIND_STUDENT_ONLY
+TEACHER, STUDENT = inference.BACKEND_TEACHER, inference.BACKEND_STUDENT
+RESTART = "<restart>"
+
+
+async def heard(gateway: Gateway, **fields: object) -> tuple[list[str], inference.Reply]:
+    """Each piece, with a mark where the text so far is void, and the reply."""
+    chunks = [chunk async for chunk in gateway.inference.CompleteStream(a_request(**fields), timeout=5)]
+    return [RESTART if chunk.restart else chunk.delta for chunk in chunks[:-1]], chunks[-1].reply
+
+
+def promote_behind_the_teacher(gateway: Gateway) -> None:
+    gateway.promote(SHARE, share=1e-9)
+
+
+def stall_in_a_blink(gateway: Gateway) -> None:
+    for part in (gateway.task.teacher, gateway.task.student):
+        part.__dict__["stall_s"] = 0.05
+
+
+async def test_a_student_that_stalls_is_replaced_by_the_teacher_from_the_beginning(gateway: Gateway) -> None:
+    stall_in_a_blink(gateway)
+    gateway.promote(STUDENT_ONLY)
+    gateway.student.stalls_after = 2
+    pieces, reply = await heard(gateway)
+    assert pieces == ["the", " student", RESTART, "the", " teacher", " says", " so"]
+    assert (reply.message.content, reply.answered_by) == ("the teacher says so", TEACHER)
+    first, second = gateway.exchange.attempts
+    assert first.refusal.startswith("stall: nothing for 0.0")
+    assert first.refusal.endswith(" s after 2 pieces")
+    assert (first.message.content, first.finish, first.end) == ("the student", 0, inference.END_REPLACED)
+    assert (second.resumed_characters, second.end) == (0, inference.END_COMPLETE)
+    assert gateway.student.cancelled == 1
+
+
+async def test_a_teacher_that_stalls_before_its_first_word_is_replaced_by_the_student(gateway: Gateway) -> None:
+    stall_in_a_blink(gateway)
+    promote_behind_the_teacher(gateway)
+    gateway.teacher.delay_s = 60
+    pieces, reply = await heard(gateway)
+    assert (pieces, reply.answered_by) == (["the", " student", " says", " so"], STUDENT)
+    assert gateway.exchange.attempts[0].refusal.endswith("after 0 pieces")
+
+
+@pytest.mark.parametrize("stalls", [True, False])
+async def test_a_student_that_can_goes_on_from_where_the_teacher_broke_off(gateway: Gateway, stalls: bool) -> None:
+    stall_in_a_blink(gateway)
+    promote_behind_the_teacher(gateway)
+    if stalls:
+        gateway.teacher.stalls_after = 2
+    else:
+        gateway.teacher.breaks(after=2)
+    gateway.student.text, gateway.student.resumes = "the teacher never lies", True
+    pieces, reply = await heard(gateway)
+    assert "".join(pieces) == reply.message.content == "the teacher never lies"
+    assert reply.answered_by == STUDENT
+    assert gateway.student.asks[0].partial == "the teacher"
+    first, second = gateway.exchange.attempts
+    assert (first.message.content, second.resumed_characters) == ("the teacher", len("the teacher"))
+    assert [first.end, second.end, gateway.exchange.end] == [
+        inference.END_REPLACED,
+        inference.END_COMPLETE,
+        inference.END_COMPLETE,
+    ]
+
+
+async def test_what_is_heard_of_a_stream_that_goes_on_and_is_not_kept_is_void(gateway: Gateway) -> None:
+    promote_behind_the_teacher(gateway)
+    gateway.teacher.text = "nonsense is what it says"
+    gateway.teacher.breaks(after=2)
+    gateway.student.text, gateway.student.resumes = "the student says so", True
+    pieces, reply = await heard(gateway)
+    assert pieces[:2] == ["nonsense", " is"]
+    assert pieces[pieces.index(RESTART) + 1 :] == ["the", " student", " says", " so"]
+    assert reply.message.content == "the student says so"
+    assert [ask.partial for ask in gateway.student.asks] == ["nonsense is", ""]
+    ends = [inference.END_REPLACED, inference.END_REPLACED, inference.END_COMPLETE]
+    assert [attempt.end for attempt in gateway.exchange.attempts] == ends
+    assert gateway.exchange.attempts[1].refusal.startswith("regex")
+
+
+async def test_a_beginning_that_the_student_refuses_to_go_on_from_is_answered_anew(gateway: Gateway) -> None:
+    promote_behind_the_teacher(gateway)
+    gateway.teacher.breaks(after=2)
+    gateway.student.resumes = True
+    gateway.student.breaks(FailureKind.REFUSED)
+    with pytest.raises(grpc.aio.AioRpcError):
+        await heard(gateway)
+    assert [ask.partial for ask in gateway.student.asks] == ["the teacher", ""]
+
+
+async def test_where_tools_may_be_called_nothing_is_gone_on_from(gateway: Gateway) -> None:
+    promote_behind_the_teacher(gateway)
+    gateway.teacher.breaks(after=2)
+    gateway.student.resumes = True
+    pieces, _reply = await heard(gateway, tools=[inference.Tool(name="find")])
+    assert pieces == ["the", " teacher", RESTART, "the student says so"]
+
+
+async def test_a_stream_that_nobody_could_take_over_is_waited_for(gateway: Gateway) -> None:
+    stall_in_a_blink(gateway)
+    gateway.teacher.delay_s = 0.3
+    pieces, _reply = await heard(gateway)
+    assert pieces == ["the", " teacher", " says", " so"]
+
+
+async def test_what_was_heard_of_an_answer_that_broke_off_is_paid_for(gateway: Gateway) -> None:
+    gateway.promote(STUDENT_ONLY)
+    gateway.student.breaks(after=2)
+    await heard(gateway)
+    usage = gateway.exchange.attempts[0].usage
+    assert (usage.prompt_tokens, usage.completion_tokens) == (100, 2)  # It read what the teacher read.
+    assert gateway.exchange.attempts[0].cost_usd == "0.00001020"
+
+
+async def test_an_attempt_tells_when_its_first_words_came(gateway: Gateway) -> None:
+    await heard(gateway)
+    attempt = gateway.exchange.attempts[0]
+    assert 0 < attempt.first_text_us <= attempt.latency_us
