@@ -1,7 +1,7 @@
 """Calling the gateway and the controller over gRPC: what the command line and the demo share."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -12,7 +12,7 @@ from protos import control_pb2_grpc as control_grpc
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from protos import inference_pb2_grpc as inference_grpc
-from services.settings import ControlAccess, GatewayAccess
+from services.settings import ControlAccess, ControlTrust, GatewayAccess
 from services.tls import Trust
 
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
@@ -86,22 +86,40 @@ async def record_all(gateway: GatewayAccess, records: Iterable[events.FeedbackRe
 @contextmanager
 def control(access: ControlAccess) -> Iterator[control_grpc.ControlStub]:
     """A stub of the controller; its errors are grpc.RpcError. Raises ValueError naming a TLS file that is no good."""
-    paths = (access.control_tls_ca, access.control_tls_client_cert, access.control_tls_client_key)
-    credentials = Trust("CONTROL_TLS", access.control_tls, *paths).credentials()
-    address, token = access.control_address, access.control_token.get_secret_value()
+    credentials, address = _control_credentials(access), access.control_address
     with (
         grpc.secure_channel(address, credentials, options=OPTIONS)
         if credentials
         else grpc.insecure_channel(address, options=OPTIONS)
     ) as bare:
-        yield control_grpc.ControlStub(grpc.intercept_channel(bare, _Token(token)) if token else bare)
+        said = control_metadata(access)
+        yield control_grpc.ControlStub(grpc.intercept_channel(bare, _Token(*said)) if said else bare)
+
+
+def control_channel(trust: ControlTrust, address: str, options: Sequence[tuple[str, int]]) -> grpc.aio.Channel:
+    """A channel to the controller, for use within one event loop. Raises ValueError as `control` does."""
+    credentials = _control_credentials(trust)
+    if credentials is None:
+        return grpc.aio.insecure_channel(address, options=options)
+    return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+def control_metadata(trust: ControlTrust) -> tuple[tuple[str, str], ...]:
+    """What goes along with each call of the controller."""
+    token = trust.control_token.get_secret_value()
+    return (("authorization", f"Bearer {token}"),) if token else ()
+
+
+def _control_credentials(trust: ControlTrust) -> grpc.ChannelCredentials | None:
+    paths = (trust.control_tls_ca, trust.control_tls_client_cert, trust.control_tls_client_key)
+    return Trust("CONTROL_TLS", trust.control_tls, *paths).credentials()
 
 
 class _Token(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamUnaryClientInterceptor):  # type: ignore[misc]
     """Says with every call who may be let in. Not gRPC's call credentials: those want TLS, on loopback, too."""
 
-    def __init__(self, token: str) -> None:
-        self._said = ("authorization", f"Bearer {token}")
+    def __init__(self, said: tuple[str, str]) -> None:
+        self._said = said
 
     def _call(self, go_on: Callable[[Any, Any], Any], details: Any, request: Any) -> Any:
         return go_on(details._replace(metadata=[*(details.metadata or ()), self._said]), request)

@@ -75,10 +75,9 @@ class GatewayAccess(Frozen):
     """By which the caller is known to it, where it wants certificates of callers (mTLS)."""
 
 
-class ControlAccess(Frozen):
-    """How to reach the controller."""
+class ControlTrust(Frozen):
+    """How the controller and its caller know each other."""
 
-    control_address: str = "127.0.0.1:50052"
     control_token: SecretStr = SecretStr("")
     """What it lets in where it has a CONTROL_TOKEN itself."""
     control_tls: bool = False
@@ -86,6 +85,12 @@ class ControlAccess(Frozen):
     control_tls_client_cert: Path | None = None
     control_tls_client_key: Path | None = None
     """As the gateway's."""
+
+
+class ControlAccess(ControlTrust):
+    """How to reach the controller."""
+
+    control_address: str = "127.0.0.1:50052"
 
 
 class ClickHouseSettings(Frozen):

@@ -54,7 +54,7 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     server = Server(
         settings, InferenceServicer(exchanges, reception, door), FeedbackServicer(spool, reception, door), door
     )
-    watch = Watch(settings.controller_address, promotions.take) if settings.controller_address else None
+    watch = Watch(settings.controller_address, promotions.take, settings) if settings.controller_address else None
     await promotions.start()
     if watch is not None:
         watch.start()

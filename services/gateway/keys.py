@@ -36,6 +36,8 @@ class NotAllowed(Exception):  # noqa: N818
 class KeysUnread(Exception):  # noqa: N818
     """Nobody can be let in as yet: who may come has not been read from Kafka."""
 
+    retry_after_s = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Holder:

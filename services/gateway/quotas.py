@@ -2,7 +2,8 @@
 
 A request is counted as it comes; tokens and dollars are known only after the answer, with those of every attempt. So a
 call is let in while nothing is overdrawn, and what is under way then may overdraw it. What other gateways let in is
-taken from the same buckets as soon as they tell, within two seconds.
+taken from the same buckets as soon as they tell, within two seconds. Answers that nobody sees (services.gateway.shadow)
+are not the caller's to pay.
 """
 
 import threading
@@ -89,7 +90,7 @@ class Quotas:
             self.spending.add(holder.id, day, _ONE)
 
     def charge(self, exchange: events.Exchange) -> None:
-        """Count what all attempts of an exchange took, shadows and hedges, too."""
+        """Count what all attempts of an exchange took, hedges, too."""
         if (allowed := self._allowances.get(exchange.key_id)) is None:
             return
         tokens = sum(one.usage.prompt_tokens + one.usage.completion_tokens for one in exchange.attempts)

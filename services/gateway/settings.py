@@ -8,11 +8,11 @@ from pydantic import Field, SecretStr, model_validator
 from services.gateway.checks import RequestLimits
 from services.gateway.spool import Fsync
 from services.gateway.teacher_wire import HttpVersion, Resumes
-from services.settings import ServiceSettings, on_loopback
+from services.settings import ControlTrust, ServiceSettings, on_loopback
 from services.tls import ServerFiles, server_files
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(ServiceSettings, ControlTrust):
     """Where the gateway listens, whom it asks, and how much it takes on."""
 
     gateway_listen: str = "127.0.0.1:50051"

@@ -10,8 +10,9 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, wai
 from protos import control_pb2 as control
 from protos import control_pb2_grpc
 from protos import events_pb2 as events
-from services import telemetry
+from services import client, telemetry
 from services.errors import BadEvent
+from services.settings import ControlTrust
 
 AGAIN_WITHIN_S: Final = 2.0
 """All gateways lose a controller that restarts at once: each comes back after a time of its own, up to this."""
@@ -32,9 +33,13 @@ class Ended(Exception):  # noqa: N818 - it says what happened
 class Watch:
     """Follows `Control.WatchPromotions` as long as it is open. Without it, topic `promotions` tells all the same."""
 
-    def __init__(self, address: str, take: Callable[[events.Promotion], None]) -> None:
+    def __init__(
+        self, address: str, take: Callable[[events.Promotion], None], trust: ControlTrust | None = None
+    ) -> None:
         """`address` is the controller's host:port; `take` is given each promotion, and may raise BadEvent."""
         self._address = address
+        self._trust = trust or ControlTrust()
+        self._said_to_it = client.control_metadata(self._trust)
         self._take = take
         self._following: asyncio.Task[None] | None = None
         self._said = ""
@@ -53,13 +58,13 @@ class Watch:
         again = AsyncRetrying(
             retry=retry_if_exception_type(Ended), wait=wait_random(0, AGAIN_WITHIN_S), before_sleep=self._say_once
         )
-        async with grpc.aio.insecure_channel(self._address, options=OPTIONS) as channel:
+        async with client.control_channel(self._trust, self._address, OPTIONS) as channel:
             await again(self._follow, control_pb2_grpc.ControlStub(channel))
 
     async def _follow(self, stub: control_pb2_grpc.ControlStub) -> None:
         """Until the stream ends. Raises Ended."""
         try:
-            async for promotion in stub.WatchPromotions(control.WatchPromotionsRequest()):
+            async for promotion in stub.WatchPromotions(control.WatchPromotionsRequest(), metadata=self._said_to_it):
                 self._said = ""
                 self._read(promotion)
         except grpc.aio.AioRpcError as error:

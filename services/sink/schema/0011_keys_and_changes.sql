@@ -1,4 +1,4 @@
--- API keys, whose exchanges are whose, and who changed what.
+-- API keys, and who changed what.
 
 -- One row when a key is made and one when it is taken back. What callers send, and its digest, stand nowhere here.
 CREATE TABLE IF NOT EXISTS keys (
@@ -29,8 +29,9 @@ WITH
     served AS (
         SELECT decided_at AS at, decided_by AS who, task, reason,
                concat(policy,
-                      multiIf(policy = 'share', concat(' ', toString(share)),
+                      multiIf(policy IN ('share', 'shadow'), concat(' ', toString(share)),
                               policy = 'cascade', concat(' at ', toString(min_confidence)), ''),
+                      if(notEmpty(share_of_kind), concat(' ', toString(share_of_kind)), ''),
                       if(student_version > 0, concat(', student ', toString(student_version)), '')) AS after,
                lagInFrame(after, 1, 'teacher_only') OVER (
                    PARTITION BY task ORDER BY decided_at, id ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW

@@ -11,10 +11,12 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from protos import control_pb2 as control
 from protos import control_pb2_grpc
+from protos import events_pb2 as events
 from services import client
 from services.controller.entry import Token
 from services.controller.settings import Settings
-from services.settings import ControlAccess, WrongSettings
+from services.gateway.watch import Watch
+from services.settings import ControlAccess, ControlTrust, WrongSettings
 from tests.services.controller.world import World
 
 pytestmark = pytest.mark.contract
@@ -80,3 +82,14 @@ def test_beyond_loopback_it_wants_a_token_or_certificates_of_callers() -> None:
         Settings(control_listen="0.0.0.0:50052")
     assert Settings(control_listen="127.0.0.1:50052").tls is None
     assert Settings(control_listen="0.0.0.0:50052", control_token="long").control_token
+
+
+async def test_a_gateway_that_watches_says_the_token_too(address: str, world: World) -> None:
+    told: asyncio.Queue[events.Promotion] = asyncio.Queue()
+    watch = Watch(address, told.put_nowait, ControlTrust(control_token="a long one"))  # type: ignore[arg-type]
+    watch.start()
+    world.state.foresee(events.Promotion(id="p", task="labels", policy=events.Policy(kind=1)))
+    async with asyncio.timeout(30):
+        while (await told.get()).id != "p":
+            pass
+    await watch.close()
