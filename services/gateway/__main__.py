@@ -11,6 +11,8 @@ from services import tasks, telemetry
 from services.gateway.asking import Backends
 from services.gateway.door import Door
 from services.gateway.exchanges import Exchanges
+from services.gateway.http_calls import Calls
+from services.gateway.http_server import HttpServer
 from services.gateway.processes import supervise
 from services.gateway.promotions import Promotions
 from services.gateway.reception import Reception
@@ -52,14 +54,18 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
         settings, InferenceServicer(exchanges, reception, door), FeedbackServicer(spool, reception, door), door
     )
     watch = Watch(settings.controller_address, promotions.take) if settings.controller_address else None
+    http = HttpServer(settings, Calls(exchanges, reception, door, spool), door) if settings.http_listen else None
     await promotions.start()
     if watch is not None:
         watch.start()
     port = await server.start()
-    telemetry.log.info("the gateway serves", listen=settings.gateway_listen, port=port, tasks=sorted(defined))
+    http_port = await http.start() if http else None
+    telemetry.log.info(
+        "the gateway serves", listen=settings.gateway_listen, port=port, http_port=http_port, tasks=sorted(defined)
+    )
     await stopped.wait()
     telemetry.log.info("the gateway stops", grace_s=settings.shutdown_grace_s)
-    await server.stop()
+    await asyncio.gather(server.stop(), *([http.stop()] if http else []))
     await shadows.close()
     await spool.close()
     if watch is not None:

@@ -1,20 +1,15 @@
 """The gRPC services `Inference` and `Feedback`: calls in, replies out."""
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Any, Final
-
-import uuid_utils
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import control_pb2 as control
 from protos import control_pb2_grpc, inference_pb2_grpc
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services import topics
 from services.gateway.door import Door
 from services.gateway.exchanges import Arrival, Exchanges
-from services.gateway.feedback_checks import check_feedback
+from services.gateway.feedback import keep
+from services.gateway.outlet import streamed
 from services.gateway.reception import Reception
 from services.gateway.spool import Spool
 
@@ -48,15 +43,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServicer):
         return await self._exchanges.reply(self._arrival(request, context))
 
     async def _stream(self, request: inference.Request, context: Any) -> None:
-        outlet = Outlet()
-        reply = asyncio.create_task(self._exchanges.reply(self._arrival(request, context), outlet))
-        reply.add_done_callback(lambda _done: outlet.end())
-        try:
-            async for chunk in outlet:
+        async with streamed(self._exchanges, self._arrival(request, context)) as chunks:
+            async for chunk in chunks:
                 await context.write(chunk)
-            await context.write(outlet.last(await reply))
-        finally:
-            await _ended(reply)
 
     def _arrival(self, request: inference.Request, context: Any) -> Arrival:
         origin, authorization = ("grpc", "")
@@ -82,54 +71,5 @@ class FeedbackServicer(control_pb2_grpc.FeedbackServicer):
         return await self._door.call("Record", context, self._record, request)
 
     async def _record(self, request: events.FeedbackRecord) -> control.FeedbackReceipt:
-        check_feedback(request, self._reception.tasks, self._reception.limits)
-        self._spool.admit()
-        record = _stamped(request)
-        await self._spool.append(topics.encode(topics.FEEDBACK, record))
-        return control.FeedbackReceipt(id=record.id)
-
-
-class Outlet:
-    """A `Listener` whose chunks can be iterated over until `end`."""
-
-    def __init__(self) -> None:
-        self._chunks: asyncio.Queue[inference.Chunk | None] = asyncio.Queue()
-        self._heard = False
-
-    def text(self, delta: str) -> None:
-        self._heard = True
-        self._chunks.put_nowait(inference.Chunk(delta=delta))
-
-    def restart(self) -> None:
-        self._chunks.put_nowait(inference.Chunk(restart=True))
-
-    def end(self) -> None:
-        """Nothing comes any more."""
-        self._chunks.put_nowait(None)
-
-    def last(self, reply: inference.Reply) -> inference.Chunk:
-        """The reply; with its text where none was heard, as for a repeated request."""
-        return inference.Chunk(delta="" if self._heard else reply.message.content, reply=reply)
-
-    async def __aiter__(self) -> AsyncIterator[inference.Chunk]:
-        while (chunk := await self._chunks.get()) is not None:
-            yield chunk
-
-
-async def _ended(reply: "asyncio.Task[inference.Reply]") -> None:
-    """Stop the task if it runs, and see it end: its exchange is then on disk. Its error, if any, was looked at."""
-    reply.cancel()
-    await asyncio.wait([reply])
-    if not reply.cancelled():
-        reply.exception()
-
-
-def _stamped(request: events.FeedbackRecord) -> events.FeedbackRecord:
-    record = events.FeedbackRecord()
-    record.CopyFrom(request)
-    record.id = record.id.lower() or str(uuid_utils.uuid7())
-    record.exchange_id = record.exchange_id.lower()
-    now = Timestamp()
-    now.GetCurrentTime()
-    record.created_at.CopyFrom(now)
-    return record
+        self._reception.feedback(request)
+        return control.FeedbackReceipt(id=await keep(request, self._spool))

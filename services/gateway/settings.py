@@ -17,6 +17,9 @@ class GatewaySettings(ServiceSettings):
     gateway_listen: str = "127.0.0.1:50051"
     """host:port; port 0 takes a free one. There is no authentication: beyond loopback, put a proxy that has it before
     the gateway, and name the address here."""
+    http_listen: str = Field("127.0.0.1:8080", pattern=r"^$|:\d{1,5}$")
+    """host:port of the OpenAI-compatible HTTP beside gRPC; port 0 takes a free one, empty serves none. No TLS: beyond
+    loopback, put a proxy that has it before the gateway."""
     reuse_port: bool = False
     """Let several gateway processes of one host share the port. Without it a second one is an error, not a surprise."""
     gateway_processes: int = Field(1, ge=1, le=256)
@@ -79,6 +82,7 @@ class GatewaySettings(ServiceSettings):
 
     @model_validator(mode="after")
     def _ports_can_be_shared(self) -> "GatewaySettings":
-        if self.gateway_processes > 1 and self.gateway_listen.endswith(":0"):
-            raise ValueError("GATEWAY_LISTEN: port 0 can't be shared by several processes: name one")
+        for name, listen in (("GATEWAY_LISTEN", self.gateway_listen), ("HTTP_LISTEN", self.http_listen)):
+            if self.gateway_processes > 1 and listen.endswith(":0"):
+                raise ValueError(f"{name}: port 0 can't be shared by several processes: name one")
         return self
