@@ -24,6 +24,7 @@ class Addresses:
     ray_address: str
     ray_node: str
     gateway: str
+    gateway_http: str
     gateway_metrics: str
     intake_metrics: str
     sink_metrics: str

@@ -90,7 +90,7 @@ def run(options: StackOptions) -> int:
 def where(at: Addresses, options: StackOptions) -> list[str]:
     """Where the running parts that people and their tools speak to listen."""
     parts = {
-        "gateway": f"gateway, gRPC: {at.gateway}",
+        "gateway": f"gateway, gRPC: {at.gateway}; OpenAI-compatible: http://{at.gateway_http}/v1",
         "controller": f"controller, gRPC: {at.control}",
         "broker": f"Kafka: {at.kafka}",
         "clickhouse": f"ClickHouse, HTTP: {at.clickhouse_url}",

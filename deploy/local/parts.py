@@ -125,7 +125,7 @@ def _service(name: str, options: StackOptions, at: Addresses, state_dir: Path) -
 
 
 def _listens(name: str, at: Addresses) -> dict[str, str]:
-    gateway = {"GATEWAY_LISTEN": at.gateway, "CONTROLLER_ADDRESS": at.control}
+    gateway = {"GATEWAY_LISTEN": at.gateway, "HTTP_LISTEN": at.gateway_http, "CONTROLLER_ADDRESS": at.control}
     return {"gateway": gateway, "controller": {"CONTROL_LISTEN": at.control}}.get(name, {})
 
 

@@ -18,8 +18,8 @@ from services.cli.controller import controller
 from services.cli.ends import Ends
 from services.cli.settings import STATE, StateOption, settings
 from services.errors import BadEvent, Overloaded
-from services.intake.openai_request import MODEL_PREFIX, parse_request
 from services.kafka import Producer
+from services.openai_request import MODEL_PREFIX, parse_request
 from services.screen import clear_errors, console, progress
 from services.settings import GatewayAccess
 

@@ -12,6 +12,8 @@ from services.gateway.asking import Backends
 from services.gateway.callers import Callers
 from services.gateway.door import Door
 from services.gateway.exchanges import Exchanges
+from services.gateway.http_calls import Calls
+from services.gateway.http_server import HttpServer
 from services.gateway.processes import supervise
 from services.gateway.promotions import Promotions
 from services.gateway.reception import Reception
@@ -25,7 +27,7 @@ from services.gateway.student import TritonStudent
 from services.gateway.teacher import OpenAITeacher
 from services.gateway.watch import Watch
 from services.kafka import Producer
-from services.settings import KafkaSettings, on_loopback
+from services.settings import KafkaSettings
 
 
 async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
@@ -55,16 +57,20 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
         settings, InferenceServicer(exchanges, reception, door), FeedbackServicer(spool, reception, door), door
     )
     watch = Watch(settings.controller_address, promotions.take, settings) if settings.controller_address else None
+    http = HttpServer(settings, Calls(exchanges, reception, door, spool), door) if settings.http_listen else None
     await promotions.start()
     if watch is not None:
         watch.start()
     if callers:
         await callers.start()
     port = await server.start()
-    telemetry.log.info("the gateway serves", listen=settings.gateway_listen, port=port, tasks=sorted(defined))
+    http_port = await http.start() if http else None
+    telemetry.log.info(
+        "the gateway serves", listen=settings.gateway_listen, port=port, http_port=http_port, tasks=sorted(defined)
+    )
     await stopped.wait()
     telemetry.log.info("the gateway stops", grace_s=settings.shutdown_grace_s)
-    await server.stop()
+    await asyncio.gather(server.stop(), *([http.stop()] if http else []))
     await shadows.close()
     await spool.close()
     if watch is not None:
@@ -100,7 +106,7 @@ def _student(settings: GatewaySettings) -> TritonStudent:
 def _callers(settings: GatewaySettings, kafka: KafkaSettings, spool: Spool) -> Callers | None:
     if settings.keys_required:
         return Callers.on(kafka, spool.source)
-    if not on_loopback(settings.gateway_listen):
+    if not settings.on_loopback:
         telemetry.log.warning("REQUIRE_KEYS=false: whoever reaches the address may ask", listen=settings.gateway_listen)
     return None
 

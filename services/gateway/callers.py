@@ -33,6 +33,10 @@ class Callers:
         self._quotas.admit(holder)
         return holder.id
 
+    def may(self, authorization: str, task: str) -> bool:
+        """Whether the caller may ask for the task; nothing is counted. Raises Unauthenticated or KeysUnread."""
+        return self._keys.holder(authorization).may(task)
+
     def charge(self, exchange: events.Exchange) -> None:
         """Count what an exchange that has ended took."""
         self._quotas.charge(exchange)

@@ -13,7 +13,7 @@ from protos.inference_pb2 import Priority
 from services import telemetry
 from services.gateway.answering import NoAnswer
 from services.gateway.backends import FailureKind
-from services.gateway.fields import BadInput, UnknownTask
+from services.gateway.fields import BadInput, BegunOtherwise, UnknownTask
 from services.gateway.hints import trailers
 from services.gateway.keys import KeysUnread, NotAllowed, Unauthenticated
 from services.gateway.quotas import OverQuota
@@ -33,31 +33,53 @@ class Stopping(Exception):  # noqa: N818
 
 T = TypeVar("T")
 NORMAL: Final = inference.PRIORITY_UNSPECIFIED
-CODES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
+STATUSES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     BadInput: grpc.StatusCode.INVALID_ARGUMENT,
     UnknownTask: grpc.StatusCode.NOT_FOUND,
     Unauthenticated: grpc.StatusCode.UNAUTHENTICATED,
     NotAllowed: grpc.StatusCode.PERMISSION_DENIED,
     KeysUnread: grpc.StatusCode.UNAVAILABLE,
-    Stopping: grpc.StatusCode.UNAVAILABLE,
     OverQuota: grpc.StatusCode.RESOURCE_EXHAUSTED,
     SpoolFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooLate: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    BegunOtherwise: grpc.StatusCode.ABORTED,
+    Stopping: grpc.StatusCode.UNAVAILABLE,
 }
-REFUSALS: Final[tuple[type[Exception], ...]] = (*CODES, NoAnswer)
-"""What a call may end with; everything else is the gateway's own fault. `retry_after_s`, where it has that, says when
-it may be worth while to try again."""
+"""What a call may end with, but for NoAnswer, as gRPC says it; how HTTP says the same follows from it, in
+`http_reply.ERRORS`. Everything else is the gateway's own fault. Those that it may be worth while to try again have
+`retry_after_s`."""
+
+
+class Refusal(Exception):  # noqa: N818
+    """How a call ends that has no answer, for its caller: a status code, a text, and perhaps when to come again."""
+
+    def __init__(self, code: grpc.StatusCode, text: str, retry_after_s: float | None = None) -> None:
+        super().__init__(text[:DETAILS_CHARS])
+        self.code = code
+        self.retry_after_s = retry_after_s
 
 
 def status(error: Exception) -> grpc.StatusCode:
     """The status code that tells a caller what kind of thing happened."""
-    if not isinstance(error, NoAnswer):
-        return CODES[type(error)]
-    if error.outcome == events.OUTCOME_DEADLINE_EXCEEDED:
-        return grpc.StatusCode.DEADLINE_EXCEEDED
-    refused = error.kind is FailureKind.REFUSED
-    return grpc.StatusCode.INVALID_ARGUMENT if refused else grpc.StatusCode.UNAVAILABLE
+    match error:
+        case NoAnswer(outcome=events.OUTCOME_DEADLINE_EXCEEDED):
+            return grpc.StatusCode.DEADLINE_EXCEEDED
+        case NoAnswer(kind=FailureKind.REFUSED):
+            return grpc.StatusCode.INVALID_ARGUMENT
+        case NoAnswer():
+            return grpc.StatusCode.UNAVAILABLE
+    return STATUSES.get(type(error), grpc.StatusCode.INTERNAL)
+
+
+def refused(method: str, error: Exception) -> Refusal:
+    """The error as its caller is told it. A fault of our own is logged, and its text, which may hold anything, kept."""
+    code, text = status(error), str(error)
+    if code is grpc.StatusCode.INTERNAL:
+        telemetry.log.exception("a call failed by the gateway's own fault", method=method)
+        text = "the gateway is at fault; its log says why"
+    REFUSED.labels(method, code.name).inc()
+    return Refusal(code, text, getattr(error, "retry_after_s", None))
 
 
 class Door:
@@ -100,18 +122,21 @@ class Door:
     ) -> T:
         """What `answer(*given)` returns: one call from its arrival to its end; `context` is gRPC's."""
         try:
+            return await self.visit(method, answer, *given, priority=priority)
+        except Refusal as refusal:
+            text = str(refusal)
+            await context.abort(refusal.code, text, trailers(refusal.code, text, refusal.retry_after_s))
+        raise AssertionError  # The call has been aborted.
+
+    async def visit(
+        self, method: str, answer: Callable[..., Awaitable[T]], *given: Any, priority: Priority = NORMAL
+    ) -> T:
+        """The same for whoever is no gRPC call. Raises Refusal, whatever it is that the call failed of."""
+        try:
             with self.place(priority):
                 return await answer(*given)
-        except REFUSALS as error:
-            code, text = status(error), str(error)[:DETAILS_CHARS]
-            REFUSED.labels(method, code.name).inc()
-            await context.abort(code, text, trailers(code, text, getattr(error, "retry_after_s", None)))
-        except Exception:  # noqa: BLE001 - the end of the line: it is logged, and the caller told INTERNAL
-            # gRPC would tell the caller the exception's text, which may hold anything.
-            telemetry.log.exception("a call failed by the gateway's own fault", method=method)
-            REFUSED.labels(method, grpc.StatusCode.INTERNAL.name).inc()
-            await context.abort(grpc.StatusCode.INTERNAL, "the gateway is at fault; its log says why")
-        raise AssertionError  # The call has been aborted.
+        except Exception as error:
+            raise refused(method, error) from error
 
     def place(self, priority: Priority = NORMAL) -> "Place":
         """A place for the call that this task is, to be held `with`; entering raises TooManyCalls or Stopping."""

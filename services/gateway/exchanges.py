@@ -51,6 +51,11 @@ class Arrival:
     origin: str
     timeout_s: float
     key_id: str = ""
+    traceparent: str = ""
+    exchange_id: str = ""
+    """The exchange's, where it must be known before its reply is; a request_id goes before it. Else it is made."""
+    bears_restart: bool = True
+    """Whether its listener can take back what it heard. If not, it hears no student whom another may follow."""
 
 
 class Exchanges:
@@ -91,7 +96,7 @@ class Exchanges:
         """
         clock = Clock(arrival.timeout_s)
         if not arrival.request.request_id:
-            return await self._make(str(uuid_utils.uuid7()), arrival, clock, listener)
+            return await self._make(arrival.exchange_id or str(uuid_utils.uuid7()), arrival, clock, listener)
         exchange_id = arrival.request.request_id.lower()
         make = lambda: self._make(exchange_id, arrival, clock, listener)  # noqa: E731 - the arguments, once
         return await self._repeats.once(exchange_id, arrival.request, make)
@@ -132,6 +137,8 @@ class Exchanges:
         task, request = arrival.task, arrival.request
         budget = router.Budget(clock.usable_s, self._teacher_needs_s)
         plan = router.plan(task, promotion, request, exchange_id, budget)
+        if not arrival.bears_restart:
+            plan = router.without_restart(plan)
         least_s = self._standings.least_s(task, plan, request.priority)
         if least_s > clock.usable_s:
             chance = shedding.chance(request.priority)

@@ -17,6 +17,10 @@ class UnknownTask(LookupError):  # noqa: N818
     """No such task; the text names those that exist."""
 
 
+class BegunOtherwise(Exception):  # noqa: N818
+    """Text has gone out, over a way that can't take it back, that is not the beginning of the answer."""
+
+
 def check_uuid(field: str, value: str) -> None:
     """Raise BadInput unless `value` is a UUID in its usual form of 36 characters."""
     try:

@@ -67,9 +67,13 @@ class Holder:
         """Whether there is anything that it may not use without end."""
         return bool(self.requests_per_minute or self.tokens_per_minute or self.usd_per_day or self.usd_per_month)
 
+    def may(self, task: str) -> bool:
+        """Whether the key is for `task`."""
+        return not self.tasks or task in self.tasks
+
     def check(self, task: str) -> None:
-        """Raise NotAllowed where the key is not for `task`."""
-        if self.tasks and task not in self.tasks:
+        """Raise NotAllowed where it is not."""
+        if not self.may(task):
             raise NotAllowed(f"task: key {self.id} is not for {task[:64]!r}; it is for {', '.join(sorted(self.tasks))}")
 
 

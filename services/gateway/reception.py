@@ -20,19 +20,30 @@ class Reception:
         self._callers = callers
 
     def arrival(
-        self, request: inference.Request, *, origin: str, remaining_s: float | None, authorization: str = ""
+        self,
+        request: inference.Request,
+        *,
+        origin: str,
+        remaining_s: float | None,
+        authorization: str = "",
+        traceparent: str = "",
     ) -> Arrival:
         """The request, checked. Raises BadInput or UnknownTask, and of the caller what `Callers.admit` does.
 
-        `remaining_s` until the caller's deadline, None where there is none; `authorization` as the header has it.
+        `remaining_s` until the caller's deadline, None where there is none; `authorization` and `traceparent`
+        as the headers have them.
         """
         key_id = self._callers.admit(authorization, request.task) if self._callers else ""
         task = check_request(request, self.tasks, self.limits)
         timeout_s = task.latency_budget_ms / 1000 if remaining_s is None else remaining_s
-        return Arrival(request, task, origin, timeout_s, key_id)
+        return Arrival(request, task, origin, timeout_s, key_id, traceparent)
 
     def feedback(self, record: events.FeedbackRecord, authorization: str = "") -> None:
         """Check feedback as a request is checked; raises the same."""
         if self._callers:
             self._callers.admit(authorization, record.task)
         check_feedback(record, self.tasks, self.limits)
+
+    def open_to(self, authorization: str) -> list[str]:
+        """The tasks that a caller may ask for. Raises Unauthenticated or KeysUnread."""
+        return [task for task in self.tasks if self._callers is None or self._callers.may(authorization, task)]

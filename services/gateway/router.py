@@ -87,6 +87,16 @@ def _may_stand_in(promotion: events.Promotion, request: inference.Request) -> bo
     return serves and promotion.student_version > 0
 
 
+def without_restart(plan: Plan) -> Plan:
+    """The same for a caller who can't take text back: a student's goes out only once it is kept, if any other follows.
+
+    A teacher's is kept unless it breaks, so it goes out as it is written.
+    """
+    *before, last = plan.steps
+    held = [replace(step, streams=step.streams and step.backend == inference.BACKEND_TEACHER) for step in before]
+    return replace(plan, steps=(*held, last))
+
+
 def _asks_student(
     task: Task, promotion: events.Promotion | None, request: inference.Request, exchange_id: str
 ) -> tuple[bool, str]:

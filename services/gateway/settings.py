@@ -27,6 +27,9 @@ class GatewaySettings(ServiceSettings, ControlTrust):
     """A PEM file: the certificate's key, without a password."""
     gateway_tls_client_ca: Path | None = None
     """A PEM file: the roots of callers' certificates. With it nobody is let in without one (mTLS)."""
+    http_listen: str = Field("127.0.0.1:8080", pattern=r"^$|:\d{1,5}$")
+    """host:port of the OpenAI-compatible HTTP beside gRPC, over TLS where gRPC is; port 0 takes a free one, empty is no
+    HTTP."""
     reuse_port: bool = False
     """Let several gateway processes of one host share the port. Without it a second one is an error, not a surprise."""
     gateway_processes: int = Field(1, ge=1, le=256)
@@ -92,8 +95,9 @@ class GatewaySettings(ServiceSettings, ControlTrust):
 
     @model_validator(mode="after")
     def _ports_can_be_shared(self) -> "GatewaySettings":
-        if self.gateway_processes > 1 and self.gateway_listen.endswith(":0"):
-            raise ValueError("GATEWAY_LISTEN: port 0 can't be shared by several processes: name one")
+        for name, listen in (("GATEWAY_LISTEN", self.gateway_listen), ("HTTP_LISTEN", self.http_listen)):
+            if self.gateway_processes > 1 and listen.endswith(":0"):
+                raise ValueError(f"{name}: port 0 can't be shared by several processes: name one")
         return self
 
     @model_validator(mode="after")
@@ -111,7 +115,12 @@ class GatewaySettings(ServiceSettings, ControlTrust):
         """Whether a call without a good key is refused."""
         if self.require_keys is not None:
             return self.require_keys
-        return not on_loopback(self.gateway_listen)
+        return not self.on_loopback
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether it listens there alone."""
+        return all(on_loopback(listen) for listen in (self.gateway_listen, self.http_listen) if listen)
 
     @property
     def triton_grpc_addresses(self) -> list[str]:

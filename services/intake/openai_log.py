@@ -11,7 +11,7 @@ from typing import Any, Final
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.errors import BadEvent
-from services.intake.openai_request import (
+from services.openai_request import (
     MAX_BYTES,
     NAMESPACE,
     as_uuid,
@@ -22,7 +22,7 @@ from services.intake.openai_request import (
     request_of,
     sized,
 )
-from services.intake.shapes import ChatRequest, ChatResponse
+from services.openai_shapes import ChatRequest, ChatResponse
 
 __all__ = ["MAX_BYTES", "NAMESPACE", "parse_log", "parse_request"]
 

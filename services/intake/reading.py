@@ -5,7 +5,7 @@ import uuid
 
 from protos import inference_pb2 as inference
 from services.errors import BadEvent
-from services.intake.openai_request import NAMESPACE, parse_request
+from services.openai_request import NAMESPACE, parse_request
 from services.topics import CONTENT_TYPE, Record, decode
 
 JSON_TYPE = b"application/json"

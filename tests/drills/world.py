@@ -178,6 +178,7 @@ class World:
             "SINK_GROUP": self.sink_group,
             "TASKS_DIR": str(self.folder / "tasks"),
             "GATEWAY_LISTEN": self.gateway,
+            "HTTP_LISTEN": "",
             "GATEWAY_ADDRESS": self.gateway,
             "CONTROL_LISTEN": self.control,
             "TEACHER_BASE_URL": self.teacher.url,

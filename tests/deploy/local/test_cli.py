@@ -90,3 +90,5 @@ def test_it_says_where_kafka_clickhouse_and_the_controller_listen() -> None:
     for address in (at.control, at.kafka, at.clickhouse_url):
         assert address in told
     assert at.gateway not in told.split()
+    assert f"http://{at.gateway_http}/v1" not in told
+    assert f"http://{at.gateway_http}/v1" in "\n".join(where(at, StackOptions()))

@@ -1,5 +1,6 @@
 """A gateway on loopback with backends, promotions and spool in memory."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway.door import Door
 from services.gateway.exchanges import Exchanges
+from services.gateway.http_calls import Calls
+from services.gateway.http_server import HttpServer
 from services.gateway.reception import Reception
 from services.gateway.repeats import Repeats
 from services.gateway.server import Server
@@ -60,6 +63,8 @@ class Gateway:
     spool: MemorySpool
     server: Server
     reception: Reception
+    http_server: HttpServer
+    http_url: str
     exchanges: Exchanges
     door: Door
     promotions: dict[str, events.Promotion]
@@ -86,7 +91,9 @@ class Gateway:
 
 @pytest.fixture
 def settings() -> GatewaySettings:
-    return GatewaySettings(gateway_listen="127.0.0.1:0", shutdown_grace_s=0.5, max_open_calls=4)
+    return GatewaySettings(
+        gateway_listen="127.0.0.1:0", http_listen="127.0.0.1:0", shutdown_grace_s=0.5, max_open_calls=4
+    )
 
 
 @pytest.fixture
@@ -112,6 +119,8 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
     feedback_servicer = FeedbackServicer(spool, reception, door)
     server = Server(settings, inference_servicer, feedback_servicer, door)
     port = await server.start()
+    http_server = HttpServer(settings, Calls(exchanges, reception, door, spool), door)
+    http_url = f"http://127.0.0.1:{await http_server.start()}/v1"
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         yield Gateway(
             settings=settings,
@@ -124,10 +133,12 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
             spool=spool,
             server=server,
             reception=reception,
+            http_server=http_server,
+            http_url=http_url,
             exchanges=exchanges,
             door=door,
             promotions=promotions,
             channel=channel,
         )
-    await server.stop()
+    await asyncio.gather(server.stop(), http_server.stop())
     await shadows.close()

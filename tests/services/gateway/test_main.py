@@ -7,6 +7,7 @@ from asyncio.subprocess import create_subprocess_exec
 from pathlib import Path
 
 import grpc
+import openai
 import pytest
 
 from deploy.local.addresses import free_ports
@@ -22,9 +23,10 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 pytestmark = pytest.mark.contract
 
 
-def environment(port: int, kafka: str, teacher: OpenAILike, spool: Path) -> dict[str, str]:
+def environment(port: int, kafka: str, teacher: OpenAILike, spool: Path, http_port: int = 0) -> dict[str, str]:
     return os.environ | {
         "GATEWAY_LISTEN": f"127.0.0.1:{port}",
+        "HTTP_LISTEN": f"127.0.0.1:{http_port}" if http_port else "",
         "KAFKA_BOOTSTRAP_SERVERS": kafka,
         "TEACHER_BASE_URL": teacher.url,
         "TEACHER_API_KEY": KEY,
@@ -39,6 +41,14 @@ def a_request(content: str) -> inference.Request:
     return request
 
 
+async def ask_by_http(port: int, content: str) -> str:
+    """The exchange's id."""
+    async with openai.AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none") as client:
+        message = {"role": "user", "content": content}
+        reply = await client.chat.completions.create(model="tutelage/address-extraction", messages=[message])
+    return reply.id.removeprefix("chatcmpl-")
+
+
 def read_exchanges(kafka: KafkaSettings) -> list[events.Exchange]:
     follower = Follower(kafka, topics.EXCHANGES.name)
     follower.start(10)
@@ -50,24 +60,26 @@ def read_exchanges(kafka: KafkaSettings) -> list[events.Exchange]:
 
 
 async def test_a_gateway_that_is_told_to_stop_has_brought_every_exchange_to_kafka(tansu: str, tmp_path: Path):
-    kafka, port = KafkaSettings(kafka_bootstrap_servers=tansu), free_ports(1)[0]
+    kafka, (port, http_port) = KafkaSettings(kafka_bootstrap_servers=tansu), free_ports(2)
     create_topics(kafka, partitions=1)
     async with serving() as teacher:
         teacher.text = '{"street":"Main St"}'
         command = (sys.executable, "-m", "services.gateway")
-        variables = environment(port, tansu, teacher, tmp_path / "spool")
+        variables = environment(port, tansu, teacher, tmp_path / "spool", http_port)
         process = await create_subprocess_exec(*command, cwd=REPOSITORY, env=variables)
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
                 request = a_request("Main St")
                 stub = inference_pb2_grpc.InferenceStub(channel)
                 replies = [await stub.Complete(request, wait_for_ready=True, timeout=60) for _ in range(3)]
+            by_http = await ask_by_http(http_port, "Main St")
         finally:
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
     exchanges = sorted((one for one in read_exchanges(kafka) if one.request == request), key=lambda one: one.sequence)
-    assert [exchange.reply for exchange in exchanges] == replies
-    assert [exchange.sequence for exchange in exchanges] == [1, 2, 3]
+    assert [exchange.reply for exchange in exchanges[:3]] == replies
+    assert (exchanges[3].id, exchanges[3].origin) == (by_http, "http")
+    assert [exchange.sequence for exchange in exchanges] == [1, 2, 3, 4]
     assert len({exchange.source for exchange in exchanges}) == 1
 
 

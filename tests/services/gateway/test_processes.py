@@ -45,8 +45,9 @@ def test_a_spool_that_no_process_has_any_more_is_found_if_it_holds_records(tmp_p
 
 
 def test_several_processes_cannot_share_a_port_that_nobody_named() -> None:
-    with pytest.raises(WrongSettings, match="port 0 can't be shared"):
-        GatewaySettings(gateway_listen="127.0.0.1:0", gateway_processes=2)
+    for name in ("gateway_listen", "http_listen"):
+        with pytest.raises(WrongSettings, match=f"{name.upper()}: port 0 can't be shared"):
+            GatewaySettings(**{name: "127.0.0.1:0"}, gateway_processes=2)
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from hypothesis import strategies as some
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.gateway.router import Budget, keep, plan, student_budget_s, tool_calls
+from services.gateway.router import Budget, keep, plan, student_budget_s, tool_calls, without_restart
 from services.tasks import answer_text
 from tests.services.gateway.examples import a_promotion, a_request, a_task, an_attempt
 
@@ -38,6 +38,14 @@ def test_a_promotion_to_the_teacher_asks_only_the_teacher():
 @pytest.mark.parametrize("kind", STUDENT_POLICIES)
 def test_the_student_is_asked_first_and_the_teacher_stands_behind_it(kind: events.PolicyKind):
     assert asked(a_promotion(kind)) == [STUDENT, TEACHER]
+
+
+def test_who_can_not_take_text_back_hears_no_student_whom_the_teacher_may_follow():
+    both = plan(a_task(), a_promotion(events.POLICY_KIND_STUDENT_ONLY), a_request(), "an id", AMPLE)
+    alone = plan(a_task(), None, a_request(), "an id", AMPLE)
+    assert [step.streams for step in both.steps] == [True, True]
+    assert [step.streams for step in without_restart(both).steps] == [False, True]
+    assert without_restart(alone) == alone
 
 
 @pytest.mark.parametrize("kind", STUDENT_POLICIES)

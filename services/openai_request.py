@@ -11,13 +11,15 @@ from pydantic import BaseModel, ValidationError
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.errors import BadEvent
-from services.intake.shapes import ChatMessage, ChatRequest
+from services.openai_shapes import CONTENT_TAGS, ChatMessage, ChatRequest, ResponseFormat
 
 MAX_BYTES: Final = 1024 * 1024
 """Of one request or exchange, as protobuf; Apache Kafka's own default for a message."""
 NAMESPACE: Final = uuid.UUID("6f9d1c1e-7d0b-5c8e-9a53-1f6a4f1f5f10")
 """Makes ids from content: the same line always becomes the same exchange."""
 MODEL_PREFIX: Final = "tutelage/"
+ANY_OBJECT: Final = '{"type": "object"}'
+"""What `json_object` asks for."""
 PRODUCER_ID: Final = "producer_id"
 ROLES: Final = {
     "system": inference.ROLE_SYSTEM,
@@ -47,21 +49,27 @@ def read_shape(shape: type[Shape], data: Any, where: str) -> Shape:
     try:
         return shape.model_validate(data)
     except (ValidationError, RecursionError) as error:
-        raise BadEvent(f"{where}{_first_problem(error)}"[:500]) from error
+        raise BadEvent(f"{where}{first_problem(error)}"[:500]) from error
 
 
-def _first_problem(error: ValidationError | RecursionError) -> str:
+def first_problem(error: ValidationError | RecursionError) -> str:
+    """The first key that is wrong, and why; without its value."""
     if isinstance(error, RecursionError):
         return "nested too deeply"
     problem = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return f"{'.'.join(str(part)[:40] for part in problem['loc'])}: {problem['msg']}"
+    return f"{_place(problem['loc'])}: {problem['msg']}"
+
+
+def _place(loc: Iterable[int | str]) -> str:
+    """Where in the JSON it is, as people write it: `messages[0].content`."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part[:40]}" for part in loc if part not in CONTENT_TAGS]
+    return "".join(parts).removeprefix(".")
 
 
 def request_of(chat: ChatRequest, task: str) -> inference.Request:
     """The request of a task that a chat-completion body asks."""
     given = chat.request_id or chat.id or ""
     labels = {PRODUCER_ID: given} if given and not as_uuid(given) else {}
-    schema = chat.response_format.json_schema if chat.response_format else None
     with readable():
         return inference.Request(
             task=task,
@@ -71,8 +79,15 @@ def request_of(chat: ChatRequest, task: str) -> inference.Request:
             metadata={**{name: str(value) for name, value in (chat.metadata or {}).items()}, **labels},
             request_id=as_uuid(given) or (str(uuid.uuid5(NAMESPACE, f"{task}\x00{given}")) if given else ""),
             group_key=chat.group_key or chat.user or "",
-            response_schema=json.dumps(schema.json_schema) if schema else "",
+            response_schema=_schema(chat.response_format),
         )
+
+
+def _schema(format_: ResponseFormat | None) -> str:
+    """The JSON Schema of the answer, as text; '' where any answer will do."""
+    if format_ is None or format_.type == "text":
+        return ""
+    return json.dumps(format_.json_schema.json_schema) if format_.json_schema else ANY_OBJECT
 
 
 def _sampling(chat: ChatRequest) -> inference.Sampling | None:
@@ -81,7 +96,7 @@ def _sampling(chat: ChatRequest) -> inference.Sampling | None:
         temperature=chat.temperature,
         top_p=chat.top_p,
         max_tokens=chat.max_completion_tokens or chat.max_tokens,
-        stop=[chat.stop] if isinstance(chat.stop, str) else chat.stop or (),
+        stop=chat.stop or (),
         seed=chat.seed,
     )
     return sampling if sampling.ListFields() else None

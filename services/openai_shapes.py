@@ -1,12 +1,13 @@
 """OpenAI's chat-completion shapes as pydantic models: what we read of them. Keys we do not know are left alone."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
 
 MAX_MESSAGES = 256
 MAX_TOOLS = 128
 MAX_METADATA = 32
+CONTENT_TAGS: Final = ("<text>", "<parts>")
 
 Short = Annotated[str, StringConstraints(max_length=1024)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -41,11 +42,21 @@ class ToolCall(_Shape):
     function: Function
 
 
+def _content_tag(content: object) -> str:
+    """By the tag an error speaks of the parts that were sent, and not of the text that might have been."""
+    return CONTENT_TAGS[isinstance(content, list)]
+
+
+_Text = Annotated[str, Tag(CONTENT_TAGS[False])]
+_Parts = Annotated[list[TextPart], Tag(CONTENT_TAGS[True])]
+_Content = Annotated[_Text | _Parts, Discriminator(_content_tag)]
+
+
 class ChatMessage(_Shape):
     """A message of a request or an answer."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | list[TextPart] | None = None
+    content: _Content | None = None
     tool_calls: Annotated[list[ToolCall], Field(max_length=MAX_TOOLS)] | None = None
     tool_call_id: str | None = None
 
@@ -84,6 +95,10 @@ class ResponseFormat(_Shape):
     json_schema: NamedSchema | None = None
 
 
+def _listed(texts: object) -> object:
+    return [texts] if isinstance(texts, str) else texts
+
+
 class ChatRequest(_Shape):
     """The body of a chat-completion request, with our own `task`, `group_key` and `request_id`."""
 
@@ -95,7 +110,7 @@ class ChatRequest(_Shape):
     top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
     max_tokens: Annotated[Count, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[Count, Field(ge=1)] | None = None
-    stop: Short | Annotated[list[Short], Field(max_length=4)] | None = None
+    stop: Annotated[list[Short], Field(max_length=4), BeforeValidator(_listed)] | None = None
     seed: Annotated[int, Field(strict=True, ge=0, lt=2**64)] | None = None
     n: Literal[1] | None = None
     metadata: Annotated[dict[Short, Short | int | float | bool], Field(max_length=MAX_METADATA)] | None = None

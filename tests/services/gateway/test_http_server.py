@@ -1,0 +1,185 @@
+"""The HTTP server around the calls: limits, health, stopping, and whose text a stream shows."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from protos import events_pb2 as events
+from services.gateway.http_calls import Calls
+from services.gateway.http_server import HttpServer
+from tests.services.gateway.conftest import Gateway
+from tests.services.gateway.examples import a_request, until
+
+pytestmark = pytest.mark.contract
+CHAT = "/v1/chat/completions"
+QUESTION = {"model": "tutelage/say", "messages": [{"role": "user", "content": "what is it?"}]}
+
+
+@pytest.fixture
+async def http(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=gateway.http_url.removesuffix("/v1"), timeout=30) as client:
+        yield client
+
+
+async def stream(http: httpx.AsyncClient, **headers: str) -> list[Any]:
+    """The events of a streamed answer."""
+    answer = await http.post(CHAT, json={**QUESTION, "stream": True}, headers=headers)
+    assert answer.headers["content-type"] == "text/event-stream"
+    lines = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line]
+    return [line if line == "[DONE]" else json.loads(line) for line in lines]
+
+
+def text_of(chunks: list[Any]) -> str:
+    return "".join(choice["delta"].get("content") or "" for chunk in chunks[:-1] for choice in chunk.get("choices", ()))
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code", "said"),
+    [
+        (("POST", CHAT, b"{"), 400, "invalid_value", "Invalid JSON"),
+        (("POST", CHAT, b"[" * 100_000), 400, "invalid_value", "recursion limit"),
+        (("POST", CHAT, b'"' + b"x" * 9_000_000 + b'"'), 413, "request_too_large", "MAX_REQUEST_BYTES"),
+        (("POST", "/v1/embeddings", b"{}"), 404, "unknown_url", "POST /v1/chat/completions"),
+        (("GET", CHAT, b""), 405, "unknown_url", "POST /v1/chat/completions"),
+        (("POST", "/v1/feedback", b"{}"), 400, "invalid_value", "id: Field required"),
+    ],
+)
+async def test_what_is_no_call_is_refused_in_openais_shape(
+    http: httpx.AsyncClient, sent: tuple[str, str, bytes], status: int, code: str, said: str
+) -> None:
+    method, path, body = sent
+    answer = await http.request(method, path, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    error = answer.json()["error"]
+    assert (error["type"], error["code"]) == ("invalid_request_error", code)
+    assert said in error["message"]
+
+
+async def test_a_body_that_a_web_page_could_send_unasked_is_refused(gateway: Gateway, http: httpx.AsyncClient) -> None:
+    answer = await http.post(CHAT, content=json.dumps(QUESTION), headers={"content-type": "text/plain"})
+    assert answer.status_code == 415
+    assert answer.json()["error"]["message"] == "content-type: 'text/plain' is not application/json"
+    assert gateway.teacher.asks == []
+
+
+async def test_fields_without_effect_are_named_in_a_header(http: httpx.AsyncClient) -> None:
+    answer = await http.post(CHAT, json={**QUESTION, "store": True, "verbosity": "low"})
+    assert answer.headers["x-tutelage-ignored"] == "store,verbosity"
+
+
+async def test_an_idempotency_key_of_another_request_is_refused(http: httpx.AsyncClient) -> None:
+    headers = {"idempotency-key": "order 7"}
+    await http.post(CHAT, json=QUESTION, headers=headers)
+    answer = await http.post(CHAT, json={**QUESTION, "seed": 2}, headers=headers)
+    assert (answer.status_code, "belongs to another request" in answer.text) == (400, True)
+
+
+async def test_a_student_that_fails_in_mid_stream_is_not_heard_by_who_can_not_take_text_back(
+    gateway: Gateway, http: httpx.AsyncClient
+) -> None:
+    gateway.promote(events.POLICY_KIND_STUDENT_ONLY)
+    gateway.student.breaks(after=2)
+    chunks = await stream(http)
+    assert text_of(chunks) == "the teacher says so"
+    assert chunks[-2]["tutelage"]["answered_by"] == "teacher"
+    assert chunks[-1] == "[DONE]"
+
+
+async def test_who_asks_for_it_hears_the_student_at_once_and_when_to_forget_it(
+    gateway: Gateway, http: httpx.AsyncClient
+) -> None:
+    gateway.promote(events.POLICY_KIND_STUDENT_ONLY)
+    gateway.student.breaks(after=2)
+    chunks = await stream(http, **{"x-tutelage-restart": "allow"})
+    restart = next(place for place, chunk in enumerate(chunks) if chunk.get("tutelage") == {"restart": True})
+    assert text_of(chunks[: restart + 1]) == "the student"
+    assert text_of(chunks[restart:]) == "the teacher says so"
+
+
+@pytest.mark.parametrize(
+    ("stand_in", "heard", "end"),
+    [
+        ("the teacher was right", "the teacher was right", "[DONE]"),
+        ("the student says so", "the teacher", "answer_replaced"),
+    ],
+)
+async def test_who_stands_in_for_a_teacher_that_breaks_is_heard_only_if_it_goes_on_as_was_begun(
+    gateway: Gateway, http: httpx.AsyncClient, stand_in: str, heard: str, end: str
+) -> None:
+    gateway.promote(events.POLICY_KIND_SHARE, share=1e-9)
+    gateway.teacher.breaks(after=2)
+    gateway.student.text = stand_in
+    *chunks, last = await stream(http)
+    assert text_of([*chunks, last]) == heard
+    assert (last if last == "[DONE]" else last["error"]["code"]) == end
+
+
+async def test_a_students_answer_that_is_kept_reaches_either(gateway: Gateway, http: httpx.AsyncClient) -> None:
+    gateway.promote(events.POLICY_KIND_STUDENT_ONLY)
+    assert text_of(await stream(http)) == "the student says so"
+    assert text_of(await stream(http, **{"x-tutelage-restart": "allow"})) == "the student says so"
+
+
+async def test_it_is_alive_and_ready_until_it_stops(gateway: Gateway, http: httpx.AsyncClient) -> None:
+    assert [(await http.get(path)).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+    gateway.spool.full = "the disk is full"
+    full = await http.get("/readyz")
+    assert (full.status_code, full.json()["error"]["message"]) == (429, "the disk is full")
+    gateway.spool.full = ""
+    await gateway.door.close(0)
+    assert [(await http.get(path)).status_code for path in ("/healthz", "/readyz")] == [200, 503]
+
+
+async def test_a_stopping_gateway_finishes_what_is_open(gateway: Gateway, http: httpx.AsyncClient) -> None:
+    gateway.teacher.delay_s = 0.2
+    call = asyncio.create_task(http.post(CHAT, json=QUESTION))
+    await until(lambda: gateway.teacher.asks)
+    stopping = asyncio.create_task(gateway.http_server.stop())
+    assert (await call).json()["choices"][0]["message"]["content"] == "the teacher says so"
+    await stopping
+    with pytest.raises(httpx.ConnectError):
+        await http.post(CHAT, json=QUESTION)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_what_is_still_open_when_the_grace_is_over_is_unavailable(
+    gateway: Gateway, http: httpx.AsyncClient, streams: bool
+) -> None:
+    gateway.teacher.delay_s = 60
+    call = asyncio.create_task(http.post(CHAT, json={**QUESTION, "stream": streams}))
+    await until(lambda: gateway.teacher.asks)
+    await gateway.http_server.stop()
+    answer = await call
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "unavailable")
+    assert (gateway.exchange.outcome, gateway.exchange.error) == (events.OUTCOME_FAILED, "the gateway was stopped")
+
+
+async def test_open_calls_are_counted_together_with_those_of_grpc(gateway: Gateway, http: httpx.AsyncClient) -> None:
+    gateway.teacher.delay_s = 60
+    held = [gateway.inference.Complete(a_request()) for _ in range(4)]
+    await until(lambda: len(gateway.teacher.asks) == 4)
+    answer = await http.post(CHAT, json=QUESTION)
+    assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+    for call in held:
+        call.cancel()
+
+
+async def test_a_fault_of_the_gateways_own_tells_nothing_of_itself(gateway: Gateway, http: httpx.AsyncClient) -> None:
+    gateway.teacher.failure = RuntimeError("a secret")  # type: ignore[assignment]
+    answer = await http.post(CHAT, json=QUESTION)
+    assert answer.status_code == 500
+    assert answer.json()["error"]["message"] == "the gateway is at fault; its log says why"
+
+
+async def test_a_port_that_is_taken_is_an_error_that_names_it(gateway: Gateway) -> None:
+    address = gateway.http_url.removeprefix("http://").removesuffix("/v1")
+    taken = gateway.settings.model_copy(update={"http_listen": address})
+    calls = Calls(gateway.exchanges, gateway.inference_servicer._reception, gateway.door, gateway.spool)  # type: ignore[arg-type]
+    second = HttpServer(taken, calls, gateway.door)
+    with pytest.raises(OSError, match=f"HTTP_LISTEN={address} can't be bound"):
+        await second.start()
+    await second.stop()
