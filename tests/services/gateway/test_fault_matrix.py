@@ -69,7 +69,12 @@ FAULTS = {
     "cut in mid-stream": Fault(
         {"pieces_then": 2, "cuts": True}, {"pieces_then": 2, "cuts": True}, "unavailable: ", "unavailable: "
     ),
-    "malformed chunk": Fault({"malformed": True, "raw": "{no"}, {"malformed": True}, "unavailable: ", "unavailable: "),
+    "malformed chunk": Fault(
+        {"raw": "{no", "events": ['{"choices": [{"delta": {"content": "o']},
+        {"malformed": True},
+        "unavailable: ",
+        "unavailable: ",
+    ),
     "wrong schema": Fault({"text": "it is so"}, {"text": "it is so"}, "json_schema: ", "json_schema: "),
     "empty answer": Fault({"text": ""}, {"text": ""}, "unavailable: an empty answer", "empty: no text"),
 }
@@ -129,11 +134,15 @@ async def rig(
         away = {broken} if fault_name == "refused" else set()
         away |= set() if has_second else {TEACHER, STUDENT} - {broken}
         teacher = OpenAITeacher(f"http://{AWAY}/v1" if TEACHER in away else url, SecretStr(KEY), max_retries=0)
-        student = TritonStudent(AWAY if STUDENT in away else address)
+        student = _student(AWAY if STUDENT in away else address)
         gateway.exchanges._backends.update({TEACHER: teacher, STUDENT: student})  # type: ignore[attr-defined]
         yield Rig(gateway, broken, has_second, fault)
         await teacher.close()
         await student.close()
+
+
+def _student(address: str) -> TritonStudent:
+    return TritonStudent(address)
 
 
 def _bound(gateway: Gateway, *, waits: bool, has_second: bool) -> None:
