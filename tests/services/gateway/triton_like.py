@@ -54,7 +54,7 @@ class TritonLike(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore
         for place, piece in enumerate(pieces):
             if place == self.pieces_then:
                 await self._fall_silent()
-            last = place == len(pieces) - 1
+            last = place == len(pieces) - 1 and self.pieces_then is None
             yield _garbage(request_id) if self.malformed else _piece(request_id, piece, place + 1, last)
         if self.pieces_then is not None:
             await self._fall_silent()
