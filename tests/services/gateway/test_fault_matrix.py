@@ -76,7 +76,7 @@ FAULTS = {
         "unavailable: ",
     ),
     "wrong schema": Fault({"text": "it is so"}, {"text": "it is so"}, "json_schema: ", "json_schema: "),
-    "empty answer": Fault({"text": ""}, {"text": ""}, "unavailable: an empty answer", "empty: no text"),
+    "empty answer": Fault({"text": ""}, {"text": ""}, "empty: no text", "empty: no text"),
 }
 
 
