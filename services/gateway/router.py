@@ -68,7 +68,7 @@ def plan(
     """Who is asked about `request`, given what serves its task. The same group_key, else id, is asked of the same."""
     asks_student, why = _asks_student(task, promotion, request, exchange_id)
     teacher = Step(inference.BACKEND_TEACHER, budget.remaining_s, streams=True)
-    if promotion is None or not (asks_student or _may_stand_in(promotion)):
+    if promotion is None or not (asks_student or _may_stand_in(promotion, request)):
         return Plan((teacher,), why, events.Policy(kind=events.POLICY_KIND_TEACHER_ONLY), 0)
     until_s = student_budget_s(task.student.timeout_s, budget) if asks_student else budget.remaining_s
     may_stream = not is_cascade(promotion.policy) and not request.tools
@@ -78,13 +78,13 @@ def plan(
     return Plan(steps, why, promotion.policy, promotion.student_version)
 
 
-def _may_stand_in(promotion: events.Promotion) -> bool:
-    """Whether the student may answer where the teacher fails: only where it already answers others.
+def _may_stand_in(promotion: events.Promotion, request: inference.Request) -> bool:
+    """Whether the student may answer where the teacher fails: only where it already answers others of the same kind.
 
     Not under `teacher_only` or `shadow`: there it is not proven, or has been taken back for its faults.
     """
-    serves = promotion.policy.kind == events.POLICY_KIND_SHARE and promotion.policy.share > 0
-    return serves and promotion.student_version > 0
+    serves = promotion.policy.kind == events.POLICY_KIND_SHARE and promotion.student_version > 0
+    return serves and students_share(promotion.policy, request) > 0
 
 
 def _asks_student(
