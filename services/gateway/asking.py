@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
@@ -107,7 +107,8 @@ class Asking:
         tries = breaker.asked()
         try:
             async with asyncio.timeout(0 if self._way else budget_s) as self._limit:
-                await self._fill(budget_s)
+                attempt.MergeFrom(await self._answer(budget_s))
+            attempt.refusal, attempt.end = "", inference.END_UNSPECIFIED
             self._answered()
         except asyncio.CancelledError:
             attempt.refusal, attempt.end = "cancelled: the call ended before its answer", inference.END_CANCELLED
@@ -162,7 +163,8 @@ class Asking:
             self.attempt.usage.CopyFrom(usage)
             self.attempt.cost_usd = f"{self._cost():f}"
 
-    async def _fill(self, budget_s: float) -> None:
+    def _answer(self, budget_s: float) -> Coroutine[Any, Any, events.Attempt]:
+        """What the backend says, to be awaited."""
         call, on_text = self._call, None
         if self.step.streams and call.told.listens:
             on_text = self._on_text
@@ -171,8 +173,7 @@ class Asking:
         ask = Ask(call.task, call.exchange.request, call.exchange.id, call.plan.student_version, budget_s, self.partial)
         if self.partial:
             self.attempt.resumed_characters = len(self.partial)
-        self.attempt.MergeFrom(await call.backends[self.step.backend].answer(ask, on_text))
-        self.attempt.refusal, self.attempt.end = "", inference.END_UNSPECIFIED
+        return call.backends[self.step.backend].answer(ask, on_text)
 
     def _on_text(self, piece: str) -> None:
         if self._way or self._ended:
