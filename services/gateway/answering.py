@@ -58,7 +58,9 @@ class Answering:
         try:
             while (asking := await self._next_ended()) is not None:
                 if asking.verdict.kept:
-                    return await self._keep(asking)
+                    if self._hedge is not None:
+                        self._lost += await self._hedge.drop(asking)
+                    return self._keep(asking)
                 self._put_aside(asking)
         finally:
             if self._hedge is not None:
@@ -135,10 +137,8 @@ class Answering:
         if self._failure is not FailureKind.REFUSED or step.backend == inference.BACKEND_TEACHER:
             self._failure = failure
 
-    async def _keep(self, asking: Asking) -> inference.Reply:
+    def _keep(self, asking: Asking) -> inference.Reply:
         attempt, why = asking.attempt, asking.verdict.why
-        if self._hedge is not None:
-            self._lost += await self._hedge.drop(asking)
         for other in self._lost:
             other.charge(attempt.usage.prompt_tokens)
         if len(self._call.exchange.attempts) > 1:

@@ -2,11 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from math import inf
-from typing import Final
+from typing import Any, Final
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
@@ -99,7 +99,7 @@ class Asking:
         call, attempt, breaker = self._call, self.attempt, self._standing.breaker
         self._began_s = self._heard_s = time.monotonic()
         elapsed_s = call.clock.elapsed_s()
-        budget_s = min(self.step.until_s, self.step.first_by_s) - elapsed_s
+        budget_s = self._until_s() - elapsed_s
         attempt.started_us = round(elapsed_s * 1e6)
         if self.step.backend == inference.BACKEND_STUDENT:
             attempt.student_version = call.plan.student_version
@@ -107,7 +107,8 @@ class Asking:
         tries = breaker.asked()
         try:
             async with asyncio.timeout(0 if self._way else budget_s) as self._limit:
-                await self._fill(budget_s)
+                attempt.MergeFrom(await self._answer(budget_s))
+            attempt.refusal, attempt.end = "", inference.END_UNSPECIFIED
             self._answered()
         except asyncio.CancelledError:
             attempt.refusal, attempt.end = "cancelled: the call ended before its answer", inference.END_CANCELLED
@@ -126,6 +127,12 @@ class Asking:
             attempt.latency_us = round((time.monotonic() - self._began_s) * 1e6)
             attempt.cost_usd = f"{self._cost():f}"
         self._judge()
+
+    def _until_s(self) -> float:
+        """When it must have begun at the latest; nobody is hurried for the sake of one who can't be asked."""
+        step = self.step
+        hurried = step.first_by_s < step.until_s and self._call.who_could(self._behind) is not None
+        return step.first_by_s if hurried else step.until_s
 
     def give_way(self, why: str) -> bool:
         """End now, since another one has been quicker. Returns whether that is what ends it."""
@@ -156,20 +163,20 @@ class Asking:
             self.attempt.usage.CopyFrom(usage)
             self.attempt.cost_usd = f"{self._cost():f}"
 
-    async def _fill(self, budget_s: float) -> None:
+    def _answer(self, budget_s: float) -> Coroutine[Any, Any, events.Attempt]:
+        """What the backend says, to be awaited."""
         call, on_text = self._call, None
         if self.step.streams and call.told.listens:
             on_text = self._on_text
-            if self._behind and call.who_could(self._behind) is not None:
+            if self._behind:
                 self._watch_for(self._standing.first_stall_s(self._bound_s(), self._began_s))
         ask = Ask(call.task, call.exchange.request, call.exchange.id, call.plan.student_version, budget_s, self.partial)
         if self.partial:
             self.attempt.resumed_characters = len(self.partial)
-        self.attempt.MergeFrom(await call.backends[self.step.backend].answer(ask, on_text))
-        self.attempt.refusal, self.attempt.end = "", inference.END_UNSPECIFIED
+        return call.backends[self.step.backend].answer(ask, on_text)
 
     def _on_text(self, piece: str) -> None:
-        if self._way:
+        if self._way or self._ended:
             return
         now_s = time.monotonic()
         took_s, self._heard_s = now_s - self._heard_s, now_s
@@ -197,12 +204,13 @@ class Asking:
         return (task.teacher if self.step.backend == inference.BACKEND_TEACHER else task.student).stall_s
 
     def _watch_for(self, stall_s: float) -> None:
-        """End it as soon as nothing has been heard for that long. The timer is set anew only where it has run down."""
+        """End it when nothing has been heard for that long, and somebody can take over. A timer is set once a stall."""
 
         def look() -> None:
             quiet_s = time.monotonic() - self._heard_s
-            if quiet_s < 0.99 * stall_s:  # A timer may ring early.
-                self._watch = loop.call_later(stall_s - quiet_s, look)
+            late = quiet_s >= 0.99 * stall_s  # A timer may ring early.
+            if not late or self._call.who_could(self._behind) is None:
+                self._watch = loop.call_later(stall_s if late else stall_s - quiet_s, look)
                 return
             self._stall = f"stall: nothing for {quiet_s:.2f} s after {self._pieces} pieces"
             self._expire()

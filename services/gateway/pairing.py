@@ -8,6 +8,8 @@ from services.gateway import router, shares
 from services.tasks import Task, answer_text, meaning, question
 
 WHOLE: Final = frozenset({inference.FINISH_STOP, inference.FINISH_TOOL_CALLS})
+CALLED_OFF: Final = ("cancelled", "replaced")
+"""How the refusal of an attempt begins that was ended because the caller left or the other backend was quicker."""
 OTHER: Final = {
     inference.BACKEND_TEACHER: inference.BACKEND_STUDENT,
     inference.BACKEND_STUDENT: inference.BACKEND_TEACHER,
@@ -38,7 +40,12 @@ def begun(exchange: events.Exchange, task: Task, promotion: events.Promotion | N
     side(pair, given.backend).CopyFrom(given)
     others = [one for one in exchange.attempts if one.backend == OTHER[given.backend] and _tells(one)]
     if others:
-        side(pair, OTHER[given.backend]).CopyFrom(others[-1])
+        other = side(pair, OTHER[given.backend])
+        other.CopyFrom(others[-1])
+        if not other.finish:  # What was heard of it before it broke off is no answer.
+            other.ClearField("message")
+        elif other.refusal.startswith(CALLED_OFF):
+            other.refusal = ""  # It had answered already, only later than the one that was kept.
     return pair
 
 
@@ -57,14 +64,15 @@ def side(pair: events.ShadowPair, backend: inference.Backend) -> events.Attempt:
 
 
 def _given(exchange: events.Exchange) -> events.Attempt | None:
-    """The attempt whose answer the caller got, if that is a whole one."""
+    """The attempt whose answer the caller got, if that is a whole one and all its own."""
     if exchange.outcome != events.OUTCOME_ANSWERED or exchange.reply.finish not in WHOLE:
         return None
     by = exchange.reply.answered_by
-    return next((one for one in reversed(exchange.attempts) if one.backend == by and not one.refusal), None)
+    kept = next((one for one in reversed(exchange.attempts) if one.backend == by and not one.refusal), None)
+    return None if kept is not None and kept.resumed_characters else kept
 
 
 def _tells(attempt: events.Attempt) -> bool:
     """Whether an attempt tells how its backend does: it answered, or failed by itself."""
-    called_off = attempt.end == inference.END_CANCELLED or attempt.refusal.startswith("cancelled")
-    return bool(answer_text(attempt.message)) or not (attempt.hedge or called_off)
+    called_off = attempt.end == inference.END_CANCELLED or attempt.refusal.startswith(CALLED_OFF)
+    return attempt.finish != inference.FINISH_UNSPECIFIED or not (attempt.hedge or called_off)

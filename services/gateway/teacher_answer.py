@@ -17,7 +17,6 @@ FINISHES: Final = {
     "function_call": inference.FINISH_TOOL_CALLS,
     "content_filter": inference.FINISH_CONTENT_FILTER,
 }
-MAY_BE_EMPTY: Final = frozenset({inference.FINISH_LENGTH, inference.FINISH_CONTENT_FILTER})
 DONE: Final = "[DONE]"
 MAX_TOKENS: Final = 2**32 - 1  # What a message holds of a count.
 NOT_A_COMPLETION: Final = "what came is not a chat completion: check TEACHER_BASE_URL"
@@ -164,13 +163,17 @@ class Growing:
         return not self._calls and not any(self._content)
 
     def attempt(self) -> events.Attempt:
-        """The whole answer. Raises TeacherFailed where it is none."""
+        """The whole answer. Raises TeacherFailed where it is none.
+
+        An empty one that says why it ended is one, was paid for, and is the router's to refuse: a caller whose prompts
+        are answered by nothing must not make the teacher look broken.
+        """
         if self._refusal and self._is_empty():
             raise TeacherFailed(FailureKind.REFUSED, f"it declines: {self._refusal[:MESSAGE_CHARS]}")
         attempt = self._attempt
-        attempt.finish = attempt.finish or inference.FINISH_STOP
-        if self._is_empty() and attempt.finish not in MAY_BE_EMPTY:
+        if self._is_empty() and not attempt.finish:
             raise unavailable("an empty answer")
+        attempt.finish = attempt.finish or inference.FINISH_STOP
         message = attempt.message
         message.role = inference.ROLE_ASSISTANT
         message.content = "".join(self._content)

@@ -16,7 +16,8 @@ KEY = "sk-a-secret-that-must-not-be-told"
 class OpenAILike:
     """Answers `text` word by word, after `delay_s`; or `status` with `said`, as often as `failures` says.
 
-    It breaks the first `resets` connections before it answers; a stream has the data of `events`, where given.
+    It breaks the first `resets` connections before it answers; a stream has the data of `events`, where given. After
+    `pieces_then` pieces of a stream, or half of a whole answer, it falls silent or, where it `cuts`, hangs up.
     """
 
     text: str = "one two three"
@@ -33,9 +34,7 @@ class OpenAILike:
     resets: int = 0
     breaks_off: bool = False
     pieces_then: int | None = None
-    """After so many pieces of a stream, or half of a whole answer, it falls silent or, where it `cuts`, hangs up."""
     cuts: bool = False
-    malformed: bool = False
     bodies: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
     dropped: int = 0
@@ -107,8 +106,6 @@ class OpenAILike:
         for place, delta in enumerate(deltas):
             if place == self.pieces_then:
                 await self._fall_silent(http)
-            if self.malformed:
-                await response.write(b'data: {"choices": [{"delta": {"content": "o\n\n')
             await self._send(response, choices=[{"index": 0, "delta": delta, "finish_reason": None}])
             await asyncio.sleep(self.pause_s)
         if self.breaks_off:

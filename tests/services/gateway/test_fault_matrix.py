@@ -69,9 +69,14 @@ FAULTS = {
     "cut in mid-stream": Fault(
         {"pieces_then": 2, "cuts": True}, {"pieces_then": 2, "cuts": True}, "unavailable: ", "unavailable: "
     ),
-    "malformed chunk": Fault({"malformed": True, "raw": "{no"}, {"malformed": True}, "unavailable: ", "unavailable: "),
+    "malformed chunk": Fault(
+        {"raw": "{no", "events": ['{"choices": [{"delta": {"content": "o']},
+        {"malformed": True},
+        "unavailable: ",
+        "unavailable: ",
+    ),
     "wrong schema": Fault({"text": "it is so"}, {"text": "it is so"}, "json_schema: ", "json_schema: "),
-    "empty answer": Fault({"text": ""}, {"text": ""}, "unavailable: an empty answer", "empty: no text"),
+    "empty answer": Fault({"text": ""}, {"text": ""}, "empty: no text", "empty: no text"),
 }
 
 
@@ -134,6 +139,10 @@ async def rig(
         yield Rig(gateway, broken, has_second, fault)
         await teacher.close()
         await student.close()
+
+
+def _student(address: str) -> TritonStudent:
+    return TritonStudent(address)
 
 
 def _bound(gateway: Gateway, *, waits: bool, has_second: bool) -> None:

@@ -70,6 +70,13 @@ def test_a_student_that_answers_nobody_does_not_stand_in_for_the_teacher_either(
     assert asked(a_promotion(events.POLICY_KIND_SHARE, share=0.0)) == [TEACHER]
 
 
+def test_a_student_that_has_no_share_of_a_kind_does_not_stand_in_for_it():
+    promotion = a_promotion(events.POLICY_KIND_SHARE, share=1e-9)
+    promotion.policy.share_of_kind["hard"] = 0.0
+    assert asked(promotion, metadata={"kind": "hard"}) == [TEACHER]
+    assert asked(promotion, metadata={"kind": "easy"}) == [TEACHER, STUDENT]
+
+
 def test_an_empty_answer_of_the_teacher_is_not_kept_unless_it_was_cut():
     def verdict(finish: inference.Finish) -> str:
         return keep(a_task(), ANY_POLICY, a_request(), an_attempt(" \n", backend=TEACHER, finish=finish)).why

@@ -120,6 +120,32 @@ async def test_one_that_was_called_off_tells_nothing_and_is_asked(bench: Bench) 
     assert (await bench.pair(exchange, ALONE)).student.message.content == "billing "
 
 
+async def test_one_that_gave_way_to_the_quicker_is_asked_unless_it_had_answered(bench: Bench) -> None:
+    exchange, quicker = answered(), "replaced: the teacher was quicker"
+    exchange.attempts.add(backend=inference.BACKEND_STUDENT, refusal=quicker, end=inference.END_REPLACED)
+    assert (await bench.pair(exchange, ALONE)).student.message.content == "billing "
+    bench.spool.records.clear()
+    exchange.attempts[-1].CopyFrom(an_attempt("praise", refusal=quicker, end=inference.END_REPLACED))
+    pair = await bench.pair(exchange, ALONE)
+    assert (pair.student.message.content, pair.student.refusal) == ("praise", "")
+
+
+async def test_the_beginning_of_an_answer_that_broke_off_is_no_answer(bench: Bench) -> None:
+    exchange, stall = answered(), "stall: nothing for 1.00 s after 2 pieces"
+    exchange.attempts.insert(0, an_attempt("bill", refusal=stall, finish=0, end=inference.END_REPLACED))
+    pair = await bench.pair(exchange, ALONE)
+    assert (pair.student.message.content, pair.student.refusal) == ("", stall)
+    assert bench.student.asks == []
+
+
+async def test_an_answer_that_both_have_written_is_not_compared(bench: Bench) -> None:
+    exchange = answered()
+    exchange.attempts[-1].resumed_characters = 3
+    bench.shadows.begin(exchange, TASK, ALONE)
+    await bench.shadows.close()
+    assert bench.spool.records == []
+
+
 async def test_free_texts_are_neither_alike_nor_not(bench: Bench) -> None:
     bench.shadows.begin(answered(), a_task(), SHADOW)
     await until(lambda: bench.spool.records)

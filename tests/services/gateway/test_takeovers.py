@@ -1,11 +1,14 @@
 """Streams that break or stall in their midst, and go over to the other backend."""
 
+import time
+
 import grpc
 import pytest
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway.backends import FailureKind
+from services.gateway.breaker import FAILURES_IN_A_ROW
 from tests.services.gateway.conftest import Gateway
 from tests.services.gateway.examples import a_request
 
@@ -111,6 +114,31 @@ async def test_where_tools_may_be_called_nothing_is_gone_on_from(gateway: Gatewa
 
 async def test_a_stream_that_nobody_could_take_over_is_waited_for(gateway: Gateway) -> None:
     stall_in_a_blink(gateway)
+    gateway.teacher.delay_s = 0.3
+    pieces, _reply = await heard(gateway)
+    assert pieces == ["the", " teacher", " says", " so"]
+
+
+def leave_the_student_alone(gateway: Gateway) -> None:
+    breaker = gateway.exchanges._standings.of(gateway.task, STUDENT, 3).breaker
+    for _ in range(FAILURES_IN_A_ROW):
+        breaker.failed(time.monotonic(), retry_after_s=60)
+
+
+async def test_a_teacher_is_not_hurried_for_a_student_that_is_left_alone(gateway: Gateway) -> None:
+    promote_behind_the_teacher(gateway)
+    leave_the_student_alone(gateway)
+    gateway.teacher.delay_s = 1.6
+    reply = await gateway.inference.Complete(
+        a_request(), timeout=2
+    )  # Of which the student would have the last quarter.
+    assert reply.answered_by == TEACHER
+
+
+async def test_a_stall_ends_no_stream_that_only_a_student_could_take_over_which_is_left_alone(gateway: Gateway) -> None:
+    stall_in_a_blink(gateway)
+    promote_behind_the_teacher(gateway)
+    leave_the_student_alone(gateway)
     gateway.teacher.delay_s = 0.3
     pieces, _reply = await heard(gateway)
     assert pieces == ["the", " teacher", " says", " so"]

@@ -157,7 +157,6 @@ LAST = '{"choices":[{"delta":{},"finish_reason":"stop"}]}'
         ([FIRST, "{"], "malformed"),
         ([FIRST, "[]"], "malformed"),
         ([FIRST, '{"error":{"message":"overloaded"}}'], "overloaded"),
-        ([LAST], "empty answer"),
         (["[DONE]"], "empty answer"),
     ],
 )
