@@ -150,7 +150,7 @@ class Desk:
     async def _bring(self, made: events.Promotion) -> None:
         """To Kafka, however long it takes."""
         patience = AsyncRetrying(retry=retry_if_exception_type(Overloaded), wait=wait_exponential(max=5))
-        sent = await patience(self._on_writer, self._state.send, made)
+        sent: list[str] = await patience(self._on_writer, self._state.send, made)
         while not await self._on_writer(self._state.settled, sent, SETTLE_S):
             log.warning("a decision is in effect that Kafka has not acknowledged", task=made.task, promotion=made.id)
         if sent[0]:
