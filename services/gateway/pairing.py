@@ -66,5 +66,5 @@ def _given(exchange: events.Exchange) -> events.Attempt | None:
 
 def _tells(attempt: events.Attempt) -> bool:
     """Whether an attempt tells how its backend does: it answered, or failed by itself."""
-    called_off = attempt.end == inference.END_CANCELLED or attempt.refusal.startswith("cancelled")
+    called_off = attempt.end == inference.END_CANCELLED or attempt.refusal.startswith(("cancelled:", "replaced:"))
     return bool(answer_text(attempt.message)) or not (attempt.hedge or called_off)
