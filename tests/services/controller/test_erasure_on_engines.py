@@ -18,7 +18,7 @@ from services.controller.store import GOLDEN_COLUMNS
 from services.erasures import Erasure, digest, micros
 from services.kafka import bury, keeping
 from services.sampler.memory import Kind
-from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, Record, encode
+from services.topics import CANDIDATES, EXCHANGES, FEEDBACK, SHADOWS, Record, encode
 from tests.services.controller.world import World
 from tests.services.sink.messages import exchange, uuid7
 from tests.services.sink.test_sink import AUDIT, Stack, stack_on
@@ -26,7 +26,7 @@ from tests.services.sink.test_sink import AUDIT, Stack, stack_on
 pytestmark = pytest.mark.contract
 
 BEFORE = datetime.now(UTC) - timedelta(hours=1)
-TABLES = ("exchanges", "feedback", "candidates", "golden")
+TABLES = ("exchanges", "feedback", "candidates", "shadows", "golden")
 
 
 @dataclass
@@ -74,7 +74,7 @@ def place(clickhouse: str, tmp_path: Path) -> Iterator[Place]:
 
 
 def said(group_key: str, sequence: int, at: datetime = BEFORE) -> list[Record]:
-    """An exchange, its candidate, and feedback on it twice: with the group key and without."""
+    """An exchange, its candidate, its pair, and feedback on it twice: with the group key and without."""
     made = exchange(sequence, group_key)
     made.request.group_key = group_key
     for field in (made.started_at, made.finished_at):
@@ -85,7 +85,8 @@ def said(group_key: str, sequence: int, at: datetime = BEFORE) -> list[Record]:
     keyed = events.FeedbackRecord(id=uuid7(), exchange_id=made.id, task="address", created_at=made.started_at)
     keyed.group_key = group_key
     feedback = [encode(FEEDBACK, one) for one in (record, keyed)]
-    return [encode(EXCHANGES, made), encode(CANDIDATES, chosen), *feedback]
+    pair = events.ShadowPair(id=made.id, task="address", group_key=group_key, asked_at=made.started_at)
+    return [encode(EXCHANGES, made), encode(CANDIDATES, chosen), *feedback, encode(SHADOWS, pair)]
 
 
 async def test_an_erased_customer_is_gone_and_does_not_come_back_when_topics_are_read_again(place: Place) -> None:
@@ -97,16 +98,17 @@ async def test_an_erased_customer_is_gone_and_does_not_come_back_when_topics_are
         stack.until("SELECT count() AS n FROM exchanges FINAL", 60)
         stack.until("SELECT count() AS n FROM feedback FINAL", 120)
         stack.until("SELECT count() AS n FROM candidates FINAL", 60)
+        stack.until("SELECT count() AS n FROM shadows FINAL", 60)
         for number in range(3):
             place.add_golden(f"question {number}", "acme")
         place.add_golden("their own", "others")
 
         plan = await place.erasing.plan(Asked("acme", "", "ann"))
         receipt = await place.erasing.erase(Asked("acme", "", "ann"))
-        expected = {"exchanges": 40, "feedback": 80, "candidates": 40, "golden": 3}
+        expected = {"exchanges": 40, "feedback": 80, "candidates": 40, "shadows": 40, "golden": 3}
         assert dict(plan.rows) == dict(receipt.rows) == expected
         assert place.counts() == dict.fromkeys(TABLES, 0)
-        assert place.counts("others") == {"exchanges": 20, "feedback": 20, "candidates": 20, "golden": 1}
+        assert place.counts("others") == {"exchanges": 20, "feedback": 20, "candidates": 20, "shadows": 20, "golden": 1}
         assert stack.rows("SELECT count() AS n FROM feedback FINAL") == [{"n": 40}]
         assert {held.topic for held in receipt.kafka} >= {"exchanges", "feedback", "candidates", "dead-letters"}
 
@@ -122,10 +124,11 @@ async def test_an_erased_customer_is_gone_and_does_not_come_back_when_topics_are
         stack.until("SELECT count() AS n FROM candidates FINAL WHERE group_key = 'others'", 21)
         stack.until("SELECT count() AS n FROM candidates FINAL WHERE group_key = 'acme'", 1)
         stack.until("SELECT count() AS n FROM feedback FINAL WHERE group_key = 'acme'", 1)
+        stack.until("SELECT count() AS n FROM shadows FINAL WHERE group_key = 'acme'", 1)
         stack.until("SELECT count() AS n FROM feedback FINAL WHERE group_key = ''", 22)
         deadline_s = time.monotonic() + 3
         while time.monotonic() < deadline_s:
-            assert place.counts() == {"exchanges": 1, "feedback": 1, "candidates": 1, "golden": 0}
+            assert place.counts() == {"exchanges": 1, "feedback": 1, "candidates": 1, "shadows": 1, "golden": 0}
             await asyncio.sleep(0.3)
     assert stack.rows(AUDIT) == [
         {"source": "acme", "last": 42, "missing": 0},
@@ -143,10 +146,11 @@ async def test_what_an_erasure_wrote_names_the_customer_nowhere(place: Place) ->
     with place.stack.sink():
         place.stack.until("SELECT count() AS n FROM exchanges FINAL", 1)
         place.stack.until("SELECT count() AS n FROM candidates FINAL", 1)
+        place.stack.until("SELECT count() AS n FROM shadows FINAL", 1)
         receipt = await place.erasing.erase(Asked("a very private customer", "", "ann"))
     assert "private" not in read(receipt.path)
     commands = place.stack.rows("SELECT command FROM system.mutations WHERE database = currentDatabase()")
-    assert len(commands) == 4
+    assert len(commands) == len(TABLES)
     assert not any("private" in str(row["command"]) for row in commands)
     assert not any(place.tables.secret() in str(row["command"]) for row in commands)
     assert place.tables.secret() not in read(receipt.path)
@@ -168,7 +172,7 @@ async def test_a_row_that_the_sink_was_inserting_while_it_was_erased_is_taken_ba
 
 
 async def test_what_the_sampler_remembers_of_them_is_known_by_key_and_partition(place: Place) -> None:
-    mine, _, feedback, _ = said("acme", 1)
+    mine, _, feedback, *_ = said("acme", 1)
     place.stack.put(*said("others", 1), mine, feedback)
     with place.stack.sink():
         place.stack.until("SELECT count() AS n FROM exchanges FINAL", 2)

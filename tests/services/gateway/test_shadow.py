@@ -114,9 +114,10 @@ async def test_what_both_have_said_already_is_not_asked_again(bench: Bench) -> N
     assert not pair.agreed
 
 
-async def test_one_that_was_called_off_tells_nothing_and_is_asked(bench: Bench) -> None:
+@pytest.mark.parametrize("why", ["cancelled: the call ended before its answer", "replaced: the teacher was quicker"])
+async def test_one_that_was_called_off_tells_nothing_and_is_asked(bench: Bench, why: str) -> None:
     exchange = answered()
-    exchange.attempts.add(backend=inference.BACKEND_STUDENT, refusal="cancelled: the teacher was faster", hedge=True)
+    exchange.attempts.add(backend=inference.BACKEND_STUDENT, refusal=why)
     assert (await bench.pair(exchange, ALONE)).student.message.content == "billing "
 
 
