@@ -5,6 +5,7 @@ from typing import Final
 
 from protos import events_pb2 as events
 from services.controller.history import share
+from services.controller.recalibration import TAKEN_BACK
 from services.tasks import Task
 
 CONTROLLER: Final = "controller"
@@ -33,9 +34,12 @@ def way_on(current: events.Promotion, supported: events.Policy) -> events.Policy
 def climbing(reign: Sequence[events.Promotion]) -> bool:
     """Whether the latest of a student's promotions is a ramp's to change.
 
-    What a person decided is not, unless it is to ask a student unseen that had no calls yet: so a ramp is begun.
+    What a person decided is not, unless it is to ask a student unseen that had no calls yet: so a ramp is begun. Nor is
+    a cascade that was taken back for its threshold: a calibration may bring it again.
     """
     latest = reign[-1]
+    if latest.reason.startswith(TAKEN_BACK):
+        return False
     begun = latest.policy.kind == events.POLICY_KIND_SHADOW and not any(share(one.policy, "") for one in reign)
     return latest.student_version > 0 and (latest.decided_by == CONTROLLER or begun)
 

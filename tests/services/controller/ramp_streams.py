@@ -22,6 +22,8 @@ from services.ramp import Ramp
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
 FINAL = events.Policy(kind=events.POLICY_KIND_STUDENT_ONLY)
+ENOUGH: Final = 1e100
+"""Money of which more says nothing new, and would at last be too much for a number."""
 Pairs = NDArray[np.int64]
 Draw = Callable[[int, NDArray[np.float64]], Pairs]
 """The step, and what is known so far (evidence for the student, ramps x kinds) -> the next pairs: -1, 0, 1 each."""
@@ -88,8 +90,10 @@ def climb(
         n = step - began  # before this pair
         starts = np.where(n % BLOCK == 0, weights[n // BLOCK], 0.0)
         for_it *= up[drawn + 1]
+        np.minimum(for_it, ENOUGH, out=for_it)
         against += starts[..., None]
         against *= down[drawn + 1]
+        np.minimum(against, ENOUGH, out=against)
         tries = level * by_try[np.minimum(setbacks, len(by_try) - 1)]
         may_rise = (for_it.mean(axis=-1) >= 1 / tries) & (n + 1 >= ramp.least_pairs) & (shares < 1)
         may_rise &= setbacks <= ramp.setbacks

@@ -7,6 +7,7 @@ import pytest
 from protos import events_pb2 as events
 from services.controller.history import reign, standing
 from services.controller.promotions import Decision, promote, roll_back, set_back, unpromoted
+from services.controller.recalibration import TAKEN_BACK
 from services.controller.takeover import CONTROLLER, climbing, entered, succeeded, way_on
 from tests.services.controller.world import NOON, a_task
 
@@ -89,6 +90,12 @@ def test_what_a_person_decided_a_ramp_leaves_alone() -> None:
     back = roll_back(made[-1], {3: "run"}, Decision("x", "no", "ada", NOON + timedelta(hours=9)))
     assert back.policy.kind == events.POLICY_KIND_SHADOW
     assert not climbing([*made, back]), "unseen again, because a person said so"
+
+
+def test_a_cascade_that_was_taken_back_for_its_threshold_is_left_to_the_calibration() -> None:
+    made = history(SHADOW, CASCADE, SHADOW)
+    made[-1].reason = f"{TAKEN_BACK}21 of 300 were wrong"
+    assert not climbing(made)
 
 
 def test_without_a_student_there_is_nothing_to_change() -> None:

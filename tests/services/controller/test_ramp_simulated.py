@@ -63,7 +63,7 @@ def test_who_chooses_the_calls_by_what_is_known_so_far_fools_it_no_more() -> Non
 POWER = {  # better, worse, pairs, the part that must have all calls by then
     "5 points better": (0.07, 0.02, 1_500, 0.9),
     "2 points better": (0.05, 0.03, 3_000, 0.9),
-    "as good": (0.03, 0.03, 8_000, 0.8),
+    "as good": (0.03, 0.03, 6_000, 0.5),
     "always alike": (0.0, 0.0, 1_100, 1.0),
 }
 
