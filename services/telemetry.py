@@ -14,6 +14,25 @@ EXCHANGES = Counter("tutelage_exchanges_total", "Exchanges finished.", ("task", 
 LATENCY = Histogram(
     "tutelage_latency_seconds", "Arrival to whole answer.", ("task", "answered_by"), buckets=LATENCY_BUCKETS_S
 )
+# By OpenTelemetry's conventions for generative AI, names and buckets.
+GEN_AI_DURATION = Histogram(
+    "gen_ai_server_request_duration_seconds",
+    "Arrival to the end of the call.",
+    ("gen_ai_request_model", "gen_ai_response_model", "error_type"),
+    buckets=tuple(0.01 * 2**power for power in range(14)),
+)
+GEN_AI_FIRST_TOKEN = Histogram(
+    "gen_ai_server_time_to_first_token_seconds",
+    "Arrival to the first text of a stream.",
+    ("gen_ai_request_model", "gen_ai_response_model"),
+    buckets=(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
+)
+GEN_AI_TOKENS = Histogram(
+    "gen_ai_client_token_usage",
+    "Tokens of the answer that was given.",
+    ("gen_ai_request_model", "gen_ai_response_model", "gen_ai_token_type"),
+    buckets=tuple(4**power for power in range(14)),
+)
 COST = Counter("tutelage_cost_usd_total", "Dollars spent.", ("task", "backend"))
 REFUSALS = Counter("tutelage_student_refusals_total", "Student answers not kept.", ("task", "reason"))
 BREAKER = Gauge(

@@ -25,6 +25,7 @@ from services.gateway.shadow import Shadows
 from services.gateway.spool import Spool
 from services.gateway.student import TritonStudent
 from services.gateway.teacher import OpenAITeacher
+from services.gateway.tracing import Traces
 from services.gateway.watch import Watch
 from services.kafka import Producer
 from services.settings import KafkaSettings
@@ -42,6 +43,7 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     needs_s = settings.teacher_needs_s
     shadows = Shadows(backends, spool, most_at_once=settings.shadow_most_at_once, timeout_s=settings.shadow_timeout_s)
     callers = _callers(settings, kafka, spool)
+    traces = Traces.to(settings.otel_exporter_otlp_endpoint) if settings.otel_exporter_otlp_endpoint else None
     exchanges = Exchanges(
         backends,
         spool,
@@ -51,6 +53,7 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
         stops=lambda: door.turned_out,
         shadows=shadows,
         charge=callers.charge if callers else None,
+        trace=traces.tell if traces else None,
     )
     reception = Reception(defined, settings.request_limits, callers)
     server = Server(
@@ -72,6 +75,8 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     telemetry.log.info("the gateway stops", grace_s=settings.shutdown_grace_s)
     await asyncio.gather(server.stop(), *([http.stop()] if http else []))
     await shadows.close()
+    if traces:
+        await asyncio.to_thread(traces.close)
     await spool.close()
     if watch is not None:
         await watch.close()

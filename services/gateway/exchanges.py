@@ -4,32 +4,24 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Final, Protocol
+from typing import Protocol
 
 import uuid_utils
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services import telemetry
 from services.gateway import ends, router, shedding
 from services.gateway.alike import Alike
 from services.gateway.answering import Answering, NoAnswer
 from services.gateway.asking import Backends
+from services.gateway.counting import count
 from services.gateway.listening import Clock, Listener, Told
 from services.gateway.repeats import Repeats
 from services.gateway.shadow import Shadows
 from services.gateway.shedding import TooLate
-from services.gateway.standing import NAMES, Standings
+from services.gateway.standing import Standings
 from services.tasks import Task
-
-OUTCOMES: Final = {
-    events.OUTCOME_ANSWERED: "answered",
-    events.OUTCOME_FAILED: "failed",
-    events.OUTCOME_DEADLINE_EXCEEDED: "deadline_exceeded",
-    events.OUTCOME_CANCELLED: "cancelled",
-}
 
 
 class Ledger(Protocol):
@@ -72,11 +64,12 @@ class Exchanges:
         stops: Callable[[], bool],
         shadows: Shadows | None = None,
         charge: Callable[[events.Exchange], None] | None = None,
+        trace: Callable[[events.Exchange, str], None] | None = None,
     ) -> None:
         """`stops` says whether the gateway itself now ends calls, rather than their callers.
 
         `shadows` compares what it answered; None compares nothing. `charge` is told of each exchange that came with a
-        key, as it ends.
+        key, as it ends, and `trace` of every one, with its caller's `traceparent`.
         """
         self._backends = backends
         self._ledger = ledger
@@ -87,6 +80,7 @@ class Exchanges:
         self._standings = Standings()
         self._shadows = shadows
         self._charge = charge
+        self._trace = trace
         self._alike = Alike()
 
     async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
@@ -122,9 +116,11 @@ class Exchanges:
         finally:  # Also a call that was cancelled is written down.
             exchange.end = ends.of_exchange(exchange)
             _stamp(exchange.finished_at)
-            _count(exchange)
+            count(exchange)
             if self._charge and exchange.key_id:
                 self._charge(exchange)
+            if self._trace:
+                self._trace(exchange, arrival.traceparent)
             await self._ledger.append_exchange(exchange)
         if self._shadows is not None:
             self._shadows.begin(exchange, arrival.task, promotion)
@@ -170,24 +166,6 @@ class Exchanges:
         if self._stops():
             return events.OUTCOME_FAILED, "the gateway was stopped"
         return events.OUTCOME_CANCELLED, "the caller went away"
-
-
-def _count(exchange: events.Exchange) -> None:
-    task, reply = exchange.request.task, exchange.reply
-    answered_by = "cache" if reply.cached else NAMES.get(reply.answered_by, "nobody")
-    _labelled(telemetry.EXCHANGES, task, answered_by, OUTCOMES[exchange.outcome]).inc()
-    if exchange.outcome == events.OUTCOME_ANSWERED:
-        _labelled(telemetry.LATENCY, task, answered_by).observe(reply.timings.total_us / 1e6)
-    for attempt in exchange.attempts:
-        _labelled(telemetry.COST, task, NAMES[attempt.backend]).inc(float(attempt.cost_usd))
-        if attempt.refusal and attempt.backend == inference.BACKEND_STUDENT:
-            telemetry.REFUSALS.labels(task, attempt.refusal.partition(":")[0]).inc()
-
-
-@lru_cache(maxsize=4096)
-def _labelled(metric: Any, *labels: str) -> Any:
-    """The metric of these labels, whose look-up costs more than counting."""
-    return metric.labels(*labels)
 
 
 def _stamp(at: Timestamp) -> None:

@@ -141,10 +141,6 @@ async def rig(
         await student.close()
 
 
-def _student(address: str) -> TritonStudent:
-    return TritonStudent(address)
-
-
 def _bound(gateway: Gateway, *, waits: bool, has_second: bool) -> None:
     """Set the task's bounds. Its callers set no deadline, so that it is the gateway that ends a call."""
     for part in (gateway.task.teacher, gateway.task.student):
