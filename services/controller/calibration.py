@@ -177,7 +177,7 @@ def _sums(values: Iterable[float]) -> NDArray[np.float64]:
 
 def _place(threshold: float) -> int:
     """The nearest on the grid."""
-    return int(np.abs(np.log(GRID / threshold)).argmin())
+    return int(np.abs(np.log(-GRID) - np.log(-threshold)).argmin())
 
 
 def needed(error: float, target: Cascade) -> int | None:

@@ -1,4 +1,4 @@
-"""What Prometheus is told of an exchange that has ended: our own figures, and those of the conventions for generative AI."""
+"""What Prometheus is told of an exchange that has ended: our figures, and those of the conventions for gen AI."""
 
 from functools import lru_cache
 from typing import Any, Final

@@ -42,8 +42,8 @@ def read_body(shape: type[Body], body: bytes) -> Body:
 
 def check_carried(fields: Mapping[str, object]) -> None:
     """Raises BadInput for a field that asks for what can't be had."""
-    for name, value in fields.items():
-        harmless, advice = UNLESS.get(name, ((value,), ""))
+    for name in sorted(fields.keys() & UNLESS.keys()):
+        value, (harmless, advice) = fields[name], UNLESS[name]
         if not any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in harmless):
             raise BadInput(f"{name}: {advice}")
 

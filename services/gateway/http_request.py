@@ -46,13 +46,13 @@ class Asked:
 
     request: inference.Request
     authorization: str
-    traceparent: str
     timeout_ms: int | None  # The caller's deadline; None leaves the task's budget.
     client_timeout_s: float | None  # When the caller's client gives up: never later than that.
     streams: bool
     includes_usage: bool
     bears_restart: bool
     ignored: tuple[str, ...]  # Fields of the body that have no effect.
+    traceparent: str = ""
 
     def remaining_s(self, budget_ms: int) -> float:
         """Seconds until the deadline, of a task with that latency budget."""
@@ -74,13 +74,13 @@ def read_chat(body: bytes, headers: Mapping[str, str]) -> Asked:
     return Asked(
         request,
         headers.get("authorization", ""),
-        headers.get("traceparent", ""),
         timeout_ms=_milliseconds(headers.get(TIMEOUT_MS)),
         client_timeout_s=_seconds(headers.get(CLIENT_TIMEOUT_S, "")),
         streams=bool(chat.stream),
         includes_usage=bool(chat.stream_options and chat.stream_options.include_usage),
         bears_restart=headers.get(RESTART, "") == "allow",
         ignored=tuple(sorted(name[:64] for name in extra if name not in UNLESS)),
+        traceparent=headers.get("traceparent", ""),
     )
 
 

@@ -41,8 +41,8 @@ class GatewaySettings(ServiceSettings, ControlTrust):
     """The controller's host:port, for its decisions to take effect also while Kafka is slow. Empty follows Kafka alone,
     which tells them all the same."""
     otel_exporter_otlp_endpoint: str = Field("", pattern=r"^(https?://.+)?$")
-    """Where traces go: a collector that speaks OTLP over gRPC, http://127.0.0.1:4317. Empty sends none. Which are sampled
-    OTEL_TRACES_SAMPLER says, as everywhere."""
+    """Where traces go: a collector that speaks OTLP over gRPC, http://127.0.0.1:4317. Empty sends none. Which are
+    sampled OTEL_TRACES_SAMPLER says, as everywhere."""
     triton_grpc_address: str = Field("127.0.0.1:8001", pattern=r"^[^,\s]+:\d+(,[^,\s]+:\d+)*$")
     """host:port; several with commas between them are replicas, which serve the same students."""
     triton_max_calls: int = Field(120_000, ge=1)
