@@ -39,6 +39,13 @@ def started(part: Part, directory: Path) -> Iterator[Running]:
 
 
 @contextmanager
+def at(address: str, part: Part, directory: Path) -> Iterator[str]:
+    """The address of a part while it runs."""
+    with started(part, directory):
+        yield address
+
+
+@contextmanager
 def folder() -> Iterator[Path]:
     """A directory of the benchmark's own, gone at its end."""
     with tempfile.TemporaryDirectory(prefix="tutelage-benchmark-") as name:
