@@ -25,9 +25,9 @@ import uuid_utils
 
 from benchmarks import engines, gateway_tools
 from benchmarks.concurrency_figures import Memory, goals, lost, slope
-from benchmarks.concurrency_student import HELD
 from benchmarks.concurrency_watch import Metrics, on_kafka, rss, watched
 from benchmarks.gateway_load import Load, asked, burst, grpc_target
+from benchmarks.gateway_request import HELD
 from benchmarks.gateway_served import Setting, bare, gateway
 from benchmarks.messages import produce
 from benchmarks.result import Help, tell
@@ -154,6 +154,7 @@ def bare_held(given: argparse.Namespace) -> dict[str, Any]:
         setting = _setting(given, directory)
         with bare(setting, given.hold_s) as (address, pid):
             server = Server(address, pid, lambda: 0, lambda: 0)
+            wave(server, setting, QUICK, WARM_UP_CALLS, pause_s=1)
             return wave(server, setting, HELD, given.calls, given.pause_s)
 
 

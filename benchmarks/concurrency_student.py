@@ -18,9 +18,8 @@ from tritonclient.grpc import service_pb2 as triton
 from tritonclient.grpc import service_pb2_grpc
 
 from benchmarks.gateway_bare import OPTIONS
-from benchmarks.gateway_request import ANSWER
+from benchmarks.gateway_request import ANSWER, HELD
 
-HELD: Final = "held"
 OUTPUTS: Final[dict[str, tuple[str, bytes]]] = {
     "text_output": ("BYTES", struct.pack("<I", len(ANSWER)) + ANSWER.encode()),
     "logprobs": ("FP32", struct.pack("<f", -0.01)),

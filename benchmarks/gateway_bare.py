@@ -1,7 +1,7 @@
 """Bare grpc.aio under uvloop: the gateway's own service with nothing behind it, which sets the floor for the gateway.
 
-`python -m benchmarks.gateway_bare PORT HOLD_S PROCESSES` answers each call after so many seconds with the same reply as
-the gateway gives.
+`python -m benchmarks.gateway_bare PORT HOLD_S PROCESSES` answers with the same reply as the gateway gives, calls of
+task `held` after so many seconds.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ import grpc
 import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from benchmarks.gateway_request import ANSWER, PIECES
+from benchmarks.gateway_request import ANSWER, HELD, PIECES
 from protos import inference_pb2 as inference
 from protos import inference_pb2_grpc
 
@@ -38,13 +38,11 @@ class Echo(inference_pb2_grpc.InferenceServicer):
         self._reply = inference.Reply(exchange_id="0" * 36, message=message, model="gpt-4")
 
     async def Complete(self, request: inference.Request, context: Any) -> inference.Reply:  # noqa: ARG002
-        if self._hold_s:
+        if request.task == HELD:
             await asyncio.sleep(self._hold_s)
         return self._reply
 
     async def CompleteStream(self, request: inference.Request, context: Any) -> AsyncIterator[inference.Chunk]:  # noqa: ARG002
-        if self._hold_s:
-            await asyncio.sleep(self._hold_s)
         for piece in PIECES:
             yield inference.Chunk(delta=piece)
         yield inference.Chunk(reply=self._reply)

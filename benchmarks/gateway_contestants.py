@@ -13,6 +13,7 @@ from benchmarks.concurrency_watch import Metrics
 from benchmarks.gateway_load import Load, Target, asked, grpc_target, http_target
 from benchmarks.gateway_request import TASK
 from benchmarks.gateway_served import Setting, bare, gateway
+from deploy.local import ready
 
 SETTLED_SHARE: Final = 0.1
 SETTLED_WITHIN_S: Final = 60.0
@@ -68,7 +69,10 @@ def ours(setting: Setting) -> Iterator[dict[str, Contestant]]:
         refused = partial(Metrics(at["metrics"], setting.processes).total, "tutelage_refused_calls_total")
         grpc = partial(grpc_target, at["grpc"], TASK, setting.directory)
         http = partial(http_target, at["http"], f"tutelage/{TASK}", "none", setting.directory)
-        yield {"grpc": Served(setting, pid, grpc, refused), "http": Served(setting, pid, http)}
+        doors: dict[str, Contestant] = {"grpc": Served(setting, pid, grpc, refused)}
+        if ready.accepts(at["http"]):
+            doors["http"] = Served(setting, pid, http)
+        yield doors
 
 
 @contextmanager

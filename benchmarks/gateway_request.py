@@ -4,6 +4,8 @@ import json
 from typing import Any, Final
 
 TASK: Final = "address-extraction"
+HELD: Final = "held"
+"""The task whose calls are answered after a while."""
 INSTRUCTIONS: Final = (
     "Take the address apart into number, street, unit, city, state and zip. Answer with one JSON object on one line, "
     "without spaces between its parts. Copy the words exactly as they stand in the address; do not correct, expand or "
