@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
@@ -34,15 +34,15 @@ class Metrics:
         port = int(first.rpartition(":")[2])
         self._urls = [f"http://{HOST}:{port + number}/metrics" for number in range(processes)]
 
-    def total(self, name: str) -> int:
-        """The sum over all processes and labels."""
-        return round(sum(value for url in self._urls for value in _values(url, name)))
+    def total(self, name: str, **labels: str) -> int:
+        """The sum over all processes, and over the labels that are not given."""
+        return round(sum(value for url in self._urls for value in _values(url, name, labels)))
 
 
-def _values(url: str, name: str) -> Iterator[float]:
+def _values(url: str, name: str, labels: Mapping[str, str]) -> Iterator[float]:
     text = httpx.get(url, trust_env=False, timeout=60).text
     samples = (sample for family in text_string_to_metric_families(text) for sample in family.samples)
-    return (sample.value for sample in samples if sample.name == name)
+    return (sample.value for sample in samples if sample.name == name and labels.items() <= sample.labels.items())
 
 
 @contextmanager

@@ -10,7 +10,7 @@ import psutil
 
 from benchmarks import engines
 from benchmarks.concurrency_watch import Metrics
-from benchmarks.gateway_load import Load, Target, asked, grpc_target, http_target
+from benchmarks.gateway_load import Load, Target, asked, grpc_target, http_target, only_answered
 from benchmarks.gateway_request import TASK
 from benchmarks.gateway_served import Setting, bare, gateway
 from deploy.local import ready
@@ -30,19 +30,23 @@ class Served:
     """A contestant behind a port, with the processes that serve it."""
 
     def __init__(
-        self, setting: Setting, pid: int, target: Callable[[bool], Target], refused: Callable[[], int] = lambda: 0
+        self, setting: Setting, pid: int, target: Callable[[bool], Target], answered: Callable[[], int] | None = None
     ) -> None:
-        """`target` makes a Target of whether a stream is wanted; `refused` counts what the generator can't see."""
-        self._setting, self._target, self._refused = setting, target, refused
+        """`target` makes a Target of whether a stream is wanted; `answered` is the contestant's own count.
+
+        Of gRPC the generator sees no status: a call that failed has HTTP's 200 as well.
+        """
+        self._setting, self._target, self._answered = setting, target, answered
         self._process = psutil.Process(pid)
 
     def run(self, load: Load) -> dict[str, float]:
-        before_s, refused = self._cpu_s(), self._refused()
+        before_s, answered = self._cpu_s(), self._answered() if self._answered else 0
         found = asked(self._setting.tool, self._target(load.stream), load, self._setting.directory)
-        cpu_us = (self._cpu_s() - before_s) * load.cpu_share * 1e6 / max(1, found["calls"])
+        cpu_s = self._cpu_s() - before_s
         self._settle()
-        refused = self._refused() - refused
-        return found | {"cpu_us": cpu_us, "failed": found["failed"] + refused, "calls": found["calls"] - refused}
+        if self._answered:
+            found = only_answered(found, self._answered() - answered)
+        return found | {"cpu_us": cpu_s * load.cpu_share * 1e6 / max(1, found["calls"])}
 
     def _cpu_s(self) -> float:
         return sum(sum(one.cpu_times()[:2]) for one in (self._process, *self._process.children(recursive=True)))
@@ -66,12 +70,13 @@ def direct(setting: Setting, pid: int) -> Contestant:
 def ours(setting: Setting) -> Iterator[dict[str, Contestant]]:
     """The gateway, by each of its doors."""
     with engines.broker(setting.directory) as kafka, gateway(setting, kafka) as (at, pid):
-        refused = partial(Metrics(at["metrics"], setting.processes).total, "tutelage_refused_calls_total")
+        metrics = Metrics(at["metrics"], setting.processes)
+        answered = partial(metrics.total, "tutelage_exchanges_total", outcome="answered")
         grpc = partial(grpc_target, at["grpc"], TASK, setting.directory)
         http = partial(http_target, at["http"], f"tutelage/{TASK}", "none", setting.directory)
-        doors: dict[str, Contestant] = {"grpc": Served(setting, pid, grpc, refused)}
+        doors: dict[str, Contestant] = {"grpc": Served(setting, pid, grpc, answered)}
         if ready.accepts(at["http"]):
-            doors["http"] = Served(setting, pid, http)
+            doors["http"] = Served(setting, pid, http, answered)
         yield doors
 
 

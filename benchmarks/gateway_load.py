@@ -149,6 +149,13 @@ def figures(lines: Sequence[str], load: Load) -> dict[str, float]:
     return found | (percentiles_ms([took for _, took in good]) if known else {})
 
 
+def only_answered(found: dict[str, float], answered: int) -> dict[str, float]:
+    """The figures where the contestant itself knows of only so many answers, those of the warm-up included."""
+    calls = min(found["calls"], answered)
+    rate = found["calls_per_s"] * calls / max(1, found["calls"])
+    return found | {"calls": calls, "failed": found["failed"] + found["calls"] - calls, "calls_per_s": rate}
+
+
 def _failed(status: str, ended_us: int, over_us: int) -> bool:
     """h2load writes -1 where a stream was cut, and 0 where a call's headers came before the warm-up was over."""
     return status not in {"200", "0"} and (status != "-1" or ended_us < over_us)

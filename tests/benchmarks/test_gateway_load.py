@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gateway_load import Load, Target, arguments, at_once, figures
+from benchmarks.gateway_load import Load, Target, arguments, at_once, figures, only_answered
 
 CLOSED = Load(4, stream=False, seconds=2.0)
 PACED = Load(50, stream=False, seconds=2.0, rate=1_000)
@@ -27,6 +27,12 @@ def test_a_call_that_was_cut_off_by_the_end_is_no_failure_and_one_before_is() ->
 def test_a_call_from_the_warm_up_is_neither_answered_nor_failed() -> None:
     found = figures([line(0, 1_000, "0"), line(1_000_000, 1_000)], CLOSED)
     assert (found["calls"], found["failed"]) == (1, 0)
+
+
+def test_what_the_gateway_did_not_answer_has_failed_whatever_http_says() -> None:
+    found = {"calls": 100, "failed": 1, "calls_per_s": 50.0}
+    assert only_answered(found, 40) == {"calls": 40, "failed": 61, "calls_per_s": 20.0}
+    assert only_answered(found, 150) == found  # The warm-up's are answered, too.
 
 
 def test_percentiles_are_left_out_where_most_calls_were_still_open_at_the_end() -> None:
