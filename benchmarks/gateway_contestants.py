@@ -16,7 +16,7 @@ from benchmarks.gateway_served import Setting, bare, gateway
 from deploy.local import ready
 
 SETTLED_SHARE: Final = 0.1
-SETTLED_WITHIN_S: Final = 60.0
+SETTLED_WITHIN_S: Final = 30.0
 
 
 class Contestant(Protocol):

@@ -18,7 +18,7 @@ from benchmarks.gateway_request import grpc_fields, http_body
 from benchmarks.gateway_tools import Tool
 from protos import inference_pb2 as inference
 
-WARM_UP_S: Final = 1
+WARM_UP_S: Final = 0.5
 GRPC_CONNECTIONS: Final = 64
 """At most: more streams share them. Processes that share a port share connections, not streams."""
 PACED_CONNECTIONS: Final = 50
@@ -87,7 +87,7 @@ def arguments(target: Target, load: Load, log: Path) -> list[str]:
         return [*said, f"--requests={round(load.rate * load.seconds)}", target.url]
     connections = min(load.streams, GRPC_CONNECTIONS) if target.grpc else load.streams
     said += [f"--clients={connections}", f"--max-concurrent-streams={load.streams // connections}"]
-    return [*said, f"--duration={load.seconds:g}", f"--warm-up-time={WARM_UP_S}", target.url]
+    return [*said, f"--duration={load.seconds:g}", f"--warm-up-time={WARM_UP_S * 1e3:.0f}ms", target.url]
 
 
 def at_once(target: Target, calls: int, log: Path) -> list[str]:

@@ -69,5 +69,5 @@ def test_a_burst_fits_into_its_connections() -> None:
 
 
 def test_processor_time_of_the_warm_up_is_not_counted_to_the_calls() -> None:
-    assert CLOSED.cpu_share == pytest.approx(2 / 3)
+    assert CLOSED.cpu_share == pytest.approx(2 / 2.5)
     assert PACED.cpu_share == 1
