@@ -40,8 +40,9 @@ from services.kafka import Producer
 from services.settings import KafkaSettings
 from services.topics import PROMOTIONS, encode
 
-QUICK: Final = "quick"
-TASKS: Final = (HELD, QUICK)
+WARMTH, BURST, SOAK = "warmth", "burst", "soak"
+TASKS: Final = (HELD, WARMTH, BURST, SOAK)
+"""One for each part of the run, so that Kafka tells whose answers are there; only those of HELD take a while."""
 WARM_UP_CALLS: Final = 2_000
 SOAKED_PER_S: Final = 500
 TASK: Final = """\
@@ -104,7 +105,7 @@ def accounted(figures: dict[str, Any], sent: int, answered: int) -> dict[str, An
 def soaked(server: Server, setting: Setting, minutes: float) -> dict[str, Any]:
     """A steady rate for minutes; the memory's slope by time and by call."""
     load = Load(50, stream=False, seconds=minutes * 60, rate=SOAKED_PER_S)
-    refused, target = server.refused(), grpc_target(server.address, QUICK, setting.directory, stream=False)
+    refused, target = server.refused(), grpc_target(server.address, SOAK, setting.directory, stream=False)
     with watched(partial(rss, server.pid), 2) as resident:
         found = asked(setting.tool, target, load, setting.directory)
     bytes_per_s = slope(resident)
@@ -131,20 +132,18 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
                 partial(metrics.total, "tutelage_open_calls"),
                 partial(metrics.total, "tutelage_refused_calls_total"),
             )
-            wave(server, setting, QUICK, WARM_UP_CALLS, pause_s=1)
+            wave(server, setting, WARMTH, WARM_UP_CALLS, pause_s=1)
             held = wave(server, setting, HELD, given.calls, given.pause_s)
-            sudden = wave(server, setting, QUICK, given.calls, given.pause_s)
+            sudden = wave(server, setting, BURST, given.calls, given.pause_s)
             soak = soaked(server, setting, given.soak) if given.soak else None
             if not wait_until(lambda: not metrics.total("tutelage_spool_bytes"), within_s=120, every_s=1):
                 _say("Kafka has not all that is in the spool")
         kept = on_kafka(kafka)
-    quick = WARM_UP_CALLS + given.calls + (round(soak["calls"]) if soak else 0)
     answered = {task: kept[task, "OUTCOME_ANSWERED"] for task in TASKS}
     found["held"] = accounted(held, given.calls, answered[HELD])
-    missing = quick - answered[QUICK]
-    found["burst"] = accounted(sudden, given.calls, given.calls - missing)
+    found["burst"] = accounted(sudden, given.calls, answered[BURST])
     if soak:
-        found["soak"] = accounted(soak, round(soak["calls"] + soak["failed"]), round(soak["calls"]) - missing)
+        found["soak"] = accounted(soak, round(soak["calls"] + soak["failed"]), answered[SOAK])
     return {**found, "kept": {f"{task} {outcome}": count for (task, outcome), count in sorted(kept.items())}}
 
 
@@ -154,7 +153,7 @@ def bare_held(given: argparse.Namespace) -> dict[str, Any]:
         setting = _setting(given, directory)
         with bare(setting, given.hold_s) as (address, pid):
             server = Server(address, pid, lambda: 0, lambda: 0)
-            wave(server, setting, QUICK, WARM_UP_CALLS, pause_s=1)
+            wave(server, setting, WARMTH, WARM_UP_CALLS, pause_s=1)
             return wave(server, setting, HELD, given.calls, given.pause_s)
 
 
