@@ -13,6 +13,7 @@ The hold must be longer than opening the calls takes, or they are not all open t
 
 import argparse
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -191,6 +192,7 @@ def main() -> None:
     parser.add_argument("--soak", type=float, default=0, metavar="MINUTES", help=f"of {SOAKED_PER_S} calls a second")
     parser.add_argument("--cache-dir", type=Path, default=gateway_tools.CACHE, help="for what is fetched")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is stopped
     found = measure(given)
     wanted = goals(found["held"], found["burst"], given.calls, found.get("soak"))
     tell("concurrency", {"calls": given.calls, **found}, wanted)

@@ -16,6 +16,7 @@ each load, three times as long: it needs half a minute to be done with what it w
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -109,6 +110,7 @@ def main() -> None:
     parser.add_argument("--cache-dir", type=Path, default=gateway_tools.CACHE, help="for what is fetched")
     parser.add_argument("--quick", action="store_true", help="one round at 1 and 64 at once: whether all works")
     given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is stopped
     found = measure(given)
     print(table(found))
     about = {"processes": given.processes, "latency_ms": given.latency_ms, "rounds": 1 if given.quick else given.rounds}
