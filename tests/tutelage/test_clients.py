@@ -12,6 +12,8 @@ from services.topics import decode
 from tests.services.gateway.conftest import Gateway, gateway, settings  # noqa: F401 - fixtures
 from tutelage import Answer, AsyncClient, Client, TutelageError
 
+pytestmark = pytest.mark.contract
+
 
 async def test_a_call_brings_the_answer_and_who_gave_it(gateway: Gateway) -> None:  # noqa: F811
     async with AsyncClient(f"127.0.0.1:{gateway.port}") as client:
