@@ -42,7 +42,7 @@ class AnswerStream:
 
 
 class Client:
-    """A connection to a gateway, for any number of threads: `with Client("127.0.0.1:8080") as client`.
+    """A connection to a gateway, for any number of threads: `with Client("127.0.0.1:50051") as client`.
 
     `ca`, `certificate` and `private_key` are PEM files; without `ca` the connection is plain.
     Every method raises TutelageError, whose `code` is gRPC's and whose text says what to change.

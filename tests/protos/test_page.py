@@ -50,7 +50,7 @@ async def runs(caller: Path, gateway: Gateway, language: str) -> list[str]:  # n
     tools.mkdir()
     (tools / "protoc").write_text(f'#!/bin/sh\nexec {sys.executable} -m grpc_tools.protoc "$@"\n')
     (tools / "protoc").chmod(0o755)
-    script = block(language, "sh").replace("127.0.0.1:8080", f"127.0.0.1:{gateway.port}")
+    script = block(language, "sh").replace("127.0.0.1:50051", f"127.0.0.1:{gateway.port}")
     variables = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "GOBIN": str(tools), "GOFLAGS": "-mod=mod"}
     process = await asyncio.create_subprocess_exec(
         "bash", "-ec", script, cwd=caller, env=variables, stdin=asyncio.subprocess.DEVNULL, stdout=PIPE, stderr=STDOUT
