@@ -14,6 +14,7 @@ from services.gateway.door import Door
 from services.gateway.exchanges import Exchanges
 from services.gateway.http_calls import Calls
 from services.gateway.http_server import HttpServer
+from services.gateway.memory import Trimming, trim
 from services.gateway.processes import supervise
 from services.gateway.promotions import Promotions
 from services.gateway.reception import Reception
@@ -71,7 +72,9 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     telemetry.log.info(
         "the gateway serves", listen=settings.gateway_listen, port=port, http_port=http_port, tasks=sorted(defined)
     )
+    trimming = asyncio.create_task(Trimming(lambda: door.open_calls, trim).go_on())
     await stopped.wait()
+    trimming.cancel()
     telemetry.log.info("the gateway stops", grace_s=settings.shutdown_grace_s)
     await asyncio.gather(server.stop(), *([http.stop()] if http else []))
     await shadows.close()

@@ -107,7 +107,7 @@ class Asking:
         tries = breaker.asked()
         try:
             async with asyncio.timeout(0 if self._way else budget_s) as self._limit:
-                attempt.MergeFrom(await self._answer(budget_s))
+                attempt.MergeFrom(await self._answer(self.step.until_s - elapsed_s))
             attempt.refusal, attempt.end = "", inference.END_UNSPECIFIED
             self._answered()
         except asyncio.CancelledError:

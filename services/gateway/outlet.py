@@ -1,11 +1,16 @@
 """A streamed answer as its caller takes it: chunk after chunk, and the whole reply in the last."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from protos import inference_pb2 as inference
 from services.gateway.exchanges import Arrival, Exchanges
+
+MOST_WAITING: Final = 8
+"""Chunks. Each costs gRPC more than its text does, so of a burst no more are sent one by one."""
 
 
 @asynccontextmanager
@@ -24,27 +29,40 @@ async def streamed(exchanges: Exchanges, arrival: Arrival) -> AsyncIterator["Asy
 
 
 class Outlet:
-    """A `Listener` whose chunks can be iterated over until `end`."""
+    """A `Listener` whose chunks can be iterated over until `end`.
+
+    Where the caller reads more slowly than is written, what comes goes along with the last that waits.
+    """
 
     def __init__(self) -> None:
-        self._chunks: asyncio.Queue[inference.Chunk | None] = asyncio.Queue()
-        self._heard = False
+        self._chunks: deque[inference.Chunk] = deque()
+        self._news = asyncio.Event()
+        self._heard = self._over = False
 
     def text(self, delta: str) -> None:
         self._heard = True
-        self._chunks.put_nowait(inference.Chunk(delta=delta))
+        if len(self._chunks) >= MOST_WAITING and not self._chunks[-1].restart:
+            self._chunks[-1].delta += delta
+        else:
+            self._chunks.append(inference.Chunk(delta=delta))
+            self._news.set()
 
     def restart(self) -> None:
-        self._chunks.put_nowait(inference.Chunk(restart=True))
+        self._chunks.append(inference.Chunk(restart=True))
+        self._news.set()
 
     def end(self) -> None:
         """Nothing comes any more."""
-        self._chunks.put_nowait(None)
+        self._over = True
+        self._news.set()
 
     async def until(self, reply: "asyncio.Task[inference.Reply]") -> AsyncIterator[inference.Chunk]:
         """Every chunk, and then the reply; with its text where none was heard, as for a repeated request."""
-        while (chunk := await self._chunks.get()) is not None:
-            yield chunk
+        while not self._over:
+            await self._news.wait()
+            self._news.clear()
+            while self._chunks:
+                yield self._chunks.popleft()
         whole = await reply
         yield inference.Chunk(delta="" if self._heard else whole.message.content, reply=whole)
 

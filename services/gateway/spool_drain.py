@@ -19,7 +19,7 @@ from services.topics import CUT_FROM, Record, decode
 
 IN_FLIGHT_BYTES: Final = 16 * 1024 * 1024
 IN_FLIGHT_RECORDS: Final = 20_000
-TURN_S: Final = 0.005
+TURN_S: Final = 0.02
 """What is written meanwhile goes along: a thread that woke for each call would take turns with the event loop."""
 IDLE_WAIT_S: Final = 0.5
 SAY_GOODBYE_S: Final = 2.0

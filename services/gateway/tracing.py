@@ -75,7 +75,6 @@ def _call(exchange: events.Exchange) -> Attributes:
         "tutelage.origin": exchange.origin,
         "tutelage.answered_by": _word(inference.Backend, exchange.reply.answered_by, "BACKEND_"),
         "tutelage.student_version": exchange.reply.student_version,
-        "tutelage.why": exchange.reply.why,
         "tutelage.cost_usd": float(exchange.reply.cost_usd or 0),
         "tutelage.cached": exchange.reply.cached,
         "tutelage.end": _word(inference.End, exchange.end, "END_"),

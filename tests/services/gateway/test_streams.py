@@ -78,3 +78,10 @@ async def test_a_stream_that_fails_ends_with_the_status_of_a_call(gateway: Gatew
         [chunk async for chunk in call]
     assert failed.value.code() is grpc.StatusCode.UNAVAILABLE
     assert gateway.exchange.outcome == events.OUTCOME_FAILED
+
+
+async def test_of_a_burst_only_the_first_chunks_are_sent_one_by_one(gateway: Gateway) -> None:
+    gateway.teacher.text = " ".join(f"word{n}" for n in range(200))
+    chunks = [chunk async for chunk in gateway.inference.CompleteStream(a_request(), timeout=10)]
+    assert "".join(chunk.delta for chunk in chunks) == gateway.teacher.text
+    assert len(chunks) < 20

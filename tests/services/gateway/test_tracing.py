@@ -34,6 +34,7 @@ def an_exchange() -> events.Exchange:
     exchange.attempts.add(backend=inference.BACKEND_TEACHER, started_us=21_000, latency_us=400_000, **answered)
     exchange.reply.MergeFrom(inference.Reply(answered_by=inference.BACKEND_TEACHER, cost_usd="0.002", **answered))
     exchange.reply.message.content = SECRET
+    exchange.reply.why = f"cascade; the student's answer is not kept: one_of: '{SECRET}' is none of the 3 values"
     return exchange
 
 
