@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from protos import events_pb2 as events
 from services.cli import app
 from services.clickhouse import ClickHouse
+from services.screen import console
 from services.settings import ClickHouseSettings
 from services.sink import schema
 from services.topics import KEYS, PROMOTIONS, encode
@@ -26,7 +27,8 @@ def ledger(clickhouse: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tables]
     database = f"t{uuid_utils.uuid7().hex}"
     monkeypatch.setenv("CLICKHOUSE_URL", clickhouse)
     monkeypatch.setenv("CLICKHOUSE_DATABASE", database)
-    monkeypatch.setenv("COLUMNS", "240")
+    monkeypatch.setattr(console, "_width", 240)
+    monkeypatch.setattr(console, "_height", 100)  # Only with both it asks nobody how wide the screen is.
     connection = ClickHouse(ClickHouseSettings())
     schema.apply(connection)
     yield Tables(connection)

@@ -68,7 +68,7 @@ async def answered(port: int) -> inference.Reply:
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         stub = inference_pb2_grpc.InferenceStub(channel)
-        return await stub.Complete(a_request("Main St"), wait_for_ready=True, timeout=60)
+        return await stub.Complete(a_request("Side Street"), wait_for_ready=True, timeout=60)
 
 
 @pytest.mark.contract
@@ -78,7 +78,7 @@ async def test_a_process_that_is_killed_is_replaced_and_none_outlives_the_one_th
     kafka, port = KafkaSettings(kafka_bootstrap_servers=tansu), free_ports(1)[0]
     create_topics(kafka, partitions=1)
     async with serving() as teacher:
-        teacher.text = '{"street":"Main St"}'
+        teacher.text = '{"street":"Side Street"}'
         variables = environment(port, tansu, teacher, tmp_path / "spool") | {"GATEWAY_PROCESSES": "2"}
         async with several(variables) as (process, keeper):
             replies = [await answered(port) for _ in range(10)]
