@@ -41,8 +41,9 @@ def _student_answers(demo: Demo) -> bool:
     try:
         return demo.who_answers(second_task.NAME, "12 Main St Apt 4") == inference.BACKEND_STUDENT
     except grpc.RpcError as error:
-        assert error.code() is grpc.StatusCode.UNAVAILABLE, error.details()
-        return False
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            return False
+        raise
 
 
 def _is_up(demo: Demo) -> bool:
