@@ -5,19 +5,17 @@ one of another model at once. A stream may carry one call or many, told apart by
 """
 
 import asyncio
-import signal
 import struct
 import sys
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any, Final
 
-import grpc
 import uvloop
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from tritonclient.grpc import service_pb2 as triton
 from tritonclient.grpc import service_pb2_grpc
 
-from benchmarks.gateway_bare import OPTIONS
+from benchmarks.gateway_bare import serve
 from benchmarks.gateway_request import ANSWER, HELD
 
 OUTPUTS: Final[dict[str, tuple[str, bytes]]] = {
@@ -66,19 +64,11 @@ class Student(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ignore[mi
         loop.call_later(self._hold_s if held else 0, due.put_nowait, None)
 
 
-async def serve(port: int, hold_s: float) -> None:
-    """Serve until SIGTERM."""
-    stopped = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
-    server, healthy = grpc.aio.server(options=OPTIONS), health.aio.HealthServicer()
-    service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server(Student(hold_s), server)
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
-    await stopped.wait()
-    await server.stop(0)
+def main() -> None:
+    """Until SIGTERM."""
+    student = Student(float(sys.argv[2]))
+    uvloop.run(serve(int(sys.argv[1]), partial(service_pb2_grpc.add_GRPCInferenceServiceServicer_to_server, student)))
 
 
 if __name__ == "__main__":
-    uvloop.run(serve(int(sys.argv[1]), float(sys.argv[2])))
+    main()

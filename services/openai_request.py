@@ -21,6 +21,14 @@ MODEL_PREFIX: Final = "tutelage/"
 ANY_OBJECT: Final = '{"type": "object"}'
 """What `json_object` asks for."""
 PRODUCER_ID: Final = "producer_id"
+FINISHES: Final = {
+    "stop": inference.FINISH_STOP,
+    "length": inference.FINISH_LENGTH,
+    "tool_calls": inference.FINISH_TOOL_CALLS,
+    "function_call": inference.FINISH_TOOL_CALLS,
+    "content_filter": inference.FINISH_CONTENT_FILTER,
+}
+"""Why an answer ended, in OpenAI's words; `function_call` is of old APIs."""
 ROLES: Final = {
     "system": inference.ROLE_SYSTEM,
     "developer": inference.ROLE_SYSTEM,

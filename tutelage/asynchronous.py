@@ -13,28 +13,18 @@ from tutelage.channel import OPTIONS, Gateway, translated
 from tutelage.messages import Answer, Growing, Messages, answered, request
 
 
-class AsyncAnswerStream:
+class AsyncAnswerStream(Growing):
     """An answer while it grows: `async for` over its chunks; `text` is what there is, `answer` the whole at the end."""
 
     def __init__(self, asked: inference.Request, chunks: Any) -> None:
-        self._growing = Growing(asked)
+        super().__init__(asked)
         self._chunks = chunks
 
     async def __aiter__(self) -> AsyncIterator[inference.Chunk]:
         with translated():
             async for chunk in self._chunks:
-                self._growing.add(chunk)
+                self.add(chunk)
                 yield chunk
-
-    @property
-    def text(self) -> str:
-        """The text so far."""
-        return self._growing.text
-
-    @property
-    def answer(self) -> Answer | None:
-        """The whole answer, once the stream has ended."""
-        return self._growing.answer
 
     def cancel(self) -> None:
         """Let it go: the backend stops, too."""

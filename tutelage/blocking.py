@@ -13,28 +13,18 @@ from tutelage.channel import OPTIONS, Gateway, translated
 from tutelage.messages import Answer, Growing, Messages, answered, request
 
 
-class AnswerStream:
+class AnswerStream(Growing):
     """An answer while it grows: iterate over its chunks; `text` is what there is, `answer` the whole at the end."""
 
     def __init__(self, asked: inference.Request, chunks: Any) -> None:
-        self._growing = Growing(asked)
+        super().__init__(asked)
         self._chunks = chunks
 
     def __iter__(self) -> Iterator[inference.Chunk]:
         with translated():
             for chunk in self._chunks:
-                self._growing.add(chunk)
+                self.add(chunk)
                 yield chunk
-
-    @property
-    def text(self) -> str:
-        """The text so far."""
-        return self._growing.text
-
-    @property
-    def answer(self) -> Answer | None:
-        """The whole answer, once the stream has ended."""
-        return self._growing.answer
 
     def cancel(self) -> None:
         """Let it go: the backend stops, too."""

@@ -8,7 +8,7 @@ wrong ones can't be told from it. With `proof: teacher` the teacher's answers ar
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import uuid_utils
@@ -16,20 +16,19 @@ import uuid_utils
 from protos import events_pb2 as events
 from services.clickhouse import ClickHouse
 from services.controller.calibration import Calibration, Judged
+from services.controller.truths import TRUTHS
+from services.erasures import micros
 from services.tasks import Task, meaning
 
 WINDOW: Final = timedelta(days=28)
 """Of which calls: what customers asked before may be of another sort."""
 MOST: Final = 20_000
 """The latest. By then another one says nothing new."""
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # One of a customer's a day: those of one are alike, and many would prove less than they seem to.
-CALLS: Final = """
-WITH known AS (
-    SELECT trimBoth(replaceRegexpAll(input, '\\s+', ' ')) AS text, argMax(truth, added_at) AS truth
-    FROM golden FINAL WHERE task = {task:String} GROUP BY text
-)
+CALLS: Final = (
+    TRUTHS
+    + """
 SELECT pair.confidence AS confidence, pair.student_refusal AS refusal, pair.student_answer AS student,
        pair.teacher_answer AS teacher, pair.agreed AS agreed, pair.answered_by AS answered_by, pair.rating AS rating,
        multiIf(known.text != '', known.truth, pair.audited, pair.correction, NULL) AS truth,
@@ -42,6 +41,7 @@ ORDER BY pair.asked_at DESC, pair.id
 LIMIT 1 BY if(pair.group_key = '', toString(pair.id), pair.group_key), toDate(pair.asked_at)
 LIMIT {most:UInt32}
 """
+)
 NOTED: Final = ("task", "at", "student_version", "outcome", "threshold", "kept", "error", "bound", "rows", "reason")
 
 
@@ -62,7 +62,7 @@ class ClickHouseCalls:
         self._connect = connect
 
     def judged(self, task: Task, version: int, now: datetime) -> list[Judged]:
-        since_us = (now - WINDOW - EPOCH) // timedelta(microseconds=1)
+        since_us = micros(now - WINDOW)
         by_teacher = task.proof == "teacher"
         known = {"task": task.name, "version": version, "since_us": since_us, "all": by_teacher, "most": MOST}
         with closing(self._connect()) as clickhouse:

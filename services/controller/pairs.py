@@ -4,14 +4,16 @@ The one place with SQL for it. Pairs come from the view `shadow_pairs`: calls th
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import uuid_utils
 
 from protos import events_pb2 as events
 from services.clickhouse import ClickHouse
+from services.controller.truths import TRUTHS
 from services.controller.worth import Pair
+from services.erasures import micros
 
 MOST_PAIRS: Final = 20_000
 """Read of a kind at a stage, the latest. By then a difference that matters is long known; more would only take time."""
@@ -20,19 +22,16 @@ LONGEST_GUARD: Final = timedelta(days=1)
 BEFORE: Final = timedelta(days=28)
 """In which traffic, before a ramp began, its kinds are looked for."""
 MOST_KINDS: Final = 16
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 # One pair of a group a day at most, the first: a later one must not take its place when it has been looked at.
-PAIRS: Final = """
-WITH right AS (
-    SELECT trimBoth(replaceRegexpAll(input, '\\s+', ' ')) AS text, argMax(truth, added_at) AS truth
-    FROM golden FINAL WHERE task = {task:String} GROUP BY text
-)
+PAIRS: Final = (
+    TRUTHS  # noqa: S608 - constants alone
+    + """
 SELECT pair.kind AS kind, pair.asked_at AS at, pair.answered_by AS shown, ifNull(pair.agreed, false) AS agreed,
        pair.student_answer = '' AS silent, pair.student_refusal AS refusal, pair.confidence AS confidence,
-       right.text != '' AS golden, golden OR ifNull(pair.correction, '') != '' AS known,
-       if(golden, right.truth, ifNull(pair.correction, '')) AS truth, pair.audited AS audited, pair.rating AS rating,
-       if(known, pair.teacher_answer, '') AS teacher, if(known, pair.student_answer, '') AS student,
+       known.text != '' AS golden, golden OR ifNull(pair.correction, '') != '' AS decided,
+       if(golden, known.truth, ifNull(pair.correction, '')) AS truth, pair.audited AS audited, pair.rating AS rating,
+       if(decided, pair.teacher_answer, '') AS teacher, if(decided, pair.student_answer, '') AS student,
        toFloat64(pair.teacher_cost_usd) AS teacher_usd, toFloat64(pair.student_cost_usd) AS student_usd
 FROM (
     SELECT * FROM (
@@ -43,9 +42,10 @@ FROM (
         ORDER BY asked_at, id
         LIMIT {per_group:UInt32} BY if(group_key = '', toString(id), group_key), toDate(asked_at)
     ) ORDER BY asked_at DESC, id DESC LIMIT {most:UInt32}
-) AS pair LEFT JOIN right ON right.text = trimBoth(replaceRegexpAll(pair.question, '\\s+', ' '))
+) AS pair LEFT JOIN known ON known.text = trimBoth(replaceRegexpAll(pair.question, '\\s+', ' '))
 ORDER BY pair.asked_at, pair.id
 """
+)
 
 # The student's part of each call, unseen or not, in blocks of five minutes. An answer that was not sure enough is one.
 CALLS: Final = """
@@ -166,7 +166,7 @@ class ClickHousePairs:
         return [_promotion(task, row) for row in self._query(PROMOTIONS, task=task)]
 
     def kinds(self, task: str, before: datetime, least_share: float) -> tuple[tuple[str, ...], bool]:
-        rows = self._query(KINDS, task=task, from_us=_us(before - BEFORE), to_us=_us(before))
+        rows = self._query(KINDS, task=task, from_us=micros(before - BEFORE), to_us=micros(before))
         large = [row for row in rows if row["kind"] and row["calls"] >= least_share * row["total"]][:MOST_KINDS]
         total = rows[0]["total"] if rows else 0
         others = total - sum(row["calls"] for row in large)
@@ -177,7 +177,7 @@ class ClickHousePairs:
             PAIRS,
             task=sought.task,
             version=sought.version,
-            since_us=_us(sought.since),
+            since_us=micros(sought.since),
             kinds=list(sought.kinds),
             others=sought.others,
             per_group=sought.per_group or 2**31,
@@ -187,13 +187,13 @@ class ClickHousePairs:
 
     def calls(self, task: str, version: int, since: datetime, p95_ms: int, p99_ms: int) -> list[Calls]:
         rows = self._query(
-            CALLS, task=task, version=version, since_us=_us(since), p95_us=1000 * p95_ms, p99_us=1000 * p99_ms
+            CALLS, task=task, version=version, since_us=micros(since), p95_us=1000 * p95_ms, p99_us=1000 * p99_ms
         )
         return [Calls(**{name: count for name, count in row.items() if name != "block"}) for row in rows]
 
     def complaints(self, task: str, since: datetime) -> list[Complaints]:
         blocks: dict[int, dict[str, tuple[int, int]]] = {}
-        for row in self._query(COMPLAINTS, task=task, since_us=_us(since)):
+        for row in self._query(COMPLAINTS, task=task, since_us=micros(since)):
             blocks.setdefault(row["block"], {})[row["backend"]] = (row["complaints"], row["answered"])
         none = (0, 0)
         return [Complaints(*one.get("student", none), *one.get("teacher", none)) for one in blocks.values()]
@@ -211,7 +211,7 @@ class ClickHousePairs:
 
 
 def _pair(row: dict[str, Any]) -> Pair:
-    row["truth"] = row["truth"] if row.pop("known") else None
+    row["truth"] = row["truth"] if row.pop("decided") else None
     return Pair(**row)
 
 
@@ -227,7 +227,3 @@ def _promotion(task: str, row: dict[str, Any]) -> events.Promotion:
     made = events.Promotion(task=task, policy=policy, **told)
     made.decided_at.FromDatetime(row["decided_at"])
     return made
-
-
-def _us(at: datetime) -> int:
-    return (at - EPOCH) // timedelta(microseconds=1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID
 
@@ -10,12 +10,11 @@ import uuid_utils
 
 from services.clickhouse import ClickHouse
 from services.controller.cycle import Counts
-from services.erasures import SECRET, secret_of
+from services.erasures import SECRET, micros, secret_of
 
 Page = list[dict[str, Any]]
 
 DAY_S: Final = 86_400
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 GOLDEN_COLUMNS: Final = ("task", "id", "input", "truth", "group_key", "kind", "metadata", "added_at")
 
 COUNTS: Final = """
@@ -163,7 +162,7 @@ class ClickHouseStore:
 
     def new_candidates(self, task: str, since: datetime) -> int:
         with self._connected() as clickhouse:
-            [row] = clickhouse.query(NEW, {"task": task, "since_us": (since - EPOCH) // timedelta(microseconds=1)})
+            [row] = clickhouse.query(NEW, {"task": task, "since_us": micros(since)})
         return int(row["new"])
 
     def requests_per_day(self, task: str) -> float:

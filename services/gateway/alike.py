@@ -15,6 +15,7 @@ from prometheus_client import Counter
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
+from services.gateway import ends
 from services.gateway.answering import NoAnswer
 from services.gateway.backends import FailureKind
 from services.gateway.listening import Clock, Told
@@ -23,7 +24,6 @@ from services.tasks import Cache, Task
 
 KEEPING_BYTES: Final = 1_024
 """What it takes to keep an answer, beside its own bytes: its key, its places in the tables."""
-WHOLE: Final = frozenset({inference.FINISH_STOP, inference.FINISH_TOOL_CALLS})
 LOOKS: Final = Counter(
     "tutelage_cache_total",
     "Calls of tasks with a cache or with coalescing, by where the answer was.",
@@ -93,7 +93,7 @@ class Alike:
         return None if cache is None else cache.get(key)
 
     def _keep(self, task: Task, key: bytes, reply: inference.Reply) -> None:
-        if task.cache is None or reply.finish not in WHOLE or reply.end == inference.END_TRUNCATED:
+        if task.cache is None or reply.finish not in ends.COMPLETE or reply.end == inference.END_TRUNCATED:
             return
         kept = _Kept(reply.SerializeToString(), self._now_s())
         if (cache := self._kept.get(task.name)) is None:

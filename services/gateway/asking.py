@@ -13,7 +13,7 @@ from protos import inference_pb2 as inference
 from services.gateway import ends, router
 from services.gateway.backends import Ask, Backend, BackendFailed, FailureKind
 from services.gateway.listening import Clock, Told
-from services.gateway.standing import Standing, Standings, tell
+from services.gateway.standing import Standing, Standings, said_of, tell
 from services.tasks import Task
 
 UNHEARD: Final = router.Verdict(False, "it has not ended")
@@ -200,8 +200,7 @@ class Asking:
             self._watch_for(self._standing.gap_stall_s(self._bound_s(), now_s))
 
     def _bound_s(self) -> float | None:
-        task = self._call.task
-        return (task.teacher if self.step.backend == inference.BACKEND_TEACHER else task.student).stall_s
+        return said_of(self._call.task, self.step.backend).stall_s
 
     def _watch_for(self, stall_s: float) -> None:
         """End it when nothing has been heard for that long, and somebody can take over. A timer is set once a stall."""
@@ -247,9 +246,7 @@ class Asking:
             self.attempt.message.role, self.attempt.message.content = inference.ROLE_ASSISTANT, self._call.told.heard
 
     def _cost(self) -> Decimal:
-        task = self._call.task
-        asked = task.teacher if self.step.backend == inference.BACKEND_TEACHER else task.student
-        return asked.prices.cost(self.attempt.usage)
+        return said_of(self._call.task, self.step.backend).prices.cost(self.attempt.usage)
 
     def _judge(self) -> None:
         """Whether the answer is kept; an attempt without one says already why not."""

@@ -2,8 +2,8 @@
 
 One for each task, backend and student's version: a model that is missing or broken in Triton, or that the API does not
 know, is that of one task, and a new version or the one that a rollback brings back is not judged by another's failures.
-The libraries that were looked at (pybreaker, aiobreaker, purgatory) count failures in a row alone, wait a fixed pause,
-and read the clock themselves.
+What is known of the libraries (pybreaker, aiobreaker, purgatory; none was tried) is that they count failures in a row
+alone, wait a fixed pause, and read the clock themselves.
 """
 
 import random

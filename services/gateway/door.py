@@ -106,11 +106,17 @@ class Door:
             async with asyncio.timeout(grace_s):
                 await self._emptied()
         except TimeoutError:
-            self.turned_out = True
-            telemetry.log.warning("calls are cut short: the grace is over", calls=self.open_calls)
-            for task in self._open:
-                task and task.cancel()
+            self._turn_out()
             await self._emptied()
+
+    def _turn_out(self) -> None:
+        """End what is open; once, though gRPC and HTTP both close the door that they share."""
+        if self.turned_out:
+            return
+        self.turned_out = True
+        telemetry.log.warning("calls are cut short: the grace is over", calls=self.open_calls)
+        for task in self._open:
+            task and task.cancel()
 
     async def _emptied(self) -> None:
         while self._open:

@@ -1,13 +1,11 @@
 """An exchange from arrival to record: admitted, answered, written to the spool, and only then told to the caller."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import uuid_utils
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
@@ -16,7 +14,7 @@ from services.gateway.alike import Alike
 from services.gateway.answering import Answering, NoAnswer
 from services.gateway.asking import Backends
 from services.gateway.counting import count
-from services.gateway.listening import Clock, Listener, Told
+from services.gateway.listening import Clock, Listener, Told, stamp
 from services.gateway.repeats import Repeats
 from services.gateway.shadow import Shadows
 from services.gateway.shedding import TooLate
@@ -109,13 +107,13 @@ class Exchanges:
             outcome=events.OUTCOME_FAILED,
             error="internal: the gateway is at fault, see its log",  # Stays if it is.
         )
-        _stamp(exchange.started_at)
+        stamp(exchange.started_at)
         try:
             promotion_id = promotion.id if promotion else ""
             await self._answer(exchange, arrival.task, plan, promotion_id, Told(clock, listener))
         finally:  # Also a call that was cancelled is written down.
             exchange.end = ends.of_exchange(exchange)
-            _stamp(exchange.finished_at)
+            stamp(exchange.finished_at)
             count(exchange)
             if self._charge and exchange.key_id:
                 self._charge(exchange)
@@ -166,8 +164,3 @@ class Exchanges:
         if self._stops():
             return events.OUTCOME_FAILED, "the gateway was stopped"
         return events.OUTCOME_CANCELLED, "the caller went away"
-
-
-def _stamp(at: Timestamp) -> None:
-    """Write down that it is now."""
-    at.seconds, at.nanos = divmod(time.time_ns(), 1_000_000_000)

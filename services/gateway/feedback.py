@@ -1,10 +1,10 @@
 """Feedback on its way to disk, however it came."""
 
 import uuid_utils
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from protos import events_pb2 as events
 from services import topics
+from services.gateway.listening import stamp
 from services.gateway.spool import Spool
 
 
@@ -21,7 +21,5 @@ def _stamped(request: events.FeedbackRecord) -> events.FeedbackRecord:
     record.CopyFrom(request)
     record.id = record.id.lower() or str(uuid_utils.uuid7())
     record.exchange_id = record.exchange_id.lower()
-    now = Timestamp()
-    now.GetCurrentTime()
-    record.created_at.CopyFrom(now)
+    stamp(record.created_at)
     return record

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from protos import inference_pb2 as inference
 from services.gateway.fields import BegunOtherwise
-from services.gateway.http_reply import FINISHES, calls, encode, extension, head, usage
+from services.gateway.http_reply import WORDS, calls, encode, extension, head, usage
 from services.gateway.http_request import Asked
 
 DONE: Final = b"data: [DONE]\n\n"
@@ -53,7 +53,7 @@ class Events:
         if self._splice:
             self._splice.end()
         called = [self._delta({"tool_calls": [{"index": i, **call}]}) for i, call in enumerate(calls(reply.message))]
-        end = self._delta({}, finish_reason=FINISHES.get(reply.finish, "stop"), tutelage=extension(reply))
+        end = self._delta({}, finish_reason=WORDS.get(reply.finish, "stop"), tutelage=extension(reply))
         used = event({**self._head, "choices": [], "usage": usage(reply.usage)}) if self._usage else b""
         return b"".join((*called, end, used, DONE))
 

@@ -8,17 +8,13 @@ import grpc
 from pydantic_core import to_json
 
 from protos import inference_pb2 as inference
+from services import openai_request
 from services.gateway.door import Refusal
 from services.gateway.http_fields import ID_PREFIX, field_of
 from services.gateway.standing import NAMES
 from services.openai_request import MODEL_PREFIX
 
-FINISHES: Final = {
-    inference.FINISH_STOP: "stop",
-    inference.FINISH_LENGTH: "length",
-    inference.FINISH_TOOL_CALLS: "tool_calls",
-    inference.FINISH_CONTENT_FILTER: "content_filter",
-}
+WORDS: Final = {finish: word for word, finish in openai_request.FINISHES.items() if word != "function_call"}
 ERRORS: Final[Mapping[grpc.StatusCode, tuple[int, str, str]]] = {
     grpc.StatusCode.INVALID_ARGUMENT: (400, "invalid_request_error", "invalid_value"),
     grpc.StatusCode.UNAUTHENTICATED: (401, "authentication_error", "invalid_api_key"),
@@ -42,7 +38,7 @@ def completion(reply: inference.Reply, task: str, created_s: int) -> dict[str, A
         "index": 0,
         "message": _message(reply.message),
         "logprobs": None,
-        "finish_reason": FINISHES.get(reply.finish, "stop"),
+        "finish_reason": WORDS.get(reply.finish, "stop"),
     }
     begun = head("chat.completion", reply.exchange_id, task, created_s)
     return {**begun, "choices": [choice], "usage": usage(reply.usage), "tutelage": extension(reply)}

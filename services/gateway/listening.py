@@ -3,8 +3,15 @@
 import time
 from typing import Final, Protocol
 
+from google.protobuf.timestamp_pb2 import Timestamp
+
 REPLY_RESERVE_S: Final = 0.01
 """Kept free of the caller's deadline, to write the exchange down and say how it ended."""
+
+
+def stamp(at: Timestamp) -> None:
+    """Write down that it is now."""
+    at.seconds, at.nanos = divmod(time.time_ns(), 1_000_000_000)
 
 
 class Listener(Protocol):

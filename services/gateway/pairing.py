@@ -4,10 +4,9 @@ from typing import Final
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.gateway import router, shares
+from services.gateway import ends, router, shares
 from services.tasks import Task, answer_text, meaning, question
 
-WHOLE: Final = frozenset({inference.FINISH_STOP, inference.FINISH_TOOL_CALLS})
 CALLED_OFF: Final = ("cancelled", "replaced")
 """How the refusal of an attempt begins that was ended because the caller left or the other backend was quicker."""
 OTHER: Final = {
@@ -65,7 +64,7 @@ def side(pair: events.ShadowPair, backend: inference.Backend) -> events.Attempt:
 
 def _given(exchange: events.Exchange) -> events.Attempt | None:
     """The attempt whose answer the caller got, if that is a whole one and all its own."""
-    if exchange.outcome != events.OUTCOME_ANSWERED or exchange.reply.finish not in WHOLE:
+    if exchange.outcome != events.OUTCOME_ANSWERED or exchange.reply.finish not in ends.COMPLETE:
         return None
     by = exchange.reply.answered_by
     kept = next((one for one in reversed(exchange.attempts) if one.backend == by and not one.refusal), None)

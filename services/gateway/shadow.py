@@ -9,15 +9,17 @@ import time
 from collections.abc import Awaitable, Mapping
 from typing import Final, Protocol
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from prometheus_client import Counter
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
+from services.gateway import ends
 from services.gateway.backends import Ask, Backend, BackendFailed
-from services.gateway.pairing import OTHER, WHOLE, begun, conclude, side
+from services.gateway.listening import stamp
+from services.gateway.pairing import OTHER, begun, conclude, side
 from services.gateway.spool import SpoolFull
+from services.gateway.standing import NAMES, said_of
 from services.tasks import Task
 from services.topics import SHADOWS, Record, encode
 
@@ -77,7 +79,7 @@ class Shadows:
             self._pairs.admit()
             await self._ask(pair, request, task)
             conclude(pair, task, request)
-            _stamp(pair)
+            stamp(pair.compared_at)
             if pair.ByteSize() <= MOST_BYTES:
                 await self._pairs.append(encode(SHADOWS, pair))
                 result = "paired"
@@ -117,17 +119,7 @@ class Shadows:
 
 
 def _account(attempt: events.Attempt, task: Task) -> None:
-    if attempt.refusal:
-        attempt.end = inference.END_FAILED
-    else:
-        attempt.end = inference.END_COMPLETE if attempt.finish in WHOLE else inference.END_TRUNCATED
-    teachers = attempt.backend == inference.BACKEND_TEACHER
-    cost = (task.teacher if teachers else task.student).prices.cost(attempt.usage)
+    attempt.end = inference.END_FAILED if attempt.refusal else ends.of_answer(attempt.finish)
+    cost = said_of(task, attempt.backend).prices.cost(attempt.usage)
     attempt.cost_usd = f"{cost:f}"
-    telemetry.COST.labels(task.name, "teacher" if teachers else "student").inc(float(cost))
-
-
-def _stamp(pair: events.ShadowPair) -> None:
-    now = Timestamp()
-    now.GetCurrentTime()
-    pair.compared_at.CopyFrom(now)
+    telemetry.COST.labels(task.name, NAMES[attempt.backend]).inc(float(cost))

@@ -12,7 +12,7 @@ from services.gateway.breaker import Breaker
 from services.gateway.hedge_budget import HedgeBudget
 from services.gateway.pace import Pace
 from services.gateway.router import Plan
-from services.tasks import Task
+from services.tasks import Student, Task, Teacher
 
 NAMES: Final = {inference.BACKEND_TEACHER: "teacher", inference.BACKEND_STUDENT: "student"}
 USUAL: Final = 0.95
@@ -82,6 +82,11 @@ class Standings:
     def hedges(self, task: Task) -> HedgeBudget:
         """The task's budget."""
         return self._hedges.get(task.name) or self._hedges.setdefault(task.name, HedgeBudget())
+
+
+def said_of(task: Task, backend: inference.Backend) -> Teacher | Student:
+    """What the task's file says of a backend."""
+    return task.teacher if backend == inference.BACKEND_TEACHER else task.student
 
 
 def tell(task: Task, backend: inference.Backend, breaker: Breaker) -> None:

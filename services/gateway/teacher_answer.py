@@ -9,14 +9,8 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway.backends import FailureKind
 from services.gateway.teacher_failures import MESSAGE_CHARS, REFUSING_STATUSES, TeacherFailed, unavailable
+from services.openai_request import FINISHES
 
-FINISHES: Final = {
-    "stop": inference.FINISH_STOP,
-    "length": inference.FINISH_LENGTH,
-    "tool_calls": inference.FINISH_TOOL_CALLS,
-    "function_call": inference.FINISH_TOOL_CALLS,
-    "content_filter": inference.FINISH_CONTENT_FILTER,
-}
 DONE: Final = "[DONE]"
 MAX_TOKENS: Final = 2**32 - 1  # What a message holds of a count.
 NOT_A_COMPLETION: Final = "what came is not a chat completion: check TEACHER_BASE_URL"

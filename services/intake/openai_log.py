@@ -6,12 +6,13 @@ assistant's. `request` and `response` may wrap theirs in `body`, as batch files 
 """
 
 import uuid
-from typing import Any, Final
+from typing import Any
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.errors import BadEvent
 from services.openai_request import (
+    FINISHES,
     MAX_BYTES,
     NAMESPACE,
     as_uuid,
@@ -25,14 +26,6 @@ from services.openai_request import (
 from services.openai_shapes import ChatRequest, ChatResponse
 
 __all__ = ["MAX_BYTES", "NAMESPACE", "parse_log", "parse_request"]
-
-FINISHES: Final = {
-    "stop": inference.FINISH_STOP,
-    "length": inference.FINISH_LENGTH,
-    "tool_calls": inference.FINISH_TOOL_CALLS,
-    "function_call": inference.FINISH_TOOL_CALLS,
-    "content_filter": inference.FINISH_CONTENT_FILTER,
-}
 
 
 def parse_log(line: Any, task: str) -> events.Exchange:
