@@ -69,10 +69,10 @@ async def test_a_gateway_that_is_told_to_stop_has_brought_every_exchange_to_kafk
         process = await create_subprocess_exec(*command, cwd=REPOSITORY, env=variables)
         try:
             async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-                request = a_request("Main St")
+                request = a_request("Main St, asked four times")
                 stub = inference_pb2_grpc.InferenceStub(channel)
                 replies = [await stub.Complete(request, wait_for_ready=True, timeout=60) for _ in range(3)]
-            by_http = await ask_by_http(http_port, "Main St")
+            by_http = await ask_by_http(http_port, "Main St, asked four times")
         finally:
             process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
