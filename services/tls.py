@@ -1,4 +1,4 @@
-"""TLS for gRPC, on both sides, from files: a server's certificate, who may call it, and how a caller knows the server.
+"""TLS, on both sides, from files: a server's certificate, who may call it, and how a caller knows the server.
 
 Certificates are renewed by replacing their files: a server looks at them at every handshake and takes new ones up, and
 one that can't be read or does not fit leaves the old one in use.
@@ -6,14 +6,16 @@ one that can't be read or does not fit leaves the old one in use.
 
 import logging
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import grpc
 
 log = logging.getLogger(__name__)
 Stamp = tuple[tuple[int, int, int], ...]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,27 @@ def server_files(prefix: str, cert: Path | None, key: Path | None, client_ca: Pa
     return None
 
 
-def context(files: ServerFiles) -> ssl.SSLContext:
-    """For a server that is not gRPC's; it does not look for new files. Raises ValueError naming the setting."""
+def context(files: ServerFiles, speaks: Sequence[str]) -> ssl.SSLContext:
+    """For a server on asyncio that speaks these protocols (ALPN); it takes up new files.
+
+    Raises ValueError naming the setting where the present ones are no good.
+    """
+    renewal = _Renewal(files, lambda: _context(files, speaks))
+    latest = renewal.first
+
+    def renew(connection: ssl.SSLObject, _name: str, _first: ssl.SSLContext) -> None:
+        nonlocal latest
+        latest = connection.context = renewal() or latest
+
+    renewal.first.sni_callback = renew  # It is asked at every handshake, also where no name is told.
+    return renewal.first
+
+
+def _context(files: ServerFiles, speaks: Sequence[str]) -> ssl.SSLContext:
     _readable(files.named())
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
+    made.set_alpn_protocols(list(speaks))
     try:
         made.load_cert_chain(files.cert, files.key, password="")  # An encrypted key is an error, not a prompt.
     except (ssl.SSLError, ValueError) as error:
@@ -69,25 +87,26 @@ def context(files: ServerFiles) -> ssl.SSLContext:
 
 def server_credentials(files: ServerFiles) -> grpc.ServerCredentials:
     """gRPC's, which take up new files. Raises ValueError naming the setting where the present ones are no good."""
-    renewal = _Renewal(files)
+    renewal = _Renewal(files, lambda: _configuration(files))
     mutual = files.client_ca is not None
     return grpc.dynamic_ssl_server_credentials(renewal.first, renewal, require_client_authentication=mutual)
 
 
-class _Renewal:
-    """What gRPC asks at every handshake: the new certificates, None where they are the same. On a thread of its own."""
+class _Renewal(Generic[T]):
+    """What is asked at every handshake, gRPC's on a thread: what the new files make, None where they are the same."""
 
-    def __init__(self, files: ServerFiles) -> None:
+    def __init__(self, files: ServerFiles, make: Callable[[], T]) -> None:
         self._files = files
-        self.first = _configuration(files)
+        self._make = make
+        self.first = make()
         self._stamp = files.stamp()
 
-    def __call__(self) -> grpc.ServerCertificateConfiguration | None:
+    def __call__(self) -> T | None:
         try:
             if (stamp := self._files.stamp()) == self._stamp:
                 return None
             self._stamp = stamp
-            renewed = _configuration(self._files)
+            renewed = self._make()
         except (OSError, ValueError) as error:
             log.error("TLS: the files that are there now are no good, the old ones stay in use: %s", error)  # noqa: TRY400
             return None
@@ -96,7 +115,7 @@ class _Renewal:
 
 
 def _configuration(files: ServerFiles) -> grpc.ServerCertificateConfiguration:
-    context(files)  # gRPC itself would say at the first handshake that they do not fit, and to nobody.
+    _context(files, ())  # gRPC itself would say at the first handshake that they do not fit, and to nobody.
     pair = (files.key.read_bytes(), files.cert.read_bytes())
     return grpc.ssl_server_certificate_configuration([pair], files.client_ca.read_bytes() if files.client_ca else None)
 

@@ -12,12 +12,24 @@ from urllib.parse import unquote
 
 from hpack import Decoder, Encoder, HPACKError
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
-ACK, END_STREAM, END_HEADERS, PADDED, PRIORITY = 0x1, 0x1, 0x4, 0x8, 0x20
-INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE = 4, 5
-PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DEFAULT_WINDOW: Final = 65_535
-DEFAULT_FRAME: Final = 16_384
+from services.gateway import frames
+from services.gateway.frames import (
+    ACK,
+    DATA,
+    DEFAULT_FRAME,
+    DEFAULT_WINDOW,
+    END_HEADERS,
+    END_STREAM,
+    HAS_PRIORITY,
+    HEADERS,
+    INITIAL_WINDOW_SIZE,
+    frame,
+    number,
+    unpadded,
+    window_update,
+)
+from services.gateway.grpc_messages import framed
+
 WINDOW: Final = 16 * 1024**2
 """What the peer may send ahead of our word that it was read: nothing waits here, so it need not wait for that."""
 MESSAGE_MOST: Final = 16 * 1024**2
@@ -33,7 +45,7 @@ class GrpcStream:
 
     def __init__(self, authority: str, path: str) -> None:
         """`authority` is host:port, `path` the method as /package.Service/Method."""
-        self._received, self._message = bytearray(), bytearray()
+        self._received, self._message = b"", bytearray()
         self._headers = bytearray()  # a block whose end has not come yet
         self._headers_end_stream = False
         self._decoder = Decoder()
@@ -59,7 +71,7 @@ class GrpcStream:
     def half_close(self) -> bytes:
         """The bytes that say there are no more messages. Nothing that is queued is sent."""
         self._unsent.clear()
-        return _frame(DATA, END_STREAM, 1, b"")
+        return frame(DATA, END_STREAM, 1, b"")
 
     def control_to_send(self) -> bytes:
         """What must go out whatever the windows are."""
@@ -72,25 +84,23 @@ class GrpcStream:
         room = min(self._connection_window, self._stream_window)
         while self._unsent and len(self._begun) < room:
             message = self._unsent.pop(next(iter(self._unsent)))
-            self._begun += struct.pack(">BI", 0, len(message)) + message
+            self._begun += framed(message)
         data = bytes(self._begun[: max(0, room)])
         del self._begun[: len(data)]
         self._connection_window -= len(data)
         self._stream_window -= len(data)
-        starts = range(0, len(data), self._frame_most)
-        return b"".join(_frame(DATA, 0, 1, data[start : start + self._frame_most]) for start in starts)
+        return frames.data_frames(1, data, self._frame_most) if data else b""
 
     def receive(self, data: bytes) -> list[bytes]:
         """The messages that these bytes complete. If they end the stream, `ended` says why."""
         try:
             self._frames(data)
-        except (_Ended, struct.error) as ended:
+        except (_Ended, ValueError, struct.error) as ended:
             self.ended = str(ended)
         return self._messages()
 
     def _frames(self, data: bytes) -> None:
-        received, at = self._received, 0
-        received += data
+        received, at = self._received + data, 0
         while len(received) - at >= 9:
             length, kind, flags = int.from_bytes(received[at : at + 3], "big"), received[at + 3], received[at + 4]
             if length > DEFAULT_FRAME:
@@ -100,7 +110,7 @@ class GrpcStream:
             stream = int.from_bytes(received[at + 5 : at + 9], "big") & 0x7FFF_FFFF
             self._frame(kind, flags, stream, received[at + 9 : at + 9 + length])
             at += 9 + length
-        del received[:at]
+        self._received = received[at:]
 
     def _messages(self) -> list[bytes]:
         messages, at, held = [], 0, self._message
@@ -116,38 +126,38 @@ class GrpcStream:
         del held[:at]
         return messages
 
-    def _frame(self, kind: int, flags: int, stream: int, payload: bytearray) -> None:
+    def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if kind == DATA:
             self._data(flags, payload)
-        elif kind == WINDOW_UPDATE and stream:
-            self._stream_window += _number(payload)
-        elif kind == WINDOW_UPDATE:
-            self._connection_window += _number(payload)
-        elif kind in {HEADERS, CONTINUATION}:
+        elif kind == frames.WINDOW_UPDATE and stream:
+            self._stream_window += number(payload)
+        elif kind == frames.WINDOW_UPDATE:
+            self._connection_window += number(payload)
+        elif kind in {HEADERS, frames.CONTINUATION}:
             self._header_block(kind, flags, payload)
-        elif kind == SETTINGS and not flags & ACK:
+        elif kind == frames.SETTINGS and not flags & ACK:
             self._settings(payload)
-        elif kind == PING and not flags & ACK:
-            self._control.append(_frame(PING, ACK, 0, bytes(payload)))
-        elif kind == GOAWAY:
+        elif kind == frames.PING and not flags & ACK:
+            self._control.append(frame(frames.PING, ACK, 0, payload))
+        elif kind == frames.GOAWAY:
             self._going_away(payload)
-        elif kind == RST_STREAM:
-            raise _Ended(f"the stream was reset, HTTP/2 code {_number(payload)}")
+        elif kind == frames.RST_STREAM:
+            raise _Ended(f"the stream was reset, HTTP/2 code {number(payload)}")
 
-    def _data(self, flags: int, payload: bytearray) -> None:
+    def _data(self, flags: int, payload: bytes) -> None:
         self._unread_bytes += len(payload)
         if self._unread_bytes > WINDOW // 4:
-            self._control += [_window_update(0, self._unread_bytes), _window_update(1, self._unread_bytes)]
+            self._control += [window_update(0, self._unread_bytes), window_update(1, self._unread_bytes)]
             self._unread_bytes = 0
-        self._message += _unpadded(flags, payload)
+        self._message += unpadded(flags, payload)
         if flags & END_STREAM:
             raise _Ended("the stream ended without a status")
 
-    def _header_block(self, kind: int, flags: int, payload: bytearray) -> None:
+    def _header_block(self, kind: int, flags: int, payload: bytes) -> None:
         if kind == HEADERS:
             self._headers_end_stream = bool(flags & END_STREAM)
-            payload = _unpadded(flags, payload)
-            self._headers = payload[5:] if flags & PRIORITY else payload
+            payload = unpadded(flags, payload)
+            self._headers = bytearray(payload[5:] if flags & HAS_PRIORITY else payload)
         else:
             self._headers += payload
         if len(self._headers) > DEFAULT_FRAME:
@@ -167,21 +177,21 @@ class GrpcStream:
         if (http := headers.get(b":status", b"none").decode(errors="replace")) != "200":
             raise _Ended(f"HTTP status {http}")
 
-    def _settings(self, payload: bytearray) -> None:
+    def _settings(self, payload: bytes) -> None:
         for at in range(0, len(payload) - 5, 6):
             name, value = struct.unpack_from(">HI", payload, at)
             if name == INITIAL_WINDOW_SIZE:
                 self._stream_window += value - self._initial_window
                 self._initial_window = value
-            elif name == MAX_FRAME_SIZE:
+            elif name == frames.MAX_FRAME_SIZE:
                 self._frame_most = value
-        self._control.append(_frame(SETTINGS, ACK, 0, b""))
+        self._control.append(frame(frames.SETTINGS, ACK, 0, b""))
 
-    def _going_away(self, payload: bytearray) -> None:
+    def _going_away(self, payload: bytes) -> None:
         last_stream, code = struct.unpack_from(">II", payload)
         self.leaving = True
         if code or not last_stream & 0x7FFF_FFFF:
-            said = bytes(payload[8:200]).decode("ascii", "replace")
+            said = payload[8:200].decode("ascii", "replace")
             raise _Ended(f"the connection was ended, HTTP/2 code {code}: {said}")
 
 
@@ -194,27 +204,10 @@ def _opening(authority: str, path: str) -> bytes:
         "te": "trailers",
         "content-type": "application/grpc",
     }
-    settings = struct.pack(">HIHI", INITIAL_WINDOW_SIZE, WINDOW, 2, 0)  # 2: nothing is pushed to us
     block = Encoder().encode(list(headers.items()))
-    frames = [
-        _frame(SETTINGS, 0, 0, settings),
-        _window_update(0, WINDOW - DEFAULT_WINDOW),
-        _frame(HEADERS, END_HEADERS, 1, block),
+    opening = [
+        frames.settings({INITIAL_WINDOW_SIZE: WINDOW, frames.ENABLE_PUSH: 0}),
+        window_update(0, WINDOW - DEFAULT_WINDOW),
+        frame(HEADERS, END_HEADERS, 1, block),
     ]
-    return PREFACE + b"".join(frames)
-
-
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack(">IBI", len(payload) << 8 | kind, flags, stream) + payload
-
-
-def _window_update(stream: int, more: int) -> bytes:
-    return _frame(WINDOW_UPDATE, 0, stream, more.to_bytes(4, "big"))
-
-
-def _unpadded(flags: int, payload: bytearray) -> bytearray:
-    return payload[1 : len(payload) - payload[0]] if flags & PADDED and payload else payload
-
-
-def _number(payload: bytearray) -> int:
-    return int.from_bytes(payload[:4], "big") & 0x7FFF_FFFF
+    return frames.PREFACE + b"".join(opening)

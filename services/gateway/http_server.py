@@ -37,7 +37,7 @@ class HttpServer:
         self._listen = settings.http_listen
         self._grace_s = settings.shutdown_grace_s
         self._reuse_port = settings.reuse_port
-        self._tls = context(settings.tls) if settings.tls else None
+        self._tls = context(settings.tls, ("http/1.1",)) if settings.tls else None
         app = web.Application(middlewares=[_in_openais_shape], client_max_size=settings.max_request_bytes)
         app.add_routes(
             [

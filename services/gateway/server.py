@@ -1,29 +1,26 @@
-"""The gRPC server: its options, its services, and how it starts and stops."""
+"""The gRPC door: its services, and how it starts and stops."""
 
-import asyncio
-from typing import Any, Final
+from typing import Final
 
-import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server as add_reflection
 
 from protos import control_pb2, control_pb2_grpc, inference_pb2, inference_pb2_grpc
 from services.gateway.door import Door
+from services.gateway.grpc_server import GrpcServer
 from services.gateway.servicer import FeedbackServicer, InferenceServicer
 from services.gateway.settings import GatewaySettings
-from services.tls import listen
+from services.tls import context
 
 SERVICES: Final = (
     inference_pb2.DESCRIPTOR.services_by_name["Inference"].full_name,
     control_pb2.DESCRIPTOR.services_by_name["Feedback"].full_name,
 )
-# gRPC sheds bursts by itself: of 20,000 calls opened at once it cancels a quarter with its defaults, and says nothing.
-# So its own limits stand well above ours, which refuses with a reason. 300 s: what a call may wait for its handler.
-PENDING_PER_OPEN_CALL: Final = 2
-UNREQUESTED_S: Final = 300
 LAST_WORDS_S: Final = 2.0
-"""For the statuses of the last calls to go out. gRPC itself ends whatever is left with CANCELLED, which says that the
-caller cancelled, so it comes after the door."""
+"""For the statuses of the last calls to go out."""
+STREAMS_PER_OPEN_CALL: Final = 2
+"""The limit of open calls refuses with a reason; that of streams, which says nothing, stands above it."""
 
 
 class Server:
@@ -36,27 +33,27 @@ class Server:
         feedback_servicer: FeedbackServicer,
         door: Door,
     ) -> None:
-        self._server = grpc.aio.server(options=_options(settings))
+        """Raises ValueError naming a TLS file that is no good."""
+        streams_most = settings.max_open_calls * STREAMS_PER_OPEN_CALL
+        self._server = GrpcServer(message_most=settings.max_request_bytes, streams_most=streams_most)
         self._health = health.aio.HealthServicer()
         inference_pb2_grpc.add_InferenceServicer_to_server(inference_servicer, self._server)
         control_pb2_grpc.add_FeedbackServicer_to_server(feedback_servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection.enable_server_reflection((*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._server)
+        named = (*SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        add_reflection(reflection.aio.ReflectionServicer(named), self._server)
         self._door = door
         self._listen = settings.gateway_listen
-        self._tls = settings.tls
+        self._tls = context(settings.tls, ("h2",)) if settings.tls else None
+        self._reuse_port = settings.reuse_port
         self._grace_s = settings.shutdown_grace_s
 
     async def start(self) -> int:
-        """Begin to serve; returns the port.
-
-        Raises OSError naming the address if it can't be had, ValueError naming a TLS file that is no good.
-        """
+        """Begin to serve; returns the port. Raises OSError naming the address if it can't be had."""
         try:
-            port = listen(self._server, self._listen, self._tls)
-        except RuntimeError as error:
+            port = await self._server.listen(self._listen, self._tls, reuse_port=self._reuse_port)
+        except OSError as error:
             raise OSError(f"GATEWAY_LISTEN={self._listen} can't be bound: is it in use?") from error
-        await self._server.start()
         for service in ("", *SERVICES):
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         return port
@@ -67,19 +64,6 @@ class Server:
         Connections are told at once to take new calls elsewhere; whoever comes nevertheless is UNAVAILABLE.
         """
         await self._health.enter_graceful_shutdown()
-        stopping = asyncio.create_task(self._server.stop(self._grace_s + LAST_WORDS_S))
+        self._server.leave()
         await self._door.close(self._grace_s)
-        await self._server.stop(LAST_WORDS_S)
-        await stopping
-
-
-def _options(settings: GatewaySettings) -> list[tuple[str, Any]]:
-    pending = settings.max_open_calls * PENDING_PER_OPEN_CALL
-    return [
-        ("grpc.so_reuseport", int(settings.reuse_port)),
-        ("grpc.max_receive_message_length", settings.max_request_bytes),
-        ("grpc.max_concurrent_streams", 2**31 - 1),
-        ("grpc.server.max_pending_requests", pending),
-        ("grpc.server.max_pending_requests_hard_limit", 2 * pending),
-        ("grpc.server_max_unrequested_time_in_server", UNREQUESTED_S),
-    ]
+        await self._server.close(LAST_WORDS_S)

@@ -1,11 +1,8 @@
 """gRPC over TLS with certificates made here: who is let in, what bad files are called, how new ones are taken up."""
 
-import asyncio
-import os
 import re
-import ssl
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import grpc
@@ -14,6 +11,7 @@ import trustme
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from services import client
+from services.gateway.grpc_server import GrpcServer
 from services.settings import GatewayAccess
 from services.tls import ServerFiles, context, listen, server_files
 
@@ -45,13 +43,31 @@ def files(tmp_path: Path, authority: trustme.CA) -> ServerFiles:
 
 
 @asynccontextmanager
-async def served(files: ServerFiles) -> AsyncIterator[int]:
+async def by_grpcs_server(files: ServerFiles) -> AsyncIterator[int]:
     server, healthy = grpc.aio.server(), health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     port = listen(server, "127.0.0.1:0", files)
     await server.start()
     yield port
     await server.stop(None)
+
+
+@asynccontextmanager
+async def by_the_gateways(files: ServerFiles) -> AsyncIterator[int]:
+    server = GrpcServer(message_most=1024, streams_most=10)
+    health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
+    yield await server.listen("127.0.0.1:0", context(files, ("h2",)), reuse_port=False)
+    server.leave()
+    await server.close(1)
+
+
+Served = Callable[[ServerFiles], AbstractAsyncContextManager[int]]
+
+
+@pytest.fixture(params=[by_grpcs_server, by_the_gateways])
+def served(request: pytest.FixtureRequest) -> Served:
+    """A server, on a port."""
+    return request.param  # type: ignore[no-any-return]
 
 
 async def is_served(port: int, **access: Path | bool) -> bool:
@@ -67,7 +83,7 @@ async def is_served(port: int, **access: Path | bool) -> bool:
 
 
 async def test_who_knows_the_root_is_served_and_nobody_else(
-    files: ServerFiles, tmp_path: Path, authority: trustme.CA
+    served: Served, files: ServerFiles, tmp_path: Path, authority: trustme.CA
 ) -> None:
     async with served(files) as port:
         assert await is_served(port, gateway_tls_ca=ca_file(tmp_path, authority))
@@ -77,7 +93,7 @@ async def test_who_knows_the_root_is_served_and_nobody_else(
 
 
 async def test_with_mtls_a_caller_needs_a_certificate_of_the_right_root(
-    files: ServerFiles, tmp_path: Path, authority: trustme.CA
+    served: Served, files: ServerFiles, tmp_path: Path, authority: trustme.CA
 ) -> None:
     roots = trustme.CA()
     good = written(tmp_path, "good", roots.issue_cert("caller"))
@@ -101,7 +117,7 @@ def replaced(path: Path, content: bytes) -> None:
 
 
 async def test_new_files_are_taken_up_without_a_restart_and_bad_ones_are_not(
-    files: ServerFiles, tmp_path: Path, authority: trustme.CA
+    served: Served, files: ServerFiles, tmp_path: Path, authority: trustme.CA
 ) -> None:
     old, later = ca_file(tmp_path, authority), trustme.CA()
     new, fresh = ca_file(tmp_path, later, "later"), later.issue_cert("localhost")
@@ -130,7 +146,7 @@ def test_files_that_are_no_good_are_named_by_their_settings(
         (files.cert, files.key, empty, f"X_CLIENT_CA={empty} holds no certificates in PEM"),
     ):
         with pytest.raises(ValueError, match=re.escape(said)):
-            context(ServerFiles(cert, key, client_ca, "X"))
+            context(ServerFiles(cert, key, client_ca, "X"), ("h2",))
 
 
 def test_one_file_without_the_other_is_refused(tmp_path: Path) -> None:
@@ -138,16 +154,3 @@ def test_one_file_without_the_other_is_refused(tmp_path: Path) -> None:
     for cert, key, client_ca in ((tmp_path, None, None), (None, tmp_path, None), (None, None, tmp_path)):
         with pytest.raises(ValueError, match="X_CERT and X_KEY go together, and X_CLIENT_CA only with them"):
             server_files("X", cert, key, client_ca)
-
-
-async def test_a_server_that_is_not_grpcs_takes_the_same_files(
-    files: ServerFiles, tmp_path: Path, authority: trustme.CA
-) -> None:
-    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context(files))
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        known = ssl.create_default_context(cafile=os.fspath(ca_file(tmp_path, authority)))
-        reader, writer = await asyncio.open_connection("localhost", port, ssl=known)
-        assert await reader.read() == b""
-        writer.close()
-        await writer.wait_closed()

@@ -8,7 +8,7 @@ from hpack import Encoder
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.grpc_stream import (
+from services.gateway.frames import (
     ACK,
     CONTINUATION,
     DATA,
@@ -20,16 +20,14 @@ from services.gateway.grpc_stream import (
     HEADERS,
     INITIAL_WINDOW_SIZE,
     MAX_FRAME_SIZE,
-    MESSAGE_MOST,
     PADDED,
     PING,
     PREFACE,
     RST_STREAM,
     SETTINGS,
-    WINDOW,
     WINDOW_UPDATE,
-    GrpcStream,
 )
+from services.gateway.grpc_stream import MESSAGE_MOST, WINDOW, GrpcStream
 
 MANY = 10 * DEFAULT_WINDOW
 

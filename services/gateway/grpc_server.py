@@ -1,0 +1,166 @@
+"""A gRPC server on the event loop: listens, and hands calls to servicers as generated code registers them.
+
+Of `grpc.aio`'s server it takes the place, not the whole of its interface: see `grpc_call.Call` for what calls can do.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import grpc
+from grpc import StatusCode
+
+from services.gateway.grpc_call import Call
+from services.gateway.grpc_connection import Broken, Connection, Stream
+from services.gateway.grpc_head import block, status
+from services.gateway.grpc_messages import Unreadable
+
+GREETING_WITHIN_S: Final = 20.0
+"""How long a connection may take to say that it speaks HTTP/2."""
+UNREAD_MOST: Final = 64 * 1024**2
+"""Bytes that a connection's peer may leave unread; who asks on and never reads is cut off."""
+BACKLOG: Final = 4096
+"""Connections that may wait to be taken: as many as the kernel lets."""
+KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 3))
+"""A peer that vanished without a word is found out after two minutes."""
+
+
+class GrpcServer:
+    """Serves what was added to it, until `close`."""
+
+    def __init__(self, *, message_most: int, streams_most: int) -> None:
+        """`message_most` in bytes; of more calls on one connection than `streams_most` the peer may try again."""
+        self.message_most = message_most
+        self.streams_most = streams_most
+        self.connections = set[Peer]()
+        self._methods: dict[str, Any] = {}
+        self._listening: asyncio.Server | None = None
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """As generated code calls it: a service's `grpc.RpcMethodHandler`s by their names."""
+        self._methods |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Generated code calls this too, for servers that don't know the other."""
+
+    def method(self, path: str) -> Any:
+        """A `grpc.RpcMethodHandler`; None where there is no such method."""
+        return self._methods.get(path)
+
+    async def listen(self, address: str, tls: ssl.SSLContext | None, *, reuse_port: bool) -> int:
+        """Begin to serve on host:port; returns the port. Raises OSError."""
+        host, _, port = address.rpartition(":")
+        made = asyncio.get_running_loop().create_server(
+            lambda: Peer(self), host.strip("[]"), int(port), ssl=tls, reuse_port=reuse_port or None, backlog=BACKLOG
+        )
+        self._listening = await made
+        return int(self._listening.sockets[0].getsockname()[1])
+
+    def leave(self) -> None:
+        """Take no new connections, and tell those that there are to take new calls elsewhere."""
+        if self._listening:
+            self._listening.close()
+        for peer in self.connections:
+            peer.connection.leave()
+
+    async def close(self, grace_s: float) -> None:
+        """Return when all calls have ended, at the latest after `grace_s`, and what they said is on its way."""
+        calls = [stream.call for peer in self.connections for stream in peer.connection.streams]
+        if tasks := [call.task for call in calls if call.task]:
+            _, late = await asyncio.wait(tasks, timeout=grace_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late)
+        for peer in list(self.connections):
+            peer.transport.close()
+
+
+class Peer(asyncio.Protocol):
+    """One connection; the `Calls` of what it says."""
+
+    def __init__(self, server: GrpcServer) -> None:
+        self._server = server
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport: asyncio.Transport = transport
+        _keep_alive(transport.get_extra_info("socket"))
+        server = self._server
+        self.connection = Connection(
+            self._write, self, message_most=server.message_most, streams_most=server.streams_most
+        )
+        server.connections.add(self)
+        self._greeting = asyncio.get_running_loop().call_later(GREETING_WITHIN_S, self._greeted_or_not)
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.connection.receive(data)
+        except Broken as broken:
+            self.connection.leave(broken.code, str(broken))
+            self.transport.close()
+
+    def pause_writing(self) -> None:
+        self.connection.full(True)
+
+    def resume_writing(self) -> None:
+        self.connection.full(False)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._server.connections.discard(self)
+        self._greeting.cancel()
+        self.connection.lost()
+
+    def begin(self, stream: Stream) -> None:
+        """A call has begun."""
+        head = stream.head
+        method = self._server.method(head.path)
+        if head.http_status != 200:
+            self.connection.finish(stream, block((":status", str(head.http_status))))
+        elif head.wrong:
+            self._refuse(stream, StatusCode.INTERNAL, head.wrong)
+        elif method is None:
+            self._refuse(stream, StatusCode.UNIMPLEMENTED, f"there is no method {head.path[:200]}")
+        else:
+            stream.call = Call(self.connection, stream, method)
+
+    def message(self, stream: Stream, message: bytes) -> None:
+        """One of its messages."""
+        stream.call.take(message)
+
+    def half_closed(self, stream: Stream) -> None:
+        """There are no more."""
+        stream.call.half_closed()
+
+    def unreadable(self, stream: Stream, error: Unreadable) -> None:
+        """What came is no message."""
+        stream.call.end(error.code, str(error))
+
+    def gone(self, stream: Stream) -> None:
+        """Its caller went away."""
+        stream.call.stop()
+
+    def sent(self, stream: Stream) -> None:
+        """Some of what waited has gone out."""
+        stream.call.sent()
+
+    def _refuse(self, stream: Stream, code: StatusCode, text: str) -> None:
+        self.connection.finish(stream, status(code, text, has_begun=False))
+
+    def _greeted_or_not(self) -> None:
+        if not self.connection.is_greeted:
+            self.transport.abort()
+
+    def _write(self, data: bytes) -> None:
+        if self.transport.get_write_buffer_size() > UNREAD_MOST:
+            self.transport.abort()
+        else:
+            self.transport.write(data)
+
+
+def _keep_alive(connected: socket.socket | None) -> None:
+    """Find out about a peer that vanished without a word."""
+    if connected and connected.family in {socket.AF_INET, socket.AF_INET6}:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in KEEPALIVE:
+            connected.setsockopt(socket.IPPROTO_TCP, option, value)
