@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import gc
 from collections.abc import Callable
 from typing import Final
 
@@ -38,7 +39,11 @@ class Trimming:
 
 
 def trim() -> None:
-    """Have glibc give back what it holds free; with another C library nothing happens."""
+    """Have glibc give back what it holds free; with another C library nothing happens.
+
+    First what waits for the garbage collector, such as closed connections: little, but each keeps a mebibyte in use.
+    """
+    gc.collect()
     give_back = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if give_back is not None:
         give_back(0)
