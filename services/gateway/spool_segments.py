@@ -3,10 +3,9 @@
 A segment is a file of frames, one per record, in the order of writing:
 
     frame   = length of body: u32 | crc32 of body: u32 | body
-    body    = field(topic) field(key) field(value) then, per header, field(name) field(value)
-    field   = length: u32 | bytes
+    body    = MessagePack: [topic, key, value, {header's name: its value}]
 
-Numbers are little-endian. Reading ends at the first frame that is not whole: a killed process can tear the last one.
+Both numbers are little-endian. Reading ends at the first frame that is not whole: a killed process can tear the last.
 """
 
 import os
@@ -18,11 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from services.topics import Record
 
 FRAME: Final = struct.Struct("<II")
-LENGTH: Final = struct.Struct("<I")
 SUFFIX: Final = ".seg"
+_PACK: Final = msgspec.msgpack.Encoder().encode
+_UNPACK: Final = msgspec.msgpack.Decoder(tuple[str, bytes, bytes, dict[str, bytes]]).decode
 READ_BYTES: Final = 1024 * 1024
 SEGMENT_BYTES: Final = 8 * 1024 * 1024
 SETTLED_BYTES: Final = 256 * 1024  # A file that Kafka has whole is left at this size: a killed gateway sends it again.
@@ -30,10 +32,7 @@ SETTLED_BYTES: Final = 256 * 1024  # A file that Kafka has whole is left at this
 
 def pack(record: Record) -> bytes:
     """The frame that carries `record`."""
-    parts = [record.topic.encode(), record.key, record.value]
-    for name, value in record.headers.items():
-        parts += (name.encode(), value)
-    body = b"".join(piece for part in parts for piece in (LENGTH.pack(len(part)), part))
+    body = _PACK((record.topic, record.key, record.value, record.headers))
     return FRAME.pack(len(body), zlib.crc32(body)) + body
 
 
@@ -46,19 +45,12 @@ def unpack(data: bytes) -> Iterator[tuple[Record, int]]:
         # No body is empty, and a crc32 of nothing is 0: a tail of zeros, as power loss leaves, is no record.
         if not length or len(body) < length or zlib.crc32(body) != checksum:
             return
-        yield _record(body), FRAME.size + length
+        try:
+            record = Record(*_UNPACK(body))
+        except msgspec.DecodeError:  # Of a gateway that wrote records otherwise.
+            return
+        yield record, FRAME.size + length
         start += FRAME.size + length
-
-
-def _record(body: bytes) -> Record:
-    fields, start = [], 0
-    while start < len(body):
-        (length,) = LENGTH.unpack_from(body, start)
-        fields.append(body[start + LENGTH.size : start + LENGTH.size + length])
-        start += LENGTH.size + length
-    names, values = fields[3::2], fields[4::2]
-    headers = {name.decode(): value for name, value in zip(names, values, strict=True)}
-    return Record(fields[0].decode(), fields[1], fields[2], headers)
 
 
 class Segment:
