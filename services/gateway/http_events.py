@@ -53,7 +53,7 @@ class Events:
         if self._splice:
             self._splice.end()
         called = [self._delta({"tool_calls": [{"index": i, **call}]}) for i, call in enumerate(calls(reply.message))]
-        end = self._delta({}, finish_reason=WORDS.get(reply.finish, "stop"), tutelage=extension(reply))
+        end = self._delta({}, finish_reason=WORDS[reply.finish], tutelage=extension(reply))
         used = event({**self._head, "choices": [], "usage": usage(reply.usage)}) if self._usage else b""
         return b"".join((*called, end, used, DONE))
 

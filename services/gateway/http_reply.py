@@ -14,7 +14,10 @@ from services.gateway.http_fields import ID_PREFIX, field_of
 from services.gateway.standing import NAMES
 from services.openai_request import MODEL_PREFIX
 
-WORDS: Final = {finish: word for word, finish in openai_request.FINISHES.items() if word != "function_call"}
+WORDS: Final = {
+    **{finish: word for word, finish in openai_request.FINISHES.items() if word != "function_call"},
+    inference.FINISH_UNSPECIFIED: "length",  # OpenAI's one word for an answer that may not be whole.
+}
 ERRORS: Final[Mapping[grpc.StatusCode, tuple[int, str, str]]] = {
     grpc.StatusCode.INVALID_ARGUMENT: (400, "invalid_request_error", "invalid_value"),
     grpc.StatusCode.UNAUTHENTICATED: (401, "authentication_error", "invalid_api_key"),
@@ -38,7 +41,7 @@ def completion(reply: inference.Reply, task: str, created_s: int) -> dict[str, A
         "index": 0,
         "message": _message(reply.message),
         "logprobs": None,
-        "finish_reason": WORDS.get(reply.finish, "stop"),
+        "finish_reason": WORDS[reply.finish],
     }
     begun = head("chat.completion", reply.exchange_id, task, created_s)
     return {**begun, "choices": [choice], "usage": usage(reply.usage), "tutelage": extension(reply)}

@@ -166,7 +166,7 @@ def _caller_cut(task: Task, request: inference.Request) -> bool:
 
 def _schema_refusal(request: inference.Request, attempt: events.Attempt) -> str:
     # A cut or withheld answer and a tool call are no answers yet; their finish tells the caller so.
-    if not request.response_schema or attempt.finish != inference.FINISH_STOP:
+    if not request.response_schema or attempt.finish not in _SAYS_ALL:
         return ""
     return validators.schema_refusal(request.response_schema, attempt.message.content)
 

@@ -9,7 +9,7 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway.backends import FailureKind
 from services.gateway.teacher_failures import MESSAGE_CHARS, REFUSING_STATUSES, TeacherFailed, unavailable
-from services.openai_request import FINISHES
+from services.gateway.teacher_finishes import finish_of, says_failure
 
 DONE: Final = "[DONE]"
 MAX_TOKENS: Final = 2**32 - 1  # What a message holds of a count.
@@ -80,6 +80,7 @@ class Growing:
         self._content = [partial]
         self._to_repeat = partial if repeats else ""
         self._refusal = ""
+        self._finish = ""
         self._usage: _Usage | None = None
         self._calls: dict[int, inference.ToolCall] = {}
         self._attempt = events.Attempt(backend=inference.BACKEND_TEACHER, model=model)
@@ -89,7 +90,8 @@ class Growing:
         answer = self._decoded(data, NOT_A_COMPLETION)
         if not answer.choices or answer.choices[0].message is None:
             raise unavailable(NOT_A_COMPLETION)
-        self._add(answer.choices[0].message, answer.choices[0].finish_reason)
+        self._end(answer.choices[0].finish_reason)
+        self._add(answer.choices[0].message)
         self.finished = True
 
     def event(self, data: str) -> str:
@@ -101,8 +103,9 @@ class Growing:
         if not answer.choices:
             return ""
         choice = answer.choices[0]
-        self.finished = self.finished or choice.finish_reason is not None
-        return self._add(choice.delta or _Piece(), choice.finish_reason)
+        self._end(choice.finish_reason)
+        self.finished = self.finished or bool(self._finish)
+        return self._add(choice.delta or _Piece())
 
     def _decoded(self, data: bytes | str, otherwise: str) -> _Answer:
         try:
@@ -124,12 +127,15 @@ class Growing:
         told = self._masked(message or "no reason given")[:MESSAGE_CHARS]
         return TeacherFailed(kind, f"it gave an error for an answer: {told}", passes=self._is_empty())
 
-    def _add(self, piece: _Piece, finish_reason: str | None) -> str:
+    def _end(self, finish_reason: str | None) -> None:
+        if finish_reason and says_failure(finish_reason):
+            raise unavailable(f"it broke off its answer: finish_reason {finish_reason!r}", passes=self._is_empty())
+        self._finish = finish_reason or self._finish
+
+    def _add(self, piece: _Piece) -> str:
         self._refusal += piece.refusal or ""
         for place, call in enumerate(piece.tool_calls or ()):
             self._add_call(call.index or place, call)
-        if finish_reason:
-            self._attempt.finish = FINISHES.get(finish_reason, inference.FINISH_STOP)
         text = self._new(piece.content or "")
         self._content.append(text)
         return text
@@ -165,9 +171,9 @@ class Growing:
         if self._refusal and self._is_empty():
             raise TeacherFailed(FailureKind.REFUSED, f"it declines: {self._refusal[:MESSAGE_CHARS]}")
         attempt = self._attempt
-        if self._is_empty() and not attempt.finish:
+        if self._is_empty() and not self._finish:
             raise unavailable("an empty answer")
-        attempt.finish = attempt.finish or inference.FINISH_STOP
+        attempt.finish = finish_of(self._finish)
         message = attempt.message
         message.role = inference.ROLE_ASSISTANT
         message.content = "".join(self._content)

@@ -56,6 +56,11 @@ def test_an_empty_answer_is_a_whole_stream_too() -> None:
     assert [chunk["choices"][0]["finish_reason"] for chunk in read(events)] == [None, "stop"]
 
 
+def test_an_answer_that_does_not_say_why_it_ended_is_not_said_to_be_whole() -> None:
+    events = Events("x", asked()).of(inference.Chunk(reply=reply("he", finish=inference.FINISH_UNSPECIFIED)))
+    assert read(events)[-1]["choices"][0]["finish_reason"] == "length"
+
+
 def test_who_can_take_text_back_is_told_to() -> None:
     events = Events("x", asked(bears_restart=True))
     told = [inference.Chunk(delta="yes"), inference.Chunk(restart=True), inference.Chunk(delta="no", reply=reply("no"))]

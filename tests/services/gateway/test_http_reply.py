@@ -39,3 +39,8 @@ def test_a_refusal_says_when_to_come_again_in_both_spellings() -> None:
 def test_a_models_name_can_not_begin_another_header() -> None:
     headers = http_reply.headers(inference.Reply(exchange_id="x", model="a\r\nset-cookie: b"))
     assert headers["x-tutelage-model"] == "a??set-cookie: b"
+
+
+def test_every_end_has_a_word_and_only_a_whole_answer_says_that_it_is_one() -> None:
+    assert set(http_reply.WORDS) == set(inference.Finish.values())
+    assert [word for word in http_reply.WORDS.values() if word in {"stop", "tool_calls"}] == ["stop", "tool_calls"]

@@ -187,8 +187,9 @@ SCHEMA = json.dumps({"type": "object", "required": ["city"]})
 def test_an_answer_that_does_not_satisfy_the_requests_schema_is_not_kept(backend: inference.Backend):
     request = a_request(response_schema=SCHEMA)
     assert keep(a_task(), ANY_POLICY, request, an_attempt('{"city":"Rome"}', backend=backend)).kept
-    refused = keep(a_task(), ANY_POLICY, request, an_attempt("{}", backend=backend))
-    assert refused.why.startswith("json_schema")
+    for finish in (inference.FINISH_STOP, inference.FINISH_UNSPECIFIED):
+        refused = keep(a_task(), ANY_POLICY, request, an_attempt("{}", backend=backend, finish=finish))
+        assert refused.why.startswith("json_schema")
 
 
 def test_the_teachers_answer_needs_no_validator():

@@ -148,6 +148,7 @@ async def test_a_stream_that_breaks_off_is_unavailable(teacher: OpenAITeacher, s
 
 FIRST = '{"choices":[{"delta":{"content":"one"},"finish_reason":null}]}'
 LAST = '{"choices":[{"delta":{},"finish_reason":"stop"}]}'
+BROKEN = '{"choices":[{"delta":{},"finish_reason":"error"}]}'
 
 
 @pytest.mark.parametrize(
@@ -157,6 +158,7 @@ LAST = '{"choices":[{"delta":{},"finish_reason":"stop"}]}'
         ([FIRST, "{"], "malformed"),
         ([FIRST, "[]"], "malformed"),
         ([FIRST, '{"error":{"message":"overloaded"}}'], "overloaded"),
+        ([FIRST, BROKEN, "[DONE]"], "broke off"),
         (["[DONE]"], "empty answer"),
     ],
 )

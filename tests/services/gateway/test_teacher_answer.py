@@ -88,7 +88,8 @@ def test_a_count_of_tokens_that_cannot_be_is_no_reason_to_lose_the_answer(tokens
 
 @pytest.mark.parametrize("message", [{}, {"content": None}, {"content": ""}, {"content": "", "tool_calls": []}])
 def test_an_empty_answer_is_no_fault_of_the_teacher(message: dict[str, Any]):
-    assert whole(completion(**message)).message.content == ""
+    for finish in ("stop", "a word of tomorrow"):
+        assert whole(completion(finish, **message)).message.content == ""
 
 
 @pytest.mark.parametrize(
@@ -140,7 +141,38 @@ def test_a_stream_ends_with_a_reason_or_with_its_mark():
     growing.event(chunk(content="one"))
     assert not growing.finished
     growing.event("[DONE]")
-    assert (growing.finished, growing.done, growing.attempt().finish) == (True, True, inference.FINISH_STOP)
+    assert (growing.finished, growing.done) == (True, True)
+
+
+def test_an_answer_that_does_not_say_why_it_ended_is_not_taken_for_whole():
+    growing = Growing("gpt-4")
+    for data in (chunk(content="one"), "[DONE]"):
+        growing.event(data)
+    assert growing.attempt().finish == inference.FINISH_UNSPECIFIED
+    for finish in (None, "", "a word of tomorrow"):
+        assert whole(completion(finish, content="one")).finish == inference.FINISH_UNSPECIFIED
+
+
+@pytest.mark.parametrize("finish", ["error", "insufficient_system_resource"])
+def test_an_answer_that_ends_in_a_breakdown_is_none(finish: str):
+    failed = failure(completion(finish, content="one"))
+    assert (failed.kind, failed.passes, finish in str(failed)) == (FailureKind.UNAVAILABLE, True, True)
+
+
+def test_a_breakdown_after_some_text_is_not_asked_again_and_ends_no_answer():
+    growing = Growing("gpt-4")
+    growing.event(chunk(content="one"))
+    with pytest.raises(TeacherFailed) as failed:
+        growing.event(chunk("error"))
+    assert (failed.value.passes, growing.finished) == (False, False)
+
+
+def test_a_breakdown_after_the_end_takes_nothing_back():
+    growing = Growing("gpt-4")
+    growing.event(chunk("stop", content="one"))
+    with suppress(TeacherFailed):
+        growing.event(chunk("error"))
+    assert (growing.finished, growing.attempt().finish) == (True, inference.FINISH_STOP)
 
 
 def test_what_goes_on_from_a_beginning_holds_it_and_tells_what_is_new():
