@@ -8,6 +8,7 @@ import msgspec
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway.backends import FailureKind
+from services.gateway.teacher_calls import CallPiece, GrowingCalls
 from services.gateway.teacher_failures import MESSAGE_CHARS, REFUSING_STATUSES, TeacherFailed, unavailable
 from services.gateway.teacher_finishes import finish_of, says_failure
 
@@ -16,23 +17,12 @@ MAX_TOKENS: Final = 2**32 - 1  # What a message holds of a count.
 NOT_A_COMPLETION: Final = "what came is not a chat completion: check TEACHER_BASE_URL"
 
 
-class _Function(msgspec.Struct):
-    name: str | None = None
-    arguments: str | None = None
-
-
-class _Call(msgspec.Struct):
-    index: int | None = None
-    id: str | None = None
-    function: _Function | None = None
-
-
 class _Piece(msgspec.Struct):
     """A `message` or a `delta`."""
 
     content: str | None = None
     refusal: str | None = None
-    tool_calls: list[_Call] | None = None
+    tool_calls: list[CallPiece] | None = None
 
 
 class _Choice(msgspec.Struct):
@@ -82,16 +72,19 @@ class Growing:
         self._refusal = ""
         self._finish = ""
         self._usage: _Usage | None = None
-        self._calls: dict[int, inference.ToolCall] = {}
+        self._calls = GrowingCalls()
         self._attempt = events.Attempt(backend=inference.BACKEND_TEACHER, model=model)
 
     def whole(self, data: bytes) -> None:
         """Take in a completion's JSON."""
         answer = self._decoded(data, NOT_A_COMPLETION)
-        if not answer.choices or answer.choices[0].message is None:
+        choice = answer.choices[0] if answer.choices else _Choice()
+        if choice.message is None:
             raise unavailable(NOT_A_COMPLETION)
-        self._end(answer.choices[0].finish_reason)
-        self._add(answer.choices[0].message)
+        for place, call in enumerate(choice.message.tool_calls or ()):
+            call.index = place
+        self._end(choice.finish_reason)
+        self._add(choice.message)
         self.finished = True
 
     def event(self, data: str) -> str:
@@ -134,8 +127,8 @@ class Growing:
 
     def _add(self, piece: _Piece) -> str:
         self._refusal += piece.refusal or ""
-        for place, call in enumerate(piece.tool_calls or ()):
-            self._add_call(call.index or place, call)
+        for call in piece.tool_calls or ():
+            self._calls.add(call)
         text = self._new(piece.content or "")
         self._content.append(text)
         return text
@@ -152,15 +145,8 @@ class Growing:
         self._to_repeat = ""
         return withheld + text
 
-    def _add_call(self, place: int, call: _Call) -> None:
-        grown = self._calls.setdefault(place, inference.ToolCall())
-        grown.id = call.id or grown.id
-        if call.function is not None:
-            grown.name += call.function.name or ""
-            grown.arguments += call.function.arguments or ""
-
     def _is_empty(self) -> bool:
-        return not self._calls and not any(self._content)
+        return not self._calls.made and not any(self._content)
 
     def attempt(self) -> events.Attempt:
         """The whole answer. Raises TeacherFailed where it is none.
@@ -177,8 +163,7 @@ class Growing:
         message = attempt.message
         message.role = inference.ROLE_ASSISTANT
         message.content = "".join(self._content)
-        if self._calls:
-            message.tool_calls.extend(self._calls[place] for place in sorted(self._calls))
+        message.tool_calls.extend(self._calls.made)
         if self._usage is not None:  # An API that says nothing of it leaves 0 tokens, and so no cost.
             attempt.usage.prompt_tokens = _count(self._usage.prompt_tokens)
             attempt.usage.completion_tokens = _count(self._usage.completion_tokens)

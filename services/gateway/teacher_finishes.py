@@ -1,7 +1,7 @@
 """Why a teacher's answer ended, in the words of the APIs that speak OpenAI's shape but not its words. Pure.
 
-Sources: OpenAI, Anthropic, Gemini, Cohere, Amazon Bedrock, Mistral, DeepSeek, Zhipu, OpenRouter, TGI, vLLM and SGLang, of
-whom some come through proxies that translate the answer and leave this word as it is.
+Sources: OpenAI, Anthropic, Gemini, Cohere, Amazon Bedrock, Mistral, DeepSeek, Zhipu, OpenRouter, TGI, vLLM and SGLang;
+some of them come through proxies that translate the answer and leave this word as it is.
 """
 
 from typing import Final

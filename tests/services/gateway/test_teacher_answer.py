@@ -175,6 +175,20 @@ def test_a_breakdown_after_the_end_takes_nothing_back():
     assert (growing.finished, growing.attempt().finish) == (True, inference.FINISH_STOP)
 
 
+def test_calls_of_a_stream_that_gives_no_index_are_told_apart():
+    growing = Growing("gpt-4")
+    for call_id in ("a", "b"):
+        growing.event(chunk(tool_calls=[{"id": call_id, "function": {"name": "look", "arguments": "{}"}}]))
+    growing.event(chunk("tool_calls"))
+    assert [call.id for call in growing.attempt().message.tool_calls] == ["a", "b"]
+
+
+def test_the_calls_of_a_whole_answer_are_apart_whatever_they_are_called():
+    look = {"function": {"name": "look", "arguments": "{}"}}
+    calls = [{"id": "same", "index": 0, **look}, {"id": "same", "index": 0, **look}, look]
+    assert [call.name for call in whole(completion("tool_calls", tool_calls=calls)).message.tool_calls] == ["look"] * 3
+
+
 def test_what_goes_on_from_a_beginning_holds_it_and_tells_what_is_new():
     growing = Growing("gpt-4", partial="one two")
     assert growing.event(chunk("stop", content=" three")) == " three"
