@@ -1,7 +1,6 @@
 """The client for asyncio: method by method that of `blocking`."""
 
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any, Self
 
 import grpc
@@ -9,8 +8,9 @@ import grpc
 from protos import control_pb2_grpc as control_grpc
 from protos import inference_pb2 as inference
 from protos import inference_pb2_grpc as inference_grpc
-from tutelage.channel import OPTIONS, Gateway, translated
-from tutelage.messages import Answer, Growing, Messages, answered, request
+from tutelage.channel import OPTIONS, Gateway, PemFile, translated
+from tutelage.chat import Messages
+from tutelage.messages import Answer, Growing, answered, request
 
 
 class AsyncAnswerStream(Growing):
@@ -34,7 +34,8 @@ class AsyncAnswerStream(Growing):
 class AsyncClient:
     """A connection to a gateway: `async with AsyncClient("127.0.0.1:50051") as client`.
 
-    `ca`, `certificate` and `private_key` are PEM files; without `ca` the connection is plain.
+    `ca`, `certificate` and `private_key` are paths of PEM files. Without any the connection is plain; the last two are
+    for mTLS and need `ca`. What can't be so raises ValueError, a file that can't be read OSError.
     Every method raises TutelageError, whose `code` is gRPC's and whose text says what to change.
     """
 
@@ -43,9 +44,9 @@ class AsyncClient:
         address: str,
         *,
         api_key: str = "",
-        ca: Path | None = None,
-        certificate: Path | None = None,
-        private_key: Path | None = None,
+        ca: PemFile | None = None,
+        certificate: PemFile | None = None,
+        private_key: PemFile | None = None,
     ) -> None:
         gateway = Gateway(address, api_key, ca, certificate, private_key)
         made = gateway.credentials()

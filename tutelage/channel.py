@@ -1,6 +1,7 @@
 """How a gateway is reached: address, key, TLS, retries, and its errors as ours."""
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, Final
 
 import grpc
 
+PemFile = str | os.PathLike[str]
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 TRIES: Final = 3
 """Of a call that ends UNAVAILABLE, by gRPC itself, with jitter, within its deadline: its request_id makes that safe."""
@@ -43,13 +45,13 @@ class TutelageError(Exception):
 
 @dataclass(frozen=True)
 class Gateway:
-    """Where and as whom. Without `ca` the connection is plain; `certificate` and `private_key` are for mTLS."""
+    """Where and as whom. Without PEM files the connection is plain; `certificate` and `private_key` are for mTLS."""
 
     address: str
     api_key: str = ""
-    ca: Path | None = None
-    certificate: Path | None = None
-    private_key: Path | None = None
+    ca: PemFile | None = None
+    certificate: PemFile | None = None
+    private_key: PemFile | None = None
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -57,11 +59,31 @@ class Gateway:
         return (("authorization", f"Bearer {self.api_key}"),) if self.api_key else ()
 
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """Those of TLS; None for a plain connection. Raises OSError naming a file that can't be read."""
-        if self.ca is None:
-            return None
-        key, certificate = (path.read_bytes() if path else None for path in (self.private_key, self.certificate))
-        return grpc.ssl_channel_credentials(self.ca.read_bytes(), key, certificate)
+        """Those of TLS; None for a plain connection.
+
+        Raises ValueError for files that don't make TLS, as what was meant to be secret would go in clear, and OSError
+        naming a file that can't be read.
+        """
+        if (self.certificate is None) != (self.private_key is None):
+            raise ValueError("certificate and private_key go together: give both, or neither")
+        if self.ca is not None:
+            key, certificate = _read("private_key", self.private_key), _read("certificate", self.certificate)
+            return grpc.ssl_channel_credentials(_read("ca", self.ca), key, certificate)
+        if self.certificate is not None:
+            raise ValueError(
+                "certificate and private_key need ca, the PEM file of who signed the gateway's certificate"
+            )
+        return None
+
+
+def _read(name: str, path: PemFile | None) -> bytes | None:
+    if path is None:
+        return None
+    if not isinstance(path, str | os.PathLike) or "-----BEGIN" in os.fspath(
+        path
+    ):  # An OSError would tell a key's text.
+        raise ValueError(f"{name} must be the path of a PEM file, not what is in it")
+    return Path(path).read_bytes()
 
 
 @contextmanager

@@ -1,23 +1,14 @@
 """What is sent and what comes back, as values; pure."""
 
 import json
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import uuid_utils
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-
-Messages = str | Iterable[inference.Message | Mapping[str, str]]
-"""A user's text; or the chat so far, each message as {"role": "user", "content": "..."} or as the proto's message."""
-ROLES: Final = {
-    "system": inference.ROLE_SYSTEM,
-    "user": inference.ROLE_USER,
-    "assistant": inference.ROLE_ASSISTANT,
-    "tool": inference.ROLE_TOOL,
-}
+from tutelage.chat import Messages, chat
 
 
 @dataclass(frozen=True)
@@ -55,18 +46,8 @@ def request(task: str, messages: Messages, **fields: Any) -> inference.Request:
     """
     made = inference.Request(task=task, **fields)
     made.request_id = made.request_id or str(uuid_utils.uuid7())
-    given = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-    made.messages.extend(_message(one) for one in given)
+    made.messages.extend(chat(messages))
     return made
-
-
-def _message(given: inference.Message | Mapping[str, str]) -> inference.Message:
-    if isinstance(given, inference.Message):
-        return given
-    role = given.get("role", "")
-    if role not in ROLES:
-        raise ValueError(f"role {role!r} is none of {', '.join(ROLES)}")
-    return inference.Message(role=ROLES[role], content=given["content"], tool_call_id=given.get("tool_call_id", ""))
 
 
 class Growing:

@@ -10,21 +10,6 @@ from protos import inference_pb2 as inference
 from tutelage.messages import Growing, answered, request
 
 
-def test_a_text_is_a_users_message() -> None:
-    (message,) = request("topics", "hello").messages
-    assert (message.role, message.content) == (inference.ROLE_USER, "hello")
-
-
-def test_a_chat_keeps_its_order_and_roles() -> None:
-    made = request("topics", [{"role": "system", "content": "be brief"}, inference.Message(role=2, content="hi")])
-    assert [(m.role, m.content) for m in made.messages] == [(1, "be brief"), (2, "hi")]
-
-
-def test_an_unknown_role_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(ValueError, match="'robot' is none of system, user, assistant, tool"):
-        request("topics", [{"role": "robot", "content": "x"}])
-
-
 def test_each_request_has_an_id_of_its_own_unless_it_is_given() -> None:
     first, second = request("topics", "a"), request("topics", "a")
     assert uuid.UUID(first.request_id) != uuid.UUID(second.request_id)
