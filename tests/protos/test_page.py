@@ -35,6 +35,14 @@ def block(language: str, fence: str) -> str:
     return str(found).replace("address-extraction", a_task().name)
 
 
+def saved(caller: Path, language: str, *fences: str) -> None:
+    """The page's programs, under the names in their first lines."""
+    for fence in fences:
+        text = block(language, fence)
+        name = re.findall(r"[\w.]+", text.splitlines()[0])[0]
+        (caller / name).write_text(text)
+
+
 @pytest.fixture
 def caller(tmp_path: Path) -> Path:
     """A folder with nothing but the .proto files."""
@@ -51,7 +59,7 @@ async def runs(caller: Path, gateway: Gateway, language: str) -> list[str]:  # n
     (tools / "protoc").write_text(f'#!/bin/sh\nexec {sys.executable} -m grpc_tools.protoc "$@"\n')
     (tools / "protoc").chmod(0o755)
     script = block(language, "sh").replace("127.0.0.1:50051", f"127.0.0.1:{gateway.port}")
-    variables = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}", "GOBIN": str(tools), "GOFLAGS": "-mod=mod"}
+    variables = os.environ | {"PATH": f"{tools}:{os.environ['PATH']}"}
     process = await asyncio.create_subprocess_exec(
         "bash", "-ec", script, cwd=caller, env=variables, stdin=asyncio.subprocess.DEVNULL, stdout=PIPE, stderr=STDOUT
     )
@@ -73,21 +81,19 @@ def check(gateway: Gateway, printed: list[str]) -> None:  # noqa: F811
 
 @needs("node", "npm")
 async def test_typescript(caller: Path, gateway: Gateway) -> None:  # noqa: F811
-    (caller / "package.json").write_text('{"type": "module", "private": true}')
-    (caller / "call.ts").write_text(block("TypeScript", "ts"))
+    saved(caller, "TypeScript", "ts")
     check(gateway, await runs(caller, gateway, "TypeScript"))
 
 
 @pytest.mark.drill
 @needs("go")
 async def test_go(caller: Path, gateway: Gateway) -> None:  # noqa: F811
-    (caller / "main.go").write_text(block("Go", "go"))
+    saved(caller, "Go", "go")
     check(gateway, await runs(caller, gateway, "Go"))
 
 
 @pytest.mark.drill
 @needs("java", "mvn")
 async def test_java(caller: Path, gateway: Gateway) -> None:  # noqa: F811
-    (caller / "pom.xml").write_text(block("Java", "xml"))
-    (caller / "Call.java").write_text(block("Java", "java"))
+    saved(caller, "Java", "xml", "java")
     check(gateway, await runs(caller, gateway, "Java"))
