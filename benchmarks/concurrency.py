@@ -31,7 +31,7 @@ from benchmarks.gateway_load import Load, asked, burst, grpc_target
 from benchmarks.gateway_request import HELD
 from benchmarks.gateway_served import Setting, bare, gateway
 from benchmarks.messages import produce
-from benchmarks.result import Help, tell
+from benchmarks.result import Help, how_many, how_much, tell
 from deploy.local import ready
 from deploy.local.addresses import HOST, free_ports
 from deploy.local.part import Part
@@ -185,11 +185,11 @@ def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--calls", type=int, default=100_000, help="opened at once")
-    parser.add_argument("--hold-s", type=float, default=60.0, help="after which the student answers")
-    parser.add_argument("--pause-s", type=float, default=10.0, help="after which memory is looked at again")
-    parser.add_argument("--processes", type=int, default=cores, help="of the gateway and of bare grpc.aio")
-    parser.add_argument("--soak", type=float, default=0, metavar="MINUTES", help=f"of {SOAKED_PER_S} calls a second")
+    parser.add_argument("--calls", type=how_many, default=100_000, help="opened at once")
+    parser.add_argument("--hold-s", type=how_much, default=60.0, help="after which the student answers")
+    parser.add_argument("--pause-s", type=how_much, default=10.0, help="after which memory is looked at again")
+    parser.add_argument("--processes", type=how_many, default=cores, help="of the gateway and of bare grpc.aio")
+    parser.add_argument("--soak", type=how_much, default=0, metavar="MINUTES", help=f"of {SOAKED_PER_S} calls a second")
     parser.add_argument("--cache-dir", type=Path, default=gateway_tools.CACHE, help="for what is fetched")
     given = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that what was started is stopped

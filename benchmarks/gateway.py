@@ -29,7 +29,7 @@ from benchmarks.gateway_contestants import Contestant, direct, echo, ours
 from benchmarks.gateway_figures import FLOOR, goals, middle, table, with_added
 from benchmarks.gateway_load import PACED_CONNECTIONS, Load
 from benchmarks.gateway_served import Setting, answers_after, backend
-from benchmarks.result import Help, tell
+from benchmarks.result import Help, how_many, how_much, seconds_under_load, tell
 
 CONTESTANTS: Final = ("grpc", "http", "bare", "tensorzero", "litellm")
 COMPARED: Final = Load(64, stream=False, seconds=0).name
@@ -101,11 +101,13 @@ def main() -> None:
     """Read the arguments and measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=Help)
     cores = len(os.sched_getaffinity(0))
-    parser.add_argument("--processes", type=int, default=cores, help="of the gateway, LiteLLM and bare grpc.aio")
-    parser.add_argument("--streams", type=int, nargs="+", default=[1, 64, 512, 4096], help="calls at once")
-    parser.add_argument("--seconds", type=float, default=2.0, help="that each is under each load, each time")
-    parser.add_argument("--rounds", type=int, default=3, help="turns that each has under each load")
-    parser.add_argument("--latency-ms", type=float, default=20.0, help="the backend's, for the paced loads")
+    parser.add_argument("--processes", type=how_many, default=cores, help="of the gateway, LiteLLM and bare grpc.aio")
+    parser.add_argument("--streams", type=how_many, nargs="+", default=[1, 64, 512, 4096], help="calls at once")
+    parser.add_argument(
+        "--seconds", type=seconds_under_load, default=2.0, help="that each is under each load, each time"
+    )
+    parser.add_argument("--rounds", type=how_many, default=3, help="turns that each has under each load")
+    parser.add_argument("--latency-ms", type=how_much, default=20.0, help="the backend's, for the paced loads")
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS))
     parser.add_argument("--cache-dir", type=Path, default=gateway_tools.CACHE, help="for what is fetched")
     parser.add_argument("--quick", action="store_true", help="one round at 1 and 64 at once: whether all works")

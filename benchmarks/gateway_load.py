@@ -87,13 +87,14 @@ def arguments(target: Target, load: Load, log: Path) -> list[str]:
         return [*said, f"--requests={round(load.rate * load.seconds)}", target.url]
     connections = min(load.streams, GRPC_CONNECTIONS) if target.grpc else load.streams
     said += [f"--clients={connections}", f"--max-concurrent-streams={load.streams // connections}"]
-    return [*said, f"--duration={load.seconds:g}", f"--warm-up-time={WARM_UP_S * 1e3:.0f}ms", target.url]
+    return [*said, f"--duration={load.seconds * 1e3:.0f}ms", f"--warm-up-time={WARM_UP_S * 1e3:.0f}ms", target.url]
 
 
 def at_once(target: Target, calls: int, log: Path) -> list[str]:
     """The same where so many calls are opened at once, each one time."""
-    streams = math.ceil(calls / GRPC_CONNECTIONS)
-    said = [f"--clients={GRPC_CONNECTIONS}", f"--max-concurrent-streams={streams}", f"--requests={calls}"]
+    connections = min(calls, GRPC_CONNECTIONS)
+    streams = math.ceil(calls / connections)
+    said = [f"--clients={connections}", f"--max-concurrent-streams={streams}", f"--requests={calls}"]
     return [*_common(target, log), *said, target.url]
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,39 @@ from typing import Any
 import psutil
 
 Goal = dict[str, Any]
+SHORTEST_S = 0.1
+"""In which anything can be measured."""
 
 
 class Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """The text as it stands, and the default of each option."""
+
+
+def how_many(text: str) -> int:
+    """An option's whole number, 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text!r}")
+    return int(text)
+
+
+def how_much(text: str) -> float:
+    """An option's number, 0 or more."""
+    return _number(text, 0.0)
+
+
+def seconds_under_load(text: str) -> float:
+    """An option's time under load."""
+    return _number(text, SHORTEST_S)
+
+
+def _number(text: str, least: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not least <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number, {least:g} or more, not {text!r}")
+    return value
 
 
 def at_least(goal: float, measured: float | None) -> Goal:

@@ -54,7 +54,7 @@ def test_grpc_shares_64_connections_and_http_has_one_for_each_call() -> None:
     load = Load(4_096, stream=False, seconds=3.0)
     grpc = arguments(Target("http://host/Complete", ("te: trailers",), Path("body"), grpc=True), load, LOG)
     http = arguments(Target("http://host/v1", (), Path("body"), grpc=False), load, LOG)
-    assert {"--clients=64", "--max-concurrent-streams=64", "--header=te: trailers", "--duration=3"} <= set(grpc)
+    assert {"--clients=64", "--max-concurrent-streams=64", "--header=te: trailers", "--duration=3000ms"} <= set(grpc)
     assert {"--clients=4096", "--max-concurrent-streams=1", "--h1"} <= set(http)
 
 
@@ -66,6 +66,16 @@ def test_at_a_rate_connections_take_turns() -> None:
 def test_a_burst_fits_into_its_connections() -> None:
     said = at_once(Target("http://host/Complete", (), Path("body"), grpc=True), 100_000, LOG)
     assert {"--clients=64", "--max-concurrent-streams=1563", "--requests=100000"} <= set(said)
+
+
+def test_fewer_calls_than_connections_have_one_each() -> None:
+    said = at_once(Target("http://host/Complete", (), Path("body"), grpc=True), 3, LOG)
+    assert {"--clients=3", "--max-concurrent-streams=1", "--requests=3"} <= set(said)
+
+
+def test_a_part_of_a_second_is_told_as_h2load_reads_it() -> None:
+    load = Load(4, stream=False, seconds=0.5)
+    assert "--duration=500ms" in arguments(Target("http://host/v1", (), Path("body"), grpc=False), load, LOG)
 
 
 def test_processor_time_of_the_warm_up_is_not_counted_to_the_calls() -> None:
