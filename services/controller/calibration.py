@@ -5,7 +5,8 @@ target", which an exact binomial test may refute. They are tested in order, from
 ends at the first that is not refuted, so that a chain needs no correction for how many it tests. Two begin at and
 somewhat before the threshold that the run's report chose on other data, and have 0.4 and 0.3 of the error probability;
 the others begin at fixed places and share the rest. All of that is laid down before the calls are looked at, so nothing
-is supposed of how confidence and error go together. The threshold that keeps most of those refuted is taken.
+is supposed of how confidence and error go together. The threshold that keeps most of those refuted is taken. The error
+probability is that of one look: who looks again as calls come is deceived more often.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -177,7 +178,7 @@ def _sums(values: Iterable[float]) -> NDArray[np.float64]:
 
 def _place(threshold: float) -> int:
     """The nearest on the grid."""
-    return int(np.abs(np.log(-GRID) - np.log(-threshold)).argmin())
+    return int(np.abs(np.log(-GRID) - np.log(max(-threshold, -GRID[0]))).argmin())
 
 
 def needed(error: float, target: Cascade) -> int | None:
@@ -208,7 +209,8 @@ def _met(point: Point, target: Cascade, table: Table) -> str:
     error, usd = table.teacher_alone()
     return (
         f"cascade from confidence {point.threshold:.4g}: {point.wrong} of {point.counted} wrong, "
-        f"at most {point.bound:.4f}, so {_aim(target)}; {1 - point.kept:.1%} of the calls go to the teacher; "
+        f"at most {point.bound:.4f}, so {_aim(target)} of this one look; "
+        f"{1 - point.kept:.1%} of the calls go to the teacher; "
         f"${point.usd_per_million:,.2f} a million, the teacher alone ${usd:,.2f} at {error:.1%} error"
     )
 
