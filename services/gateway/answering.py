@@ -2,6 +2,7 @@
 
 import time
 from decimal import Decimal
+from typing import Final
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
@@ -14,6 +15,9 @@ from services.gateway.hedge import Hedge
 from services.gateway.listening import Clock, Told
 from services.gateway.standing import NAMES, Standings
 from services.tasks import Task
+
+UNASKED: Final = "cancelled: the call ended before it was asked"
+"""Of an attempt that never runs: what is begun beside another one waits for its turn of the loop."""
 
 
 class NoAnswer(Exception):  # noqa: N818
@@ -110,7 +114,13 @@ class Answering:
             telemetry.TAKEOVERS.labels(call.task.name, "resumed" if partial else "restarted").inc()
             if not partial:
                 call.told.forget()
-        attempt = call.exchange.attempts.add(backend=step.backend)
+        attempt = call.exchange.attempts.add(
+            backend=step.backend,
+            started_us=call.clock.elapsed_us(),
+            cost_usd="0",
+            refusal=UNASKED,
+            end=inference.END_CANCELLED,
+        )
         return Asking(call, step, attempt, self._steps, partial)
 
     def _can_go_on(self, step: router.Step) -> bool:

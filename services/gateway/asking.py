@@ -100,7 +100,6 @@ class Asking:
         self._began_s = self._heard_s = time.monotonic()
         elapsed_s = call.clock.elapsed_s()
         budget_s = self._until_s() - elapsed_s
-        attempt.started_us = round(elapsed_s * 1e6)
         if self.step.backend == inference.BACKEND_STUDENT:
             attempt.student_version = call.plan.student_version
         attempt.refusal, attempt.end = "internal: the gateway is at fault", inference.END_FAILED  # Stays if it is.

@@ -9,6 +9,7 @@ import uuid_utils
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
+from services import telemetry
 from services.gateway import ends, router, shedding
 from services.gateway.alike import Alike
 from services.gateway.answering import Answering, NoAnswer
@@ -114,15 +115,29 @@ class Exchanges:
         finally:  # Also a call that was cancelled is written down.
             exchange.end = ends.of_exchange(exchange)
             stamp(exchange.finished_at)
-            count(exchange)
-            if self._charge and exchange.key_id:
-                self._charge(exchange)
-            if self._trace:
-                self._trace(exchange, arrival.traceparent)
-            await self._ledger.append_exchange(exchange)
+            try:
+                written = self._ledger.append_exchange(exchange)
+            finally:
+                self._tell(exchange, arrival.traceparent)
+            await written
         if self._shadows is not None:
             self._shadows.begin(exchange, arrival.task, promotion)
         return exchange.reply
+
+    def _tell(self, exchange: events.Exchange, traceparent: str) -> None:
+        """Those who want to know of each exchange. Whatever they raise, it is written down and its caller answered."""
+        try:
+            try:
+                count(exchange)
+            finally:
+                try:
+                    if self._charge and exchange.key_id:
+                        self._charge(exchange)
+                finally:
+                    if self._trace:
+                        self._trace(exchange, traceparent)
+        except Exception:  # noqa: BLE001
+            telemetry.log.exception("an exchange is written, but not counted, charged or traced", exchange=exchange.id)
 
     def _plan(
         self, exchange_id: str, arrival: Arrival, promotion: events.Promotion | None, clock: Clock

@@ -1,0 +1,102 @@
+"""An exchange is written down, whatever becomes of it and of those who are told."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import structlog
+
+from protos import events_pb2 as events
+from protos import inference_pb2 as inference
+from services.gateway.exchanges import Arrival, Exchanges
+from services.gateway.hedge import Hedge
+from services.gateway.repeats import Repeats
+from services.tasks import Hedging
+from tests.fakes.backends import FakeBackend
+from tests.services.gateway.conftest import MemorySpool
+from tests.services.gateway.examples import a_promotion, a_request, a_task
+
+
+class Rig:
+    """Exchanges with backends, ledger and promotions in memory, and without any door."""
+
+    def __init__(
+        self,
+        *,
+        charge: Callable[[events.Exchange], None] | None = None,
+        trace: Callable[[events.Exchange, str], None] | None = None,
+        **fields: object,
+    ) -> None:
+        self.task, self.spool = a_task(**fields), MemorySpool()
+        self.teacher = FakeBackend(inference.BACKEND_TEACHER, text="the teacher says so")
+        self.student = FakeBackend(inference.BACKEND_STUDENT, text="the student says so")
+        self.exchanges = Exchanges(
+            {inference.BACKEND_TEACHER: self.teacher, inference.BACKEND_STUDENT: self.student},
+            self.spool,
+            {"say": a_promotion(events.POLICY_KIND_STUDENT_ONLY)}.get,
+            Repeats(10, 60),
+            teacher_needs_s=0.2,
+            stops=lambda: False,
+            charge=charge,
+            trace=trace,
+        )
+
+    async def ask(self, timeout_s: float = 30.0) -> inference.Reply:
+        return await self.exchanges.reply(Arrival(a_request(), self.task, "grpc", timeout_s, "a key"))
+
+
+async def test_a_caller_who_leaves_as_a_hedge_begins_leaves_a_record_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = Rig()
+    rig.task.__dict__["hedging"] = Hedging(after_ms=20, most=1.0)
+    rig.student.delay_s = 60
+    call = asyncio.create_task(rig.ask())
+
+    begin = Hedge._begin
+
+    def leave_and_begin(*given: Any) -> None:
+        """In one turn of the loop, so that the second one is begun and never has its turn."""
+        call.cancel()
+        begin(*given)
+
+    monkeypatch.setattr(Hedge, "_begin", leave_and_begin)
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    (exchange,) = rig.spool.exchanges
+    assert exchange.outcome == events.OUTCOME_CANCELLED
+    assert (len(rig.student.asks), len(rig.teacher.asks)) == (1, 0)
+    assert [(one.end, one.refusal) for one in exchange.attempts] == [
+        (inference.END_CANCELLED, "cancelled: the call ended before its answer"),
+        (inference.END_CANCELLED, "cancelled: the call ended before it was asked"),
+    ]
+    assert exchange.attempts[1].cost_usd == "0"
+    assert exchange.attempts[1].started_us > exchange.attempts[0].started_us
+
+
+async def test_what_is_told_of_an_exchange_and_fails_keeps_it_from_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+
+    def fails(name: str) -> None:
+        told.append(name)
+        raise ValueError(name)
+
+    monkeypatch.setattr("services.gateway.exchanges.count", lambda _exchange: fails("count"))
+    rig = Rig(charge=lambda _exchange: fails("charge"), trace=lambda _exchange, _traceparent: fails("trace"))
+    with structlog.testing.capture_logs() as logged:
+        assert (await rig.ask()).message.content == "the student says so"
+    assert told == ["count", "charge", "trace"]
+    assert [exchange.outcome for exchange in rig.spool.exchanges] == [events.OUTCOME_ANSWERED]
+    assert [line["event"] for line in logged] == ["an exchange is written, but not counted, charged or traced"]
+
+
+async def test_an_exchange_that_can_not_be_written_is_charged_all_the_same() -> None:
+    charged: list[events.Exchange] = []
+    rig = Rig(charge=charged.append)
+    rig.spool.append_exchange = broken  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="no exchange"):
+        await rig.ask()
+    assert [exchange.outcome for exchange in charged] == [events.OUTCOME_ANSWERED]
+
+
+def broken(_exchange: events.Exchange) -> "asyncio.Future[None]":
+    raise ValueError("no exchange")
