@@ -249,6 +249,8 @@ class Asking:
 
     def _judge(self) -> None:
         """Whether the answer is kept; an attempt without one says already why not."""
+        if self._way and not self.attempt.refusal:
+            self.supersede(self._way)  # It has answered all the same, and its caller hears the other one already.
         if self.attempt.refusal:
             self.verdict = router.Verdict(False, self.attempt.refusal)
             return
