@@ -2,22 +2,18 @@
 
 import time
 from decimal import Decimal
-from typing import Final
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
 from services.gateway import ends, router
-from services.gateway.asking import Asking, Backends, Call
+from services.gateway.asking import CANCELLED, Asking, Backends, Call
 from services.gateway.backends import FailureKind
 from services.gateway.breaker import FIRST_PAUSE_S
 from services.gateway.hedge import Hedge
 from services.gateway.listening import Clock, Told
 from services.gateway.standing import NAMES, Standings
 from services.tasks import Task
-
-UNASKED: Final = "cancelled: the call ended before it was asked"
-"""Of an attempt that never runs: what is begun beside another one waits for its turn of the loop."""
 
 
 class NoAnswer(Exception):  # noqa: N818
@@ -118,7 +114,7 @@ class Answering:
             backend=step.backend,
             started_us=call.clock.elapsed_us(),
             cost_usd="0",
-            refusal=UNASKED,
+            refusal=CANCELLED,
             end=inference.END_CANCELLED,
         )
         return Asking(call, step, attempt, self._steps, partial)

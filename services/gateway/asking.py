@@ -10,12 +10,15 @@ from typing import Any, Final
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
+from services import telemetry
 from services.gateway import ends, router
 from services.gateway.backends import Ask, Backend, BackendFailed, FailureKind
 from services.gateway.listening import Clock, Told
-from services.gateway.standing import Standing, Standings, said_of, tell
+from services.gateway.standing import NAMES, Standing, Standings, said_of, tell
 from services.tasks import Task
 
+CANCELLED: Final = "cancelled: the call ended before its answer"
+"""Of an attempt until it has come to another end. It may never run: a hedge waits for its turn of the loop."""
 UNHEARD: Final = router.Verdict(False, "it has not ended")
 Backends = Mapping[inference.Backend, Backend]
 
@@ -54,7 +57,7 @@ class Asking:
         "_began_s",
         "_behind",
         "_call",
-        "_ended",
+        "_ended_s",
         "_heard_s",
         "_limit",
         "_longest_gap_s",
@@ -92,7 +95,7 @@ class Asking:
         self._pieces = 0
         self._began_s = self._heard_s = self._longest_gap_s = 0.0
         self._way = self._stall = ""
-        self._ended = False
+        self._ended_s = 0.0  # While it has not.
 
     async def run(self) -> None:
         """Ask, and return when it has ended, however it did. Raises CancelledError if the whole call was."""
@@ -102,30 +105,30 @@ class Asking:
         budget_s = self._until_s() - elapsed_s
         if self.step.backend == inference.BACKEND_STUDENT:
             attempt.student_version = call.plan.student_version
-        attempt.refusal, attempt.end = "internal: the gateway is at fault", inference.END_FAILED  # Stays if it is.
         tries = breaker.asked()
         try:
             async with asyncio.timeout(0 if self._way else budget_s) as self._limit:
                 attempt.MergeFrom(await self._answer(self.step.until_s - elapsed_s))
             attempt.refusal, attempt.end = "", inference.END_UNSPECIFIED
             self._answered()
-        except asyncio.CancelledError:
-            attempt.refusal, attempt.end = "cancelled: the call ended before its answer", inference.END_CANCELLED
-            raise
+            self._judge()
         except TimeoutError:
             self._cut_short(budget_s)
         except BackendFailed as failure:
             self._failed(failure.kind, str(failure), failure.retry_after_s)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, another backend may do better
+            self._broke(fault)
         finally:
-            self._limit, self._ended = None, True
+            self._limit, self._ended_s = None, self._ended_s or time.monotonic()
             if self._watch is not None:
                 self._watch.cancel()
             if tries:
                 breaker.dropped()  # If nothing else was told.
                 tell(call.task, self.step.backend, breaker)
-            attempt.latency_us = round((time.monotonic() - self._began_s) * 1e6)
+            attempt.latency_us = round((self._ended_s - self._began_s) * 1e6)
             attempt.cost_usd = f"{self._cost():f}"
-        self._judge()
+        if attempt.refusal:
+            self.verdict = router.Verdict(False, attempt.refusal)
 
     def _until_s(self) -> float:
         """When it must have begun at the latest; nobody is hurried for the sake of one who can't be asked."""
@@ -135,7 +138,7 @@ class Asking:
 
     def give_way(self, why: str) -> bool:
         """End now, since another one has been quicker. Returns whether that is what ends it."""
-        if self._ended or self._way:
+        if self._ended_s or self._way:
             return False
         self._way = why
         self._expire()
@@ -175,7 +178,7 @@ class Asking:
         return call.backends[self.step.backend].answer(ask, on_text)
 
     def _on_text(self, piece: str) -> None:
-        if self._way or self._ended:
+        if self._way or self._ended_s:
             return
         now_s = time.monotonic()
         took_s, self._heard_s = now_s - self._heard_s, now_s
@@ -221,7 +224,7 @@ class Asking:
             self._limit.reschedule(0)
 
     def _answered(self) -> None:
-        now_s = time.monotonic()
+        self._ended_s = now_s = time.monotonic()
         self._standing.answers.note(now_s - self._began_s, now_s)
         if self._longest_gap_s:
             self._standing.gaps.note(self._longest_gap_s, now_s)
@@ -237,22 +240,27 @@ class Asking:
         self._failed(FailureKind.TIMEOUT, self._stall or f"timeout: no answer within {budget_s:.2f} s", fair=fair)
 
     def _failed(self, kind: FailureKind, why: str, retry_after_s: float | None = None, *, fair: bool = True) -> None:
-        self.failure, self.attempt.refusal, self.retry_after_s = kind, why, retry_after_s
+        self.failure, self.retry_after_s = kind, retry_after_s
+        self.attempt.refusal, self.attempt.end = why, inference.END_FAILED
         if kind is not FailureKind.REFUSED and fair:
             self._standing.breaker.failed(time.monotonic(), retry_after_s)
             tell(self._call.task, self.step.backend, self._standing.breaker)
         if self.has_spoken:  # What its caller has heard of it, so that what comes next can be told from it.
             self.attempt.message.role, self.attempt.message.content = inference.ROLE_ASSISTANT, self._call.told.heard
 
+    def _broke(self, fault: Exception) -> None:
+        """By a fault of our own, or by an answer that nobody had thought of. What it says may hold anything."""
+        name = NAMES[self.step.backend]
+        telemetry.log.error("a backend's part of a call failed by a fault", backend=name, exc_info=fault)
+        self._failed(FailureKind.UNAVAILABLE, f"internal: {type(fault).__name__}, the gateway's log says more")
+
     def _cost(self) -> Decimal:
         return said_of(self._call.task, self.step.backend).prices.cost(self.attempt.usage)
 
     def _judge(self) -> None:
-        """Whether the answer is kept; an attempt without one says already why not."""
-        if self._way and not self.attempt.refusal:
-            self.supersede(self._way)  # It has answered all the same, and its caller hears the other one already.
-        if self.attempt.refusal:
-            self.verdict = router.Verdict(False, self.attempt.refusal)
+        """Whether the answer is kept."""
+        if self._way:  # It has answered all the same, and its caller hears the other one already.
+            self.supersede(self._way)
             return
         call = self._call
         self.verdict = router.keep(call.task, call.plan.policy, call.exchange.request, self.attempt)

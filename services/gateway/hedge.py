@@ -37,7 +37,7 @@ class Hedge:
                 timer.cancel()
 
     async def ended(self) -> Asking:
-        """The second one, at its end. Raises what it raised."""
+        """The second one, at its end."""
         running, second = self._running, self._second
         assert running is not None and second is not None  # noqa: PT018, S101 - `runs` was asked
         self._running = None

@@ -9,6 +9,7 @@ messages that follow one another as one.
 import struct
 from collections.abc import Mapping
 from functools import lru_cache
+from math import isnan
 from typing import Final, NamedTuple
 
 from tritonclient.grpc import service_pb2 as triton
@@ -119,7 +120,7 @@ class Growing:
             self._finish = _text(tensors["finish_reason"]) or self._finish
             self._attempt.usage.prompt_tokens = _integer(tensors["prompt_tokens"])
             self._attempt.usage.completion_tokens = _integer(tensors["completion_tokens"])
-        except (KeyError, struct.error, UnicodeDecodeError) as error:
+        except (KeyError, struct.error, ValueError) as error:  # A negative count is a ValueError of protobuf's.
             raise BackendFailed(
                 FailureKind.UNAVAILABLE, f"what Triton sent is no student's answer: {error!r}"
             ) from error
@@ -128,7 +129,9 @@ class Growing:
 
     def _count(self, raw: bytes) -> None:
         if raw:
-            least = min(struct.unpack(f"<{len(raw) // 4}f", raw))
+            least = min(found := struct.unpack(f"<{len(raw) // 4}f", raw))
+            if isnan(sum(found)):  # Of which min would say one thing or another.
+                raise ValueError("a log-probability is no number")
             self._confidence = least if self._confidence is None else min(self._confidence, least)
 
     def attempt(self) -> events.Attempt:
@@ -174,6 +177,8 @@ def _texts(*texts: str) -> bytes:
 def _text(raw: bytes) -> str:
     """The one element of BYTES."""
     (length,) = struct.unpack_from("<I", raw)
+    if length != len(raw) - 4:
+        raise ValueError(f"a text of {length} bytes in {len(raw) - 4}")
     return raw[4 : 4 + length].decode()
 
 

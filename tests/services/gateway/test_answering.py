@@ -22,10 +22,11 @@ STUDENT_ONLY = events.Policy(kind=events.POLICY_KIND_STUDENT_ONLY)
 
 @dataclass
 class Held:
-    """A backend that says `pieces` when it is let, and its whole answer once it may `end`."""
+    """A backend that says `pieces` when it is let, and its whole answer once it may `end`; or it raises `fault`."""
 
     whole: str
     pieces: tuple[str, ...] = ()
+    fault: Exception | None = None
     resumes: bool = False
     asked: int = 0
     speak: asyncio.Event = field(default_factory=asyncio.Event)
@@ -34,6 +35,8 @@ class Held:
     async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:
         self.asked += 1
         await self.speak.wait()
+        if self.fault is not None:
+            raise self.fault
         for piece in self.pieces if on_text is not None else ():
             on_text(piece)
         if not self.end.is_set():
@@ -85,3 +88,15 @@ async def test_an_answer_that_comes_as_the_other_begins_to_speak_is_not_mixed_wi
     assert (reply.message.content, call.heard.pieces) == (first.whole, [first.pieces[0]])
     ends = [attempt.end for attempt in call.exchange.attempts]
     assert sorted(ends) == [inference.END_COMPLETE, inference.END_REPLACED]
+
+
+async def test_whatever_befalls_a_hedge_the_first_ones_answer_is_given() -> None:
+    student, teacher = Held("the student says so", ("the student",)), Held("", fault=ValueError("out of range"))
+    call = Call(student, teacher)
+    replying = await call.hedged()
+    teacher.speak.set()
+    await until(lambda: call.exchange.attempts[1].refusal.startswith("internal: ValueError"))
+    student.speak.set()
+    student.end.set()
+    assert (await replying).message.content == "the student says so"
+    assert [attempt.end for attempt in call.exchange.attempts] == [inference.END_COMPLETE, inference.END_REPLACED]

@@ -2,10 +2,12 @@
 
 import grpc
 import pytest
+import structlog
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway.backends import FailureKind
+from services.gateway.breaker import FAILURES_IN_A_ROW
 from tests.services.gateway.calls import eventually_written, status_of
 from tests.services.gateway.conftest import Gateway
 from tests.services.gateway.examples import a_feedback, a_request, until
@@ -115,14 +117,46 @@ async def test_an_answer_that_cannot_be_written_down_is_not_given(gateway: Gatew
     assert (code, details) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "the disk has just failed")
 
 
-async def test_a_fault_of_the_gateway_is_written_down_and_not_told(
+async def broken(_ask: object, _on_text: object) -> events.Attempt:
+    raise RuntimeError("sk-secret")
+
+
+async def test_whatever_befalls_a_backend_another_one_is_asked_and_the_log_says_what(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def broken(_ask: object, _on_text: object) -> events.Attempt:
-        raise RuntimeError("sk-secret")
+    gateway.promote(events.POLICY_KIND_STUDENT_ONLY)
+    monkeypatch.setattr(gateway.student, "answer", broken)
+    with structlog.testing.capture_logs() as logged:
+        reply = await gateway.inference.Complete(a_request())
+    assert reply.answered_by == inference.BACKEND_TEACHER
+    first = gateway.exchange.attempts[0]
+    assert (first.refusal, first.end) == ("internal: RuntimeError, the gateway's log says more", inference.END_REPLACED)
+    assert [(line["backend"], repr(line["exc_info"])) for line in logged if "exc_info" in line] == [
+        ("student", "RuntimeError('sk-secret')")
+    ]
+    for _ in range(FAILURES_IN_A_ROW):
+        await gateway.inference.Complete(a_request())
+    assert gateway.spool.exchanges[-1].attempts[0].refusal.startswith("breaker: ")
 
+
+async def test_an_answer_that_can_not_even_be_judged_is_not_kept(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.promote(events.POLICY_KIND_STUDENT_ONLY)
+
+    def deep(*_given: object) -> str:
+        raise RecursionError
+
+    monkeypatch.setattr("services.gateway.router.student_refusal", deep)
+    assert (await gateway.inference.Complete(a_request())).answered_by == inference.BACKEND_TEACHER
+
+
+async def test_where_everybody_fails_by_a_fault_nobody_is_told_its_text(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gateway.teacher, "answer", broken)
     code, details = await status_of(gateway.inference.Complete(a_request()))
-    assert (code, details) == (grpc.StatusCode.INTERNAL, "the gateway is at fault; its log says why")
+    assert code is grpc.StatusCode.UNAVAILABLE
+    assert details == "no backend could answer (teacher: internal: RuntimeError, the gateway's log says more)"
     assert gateway.exchange.outcome == events.OUTCOME_FAILED
     assert "sk-secret" not in str(gateway.exchange)

@@ -168,8 +168,13 @@ async def test_open_calls_are_counted_together_with_those_of_grpc(gateway: Gatew
         call.cancel()
 
 
-async def test_a_fault_of_the_gateways_own_tells_nothing_of_itself(gateway: Gateway, http: httpx.AsyncClient) -> None:
-    gateway.teacher.failure = RuntimeError("a secret")  # type: ignore[assignment]
+async def test_a_fault_of_the_gateways_own_tells_nothing_of_itself(
+    gateway: Gateway, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_exchange: events.Exchange) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr(gateway.spool, "append_exchange", broken)
     answer = await http.post(CHAT, json=QUESTION)
     assert answer.status_code == 500
     assert answer.json()["error"]["message"] == "the gateway is at fault; its log says why"

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 
@@ -234,6 +235,27 @@ async def test_what_is_no_students_answer_fails_one_ask_alone(student: TritonStu
     with pytest.raises(BackendFailed, match="no student's answer"):
         await asks[0]
     assert (await asks[1]).message.content == "yes"
+
+
+NOT_A_NUMBER = struct.pack("<2f", -0.5, float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "raw"),
+    [(0, b"\xff\0\0\0x"), (0, b"\2\0\0\0"), (1, b"\0\0\0"), (1, NOT_A_NUMBER), (3, b"\0"), (4, b"\xff\xff\xff\xff")],
+    ids=["longer than it is", "cut", "a part of a float", "no number", "a part of a count", "a negative count"],
+)
+async def test_a_malformed_value_is_no_students_answer(
+    student: TritonStudent, triton: FakeTriton, tensor: int, raw: bytes
+):
+    triton.answers = False
+    (ask,) = await begun(student, triton, [asked()])
+    strange = piece(triton.requests[0].id, "x", "stop")
+    strange.infer_response.raw_output_contents[tensor] = raw
+    triton.say(strange)
+    with pytest.raises(BackendFailed, match="no student's answer") as failed:
+        await ask
+    assert failed.value.kind is FailureKind.UNAVAILABLE
 
 
 async def test_an_ask_that_fails_before_any_text_is_tried_once_on_another_replica(triton: FakeTriton):
