@@ -146,7 +146,7 @@ class Answering:
     def _keep(self, asking: Asking) -> inference.Reply:
         attempt, why = asking.attempt, asking.verdict.why
         for other in self._lost:
-            other.charge(attempt.usage.prompt_tokens)
+            other.recount(attempt.usage.prompt_tokens)
         if len(self._call.exchange.attempts) > 1:
             ends.replace(self._call.exchange.attempts)
         self._call.told.rest(attempt.message.content)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
-from services.gateway import ends, router
+from services.gateway import ends, estimates, router
 from services.gateway.backends import Ask, Backend, BackendFailed, FailureKind
 from services.gateway.listening import Clock, Told
 from services.gateway.standing import NAMES, Standing, Standings, said_of, tell
@@ -58,6 +58,7 @@ class Asking:
         "_behind",
         "_call",
         "_ended_s",
+        "_estimated",
         "_heard_s",
         "_limit",
         "_longest_gap_s",
@@ -96,6 +97,7 @@ class Asking:
         self._began_s = self._heard_s = self._longest_gap_s = 0.0
         self._way = self._stall = ""
         self._ended_s = 0.0  # While it has not.
+        self._estimated = False
 
     async def run(self) -> None:
         """Ask, and return when it has ended, however it did. Raises CancelledError if the whole call was."""
@@ -126,6 +128,8 @@ class Asking:
                 breaker.dropped()  # If nothing else was told.
                 tell(call.task, self.step.backend, breaker)
             attempt.latency_us = round((self._ended_s - self._began_s) * 1e6)
+            if not estimates.is_told(attempt.usage):
+                self._estimate()
             attempt.cost_usd = f"{self._cost():f}"
         if attempt.refusal:
             self.verdict = router.Verdict(False, attempt.refusal)
@@ -158,11 +162,10 @@ class Asking:
         """Its answer is not needed."""
         self.attempt.refusal, self.attempt.end = f"replaced: {why}", inference.END_REPLACED
 
-    def charge(self, prompt_tokens: int) -> None:
-        """Where it was cut short at work and so told no usage: what it must have read, and the pieces heard of it."""
-        if not self.attempt.HasField("usage") and (self._way or self.has_spoken):
-            usage = inference.Usage(prompt_tokens=prompt_tokens, completion_tokens=self._pieces)
-            self.attempt.usage.CopyFrom(usage)
+    def recount(self, prompt_tokens: int) -> None:
+        """Another one has counted what both have read."""
+        if self._estimated:
+            self.attempt.usage.prompt_tokens = prompt_tokens
             self.attempt.cost_usd = f"{self._cost():f}"
 
     def _answer(self, budget_s: float) -> Coroutine[Any, Any, events.Attempt]:
@@ -253,6 +256,18 @@ class Asking:
         name = NAMES[self.step.backend]
         telemetry.log.error("a backend's part of a call failed by a fault", backend=name, exc_info=fault)
         self._failed(FailureKind.UNAVAILABLE, f"internal: {type(fault).__name__}, the gateway's log says more")
+
+    def _estimate(self) -> None:
+        """Nobody has told its usage. Who failed without a word has none; who was cut short was at work."""
+        call, attempt = self._call, self.attempt
+        answered = attempt.HasField("message")
+        cut_short = self._way or attempt.end == inference.END_CANCELLED or self.failure is FailureKind.TIMEOUT
+        if answered or cut_short or self._pieces:
+            heard = call.told.heard if self._pieces else ""
+            text = (estimates.written(attempt) if answered else heard).removeprefix(self.partial)
+            usage = estimates.usage(call.task, call.exchange.request, attempt.backend, text, self._pieces)
+            attempt.usage.CopyFrom(usage)
+            self._estimated = True
 
     def _cost(self) -> Decimal:
         return said_of(self._call.task, self.step.backend).prices.cost(self.attempt.usage)

@@ -14,7 +14,7 @@ from prometheus_client import Counter
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
-from services.gateway import ends
+from services.gateway import ends, estimates
 from services.gateway.backends import Ask, Backend, BackendFailed
 from services.gateway.listening import stamp
 from services.gateway.pairing import OTHER, begun, conclude, side
@@ -105,7 +105,7 @@ class Shadows:
         except BackendFailed as failure:
             attempt.refusal = str(failure)
         attempt.latency_us = round((time.monotonic() - started_s) * 1e6)
-        _account(attempt, task)
+        _account(attempt, task, request)
 
     def _limit_s(self, task: Task, backend: inference.Backend) -> float:
         """A student has the time that it would have before a caller."""
@@ -118,7 +118,10 @@ class Shadows:
             telemetry.log.error("a call was not compared by the gateway's own fault", exc_info=fault)
 
 
-def _account(attempt: events.Attempt, task: Task) -> None:
+def _account(attempt: events.Attempt, task: Task, request: inference.Request) -> None:
+    if not attempt.refusal and not estimates.is_told(attempt.usage):
+        text = estimates.written(attempt)
+        attempt.usage.CopyFrom(estimates.usage(task, request, attempt.backend, text, pieces=0))
     attempt.end = inference.END_FAILED if attempt.refusal else ends.of_answer(attempt.finish)
     cost = said_of(task, attempt.backend).prices.cost(attempt.usage)
     attempt.cost_usd = f"{cost:f}"

@@ -164,7 +164,7 @@ class Growing:
         message.role = inference.ROLE_ASSISTANT
         message.content = "".join(self._content)
         message.tool_calls.extend(self._calls.made)
-        if self._usage is not None:  # An API that says nothing of it leaves 0 tokens, and so no cost.
+        if self._usage is not None:  # Where an API says nothing of it, it is estimated.
             attempt.usage.prompt_tokens = _count(self._usage.prompt_tokens)
             attempt.usage.completion_tokens = _count(self._usage.completion_tokens)
         return attempt
