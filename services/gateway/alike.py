@@ -45,7 +45,7 @@ class Alike:
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
         self._kept: dict[str, TTLCache[bytes, _Kept]] = {}
-        self._together = Together[bytes, inference.Reply]()
+        self._together = Together[bytes, inference.Reply](_for_all)
 
     async def reply(
         self,
@@ -120,6 +120,14 @@ def digest(exchange: events.Exchange, task: Task, promotion_id: str) -> bytes | 
     whose = (exchange.key_id, request.group_key) if rule.per_group else ()
     apart = json.dumps([promotion_id, request.metadata.get("kind", ""), *whose])
     return sha256(apart.encode() + b"\0" + asked.SerializeToString(deterministic=True)).digest()
+
+
+def _for_all(error: Exception) -> NoAnswer | None:
+    """What nobody could answer, nobody can for the others either. Who was only out of time speaks for himself."""
+    if not isinstance(error, NoAnswer) or error.outcome == events.OUTCOME_DEADLINE_EXCEEDED:
+        return None
+    why = f"coalesced: another call asked the same just then: {error}"
+    return NoAnswer(error.outcome, error.kind, why, error.retry_after_s)
 
 
 def _given(exchange: events.Exchange, reply: inference.Reply, found: str, why: str, told: Told) -> inference.Reply:

@@ -11,6 +11,7 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway.alike import KEEPING_BYTES, Alike, digest
 from services.gateway.answering import NoAnswer
+from services.gateway.backends import FailureKind
 from services.gateway.listening import Clock, Told
 from services.tasks import Cache, Task
 from tests.services.gateway.examples import a_request, a_task, until
@@ -41,6 +42,7 @@ class Asked:
         self.answers = 0
         self.finish = inference.FINISH_STOP
         self.text_bytes = 0
+        self.failure: NoAnswer | None = None
         self.free = asyncio.Event()
         self.free.set()
 
@@ -60,6 +62,8 @@ class Asked:
         self.answers += 1
         number = self.answers
         await self.free.wait()
+        if self.failure is not None:
+            raise self.failure
         message = inference.Message(role=inference.ROLE_ASSISTANT, content=f"{number}".rjust(self.text_bytes))
         return inference.Reply(exchange_id="first", message=message, finish=self.finish, cost_usd="0.01", model="m")
 
@@ -193,6 +197,23 @@ async def test_calls_that_ask_the_same_at_once_share_one_answer() -> None:
     assert replies[1].why == "coalesced: another call asked the same just then"
     assert {reply.message.content for reply in replies} == {"1"}
     assert not (await asked.ask()).cached
+
+
+@pytest.mark.parametrize(("outcome", "answers"), [(events.OUTCOME_FAILED, 1), (events.OUTCOME_DEADLINE_EXCEEDED, 3)])
+async def test_what_nobody_could_answer_is_asked_once_and_who_was_out_of_time_speaks_for_himself(
+    outcome: events.Outcome, answers: int
+) -> None:
+    asked = Asked(coalesce=True)
+    asked.free.clear()
+    asked.failure = NoAnswer(outcome, FailureKind.REFUSED, "it is refused", 7.0)
+    calls = [asyncio.create_task(asked.ask()) for _ in range(3)]
+    await until(lambda: asked.answers)
+    asked.free.set()
+    failures = await asyncio.gather(*calls, return_exceptions=True)
+    assert [(f.outcome, f.kind, f.retry_after_s) for f in failures if isinstance(f, NoAnswer)] == [
+        (outcome, FailureKind.REFUSED, 7.0)
+    ] * 3
+    assert asked.answers == answers
 
 
 async def test_who_waits_for_another_waits_no_longer_than_his_deadline() -> None:

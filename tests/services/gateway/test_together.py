@@ -7,13 +7,17 @@ import pytest
 from services.gateway.together import Together
 
 
+def for_all(error: Exception) -> Exception | None:
+    return LookupError(f"also: {error}") if isinstance(error, LookupError) else None
+
+
 class Maker:
     """Makes when told to, and counts."""
 
     def __init__(self) -> None:
         self.begun = 0
         self.asked: asyncio.Queue[asyncio.Future[str]] = asyncio.Queue()
-        self.together = Together[str, str]()
+        self.together = Together[str, str](for_all)
 
     async def make(self) -> str:
         self.begun += 1
@@ -63,6 +67,19 @@ async def test_the_first_ones_error_is_its_own_alone() -> None:
     assert await second == ("it", False)
     with pytest.raises(ValueError, match="broken"):
         await first
+
+
+async def test_an_error_that_is_for_all_ends_all_that_wait_at_once_each_with_one_of_its_own() -> None:
+    maker = Maker()
+    first, second, third = (maker.want() for _ in range(3))
+    (await maker.asked.get()).set_exception(LookupError("there is none"))
+    ends = await asyncio.gather(first, second, third, return_exceptions=True)
+    assert [str(end) for end in ends] == ["there is none", "also: there is none", "also: there is none"]
+    assert ends[1] is not ends[2]
+    assert maker.begun == 1
+    again = maker.want()
+    (await maker.asked.get()).set_result("it")
+    assert await again == ("it", False)
 
 
 async def test_who_waits_and_is_cancelled_leaves_the_others_alone() -> None:
