@@ -47,16 +47,22 @@ class Alike:
         self._kept: dict[str, TTLCache[bytes, _Kept]] = {}
         self._together = Together[bytes, inference.Reply](_for_all)
 
+    def keeps(self, task: Task, key: bytes) -> bool:
+        """Whether the answer is there, so that nobody need be asked."""
+        return self._find(task, key) is not None
+
     async def reply(
         self,
         exchange: events.Exchange,
         task: Task,
-        promotion_id: str,
+        key: bytes | None,
         told: Told,
         make: Callable[[], Awaitable[inference.Reply]],
     ) -> inference.Reply:
-        """What was answered, is being answered, or `make` answers. Raises NoAnswer, and what `make` raises."""
-        key = digest(exchange, task, promotion_id)
+        """What was answered, is being answered, or `make` answers. Raises NoAnswer, and what `make` raises.
+
+        `key` is the exchange's `digest`.
+        """
         if key is None:
             return await make()
         if (kept := self._find(task, key)) is not None:

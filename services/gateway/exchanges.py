@@ -11,7 +11,7 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
 from services.gateway import ends, router, shedding
-from services.gateway.alike import Alike
+from services.gateway.alike import Alike, digest
 from services.gateway.answering import Answering, NoAnswer
 from services.gateway.asking import Backends
 from services.gateway.counting import count
@@ -108,10 +108,12 @@ class Exchanges:
             outcome=events.OUTCOME_FAILED,
             error="internal: the gateway is at fault, see its log",  # Stays if it is.
         )
+        key = digest(exchange, arrival.task, promotion.id if promotion else "")
+        if key is None or not self._alike.keeps(arrival.task, key):
+            self._check_time(arrival, plan, clock)
         stamp(exchange.started_at)
         try:
-            promotion_id = promotion.id if promotion else ""
-            await self._answer(exchange, arrival.task, plan, promotion_id, Told(clock, listener))
+            await self._answer(exchange, arrival.task, plan, key, Told(clock, listener))
         finally:  # Also a call that was cancelled is written down.
             exchange.end = ends.of_exchange(exchange)
             stamp(exchange.finished_at)
@@ -142,29 +144,30 @@ class Exchanges:
     def _plan(
         self, exchange_id: str, arrival: Arrival, promotion: events.Promotion | None, clock: Clock
     ) -> router.Plan:
-        """Who is asked. Raises TooLate where none of them is likely to answer in time."""
-        task, request = arrival.task, arrival.request
+        """Who is asked."""
         budget = router.Budget(clock.usable_s, self._teacher_needs_s)
-        plan = router.plan(task, promotion, request, exchange_id, budget)
-        if not arrival.bears_restart:
-            plan = router.without_restart(plan)
-        least_s = self._standings.least_s(task, plan, request.priority)
+        plan = router.plan(arrival.task, promotion, arrival.request, exchange_id, budget)
+        return plan if arrival.bears_restart else router.without_restart(plan)
+
+    def _check_time(self, arrival: Arrival, plan: router.Plan, clock: Clock) -> None:
+        """Raise TooLate where nobody who would be asked is likely to answer in time."""
+        request = arrival.request
+        least_s = self._standings.least_s(arrival.task, plan, request.priority)
         if least_s > clock.usable_s:
             chance = shedding.chance(request.priority)
             raise TooLate(
                 f"{clock.timeout_s:.2f} s are left, and {1 - chance:.0%} of the answers take more than {least_s:.2f} s"
                 " now: allow more time, or try again later"
             )
-        return plan
 
     async def _answer(
-        self, exchange: events.Exchange, task: Task, plan: router.Plan, promotion_id: str, told: Told
+        self, exchange: events.Exchange, task: Task, plan: router.Plan, key: bytes | None, told: Told
     ) -> None:
         clock = told.clock
         try:
             backends, standings = self._backends, self._standings
             answering = Answering(exchange, task, plan, backends=backends, clock=clock, told=told, standings=standings)
-            exchange.reply.CopyFrom(await self._alike.reply(exchange, task, promotion_id, told, answering.reply))
+            exchange.reply.CopyFrom(await self._alike.reply(exchange, task, key, told, answering.reply))
             exchange.outcome, exchange.error = events.OUTCOME_ANSWERED, ""
         except NoAnswer as failure:
             exchange.outcome, exchange.error = failure.outcome, str(failure)

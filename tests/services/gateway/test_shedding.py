@@ -16,6 +16,7 @@ from services.gateway.pace import LEAST_NOTED
 from services.gateway.router import Plan, Step
 from services.gateway.shedding import places
 from services.gateway.standing import Standings
+from services.tasks import Cache
 from tests.services.gateway.calls import status_of
 from tests.services.gateway.conftest import Gateway
 from tests.services.gateway.examples import a_request, a_task, until
@@ -88,6 +89,15 @@ async def test_a_call_that_has_less_time_than_answers_take_now_is_refused_at_onc
         assert "of the answers take more than " in details
     assert len(gateway.spool.exchanges) == 1  # Nobody was asked.
     assert (await gateway.inference.Complete(a_request(), timeout=30)).message.content
+
+
+@pytest.mark.contract
+async def test_a_call_whose_answer_is_kept_has_time_enough(gateway: Gateway) -> None:
+    gateway.task.__dict__["cache"] = Cache(ttl_s=60)
+    await learn(gateway, 3.0)
+    assert (await gateway.inference.Complete(a_request(), timeout=1)).cached
+    code, _details = await status_of(gateway.inference.Complete(a_request("what else?"), timeout=1))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 @pytest.mark.contract
