@@ -16,8 +16,7 @@ from prometheus_client import Counter
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway import ends
-from services.gateway.answering import NoAnswer
-from services.gateway.backends import FailureKind
+from services.gateway.answering import NoAnswer, too_late
 from services.gateway.listening import Clock, Told
 from services.gateway.together import Together
 from services.tasks import Cache, Task
@@ -87,12 +86,9 @@ class Alike:
             return reply
 
         try:
-            return await self._together.once(key, made, lambda: clock.usable_s - clock.elapsed_s())
+            return await self._together.once(key, made, clock.left_s)
         except TimeoutError as error:
-            why = (
-                f"no answer within the deadline of {clock.timeout_s:.2f} s: the call that asked the same first has none"
-            )
-            raise NoAnswer(events.OUTCOME_DEADLINE_EXCEEDED, FailureKind.TIMEOUT, why) from error
+            raise too_late(clock, "the call that asked the same first has none") from error
 
     def _find(self, task: Task, key: bytes) -> _Kept | None:
         cache = self._kept.get(task.name)

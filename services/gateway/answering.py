@@ -29,6 +29,12 @@ class NoAnswer(Exception):  # noqa: N818
         """When it may be worth while to ask again; None where nobody knows."""
 
 
+def too_late(clock: Clock, why: str) -> NoAnswer:
+    """There is none before the deadline."""
+    said = f"no answer within the deadline of {clock.timeout_s:.2f} s"
+    return NoAnswer(events.OUTCOME_DEADLINE_EXCEEDED, FailureKind.TIMEOUT, f"{said}: {why}")
+
+
 class Answering:
     """Answers one exchange. Every attempt is added to `exchange.attempts`, also one that is cut short."""
 

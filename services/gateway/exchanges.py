@@ -12,7 +12,7 @@ from protos import inference_pb2 as inference
 from services import telemetry
 from services.gateway import ends, router, shedding
 from services.gateway.alike import Alike, digest
-from services.gateway.answering import Answering, NoAnswer
+from services.gateway.answering import Answering, NoAnswer, too_late
 from services.gateway.asking import Backends
 from services.gateway.counting import count
 from services.gateway.listening import Clock, Listener, Told, stamp
@@ -92,7 +92,10 @@ class Exchanges:
             return await self._make(arrival.exchange_id or str(uuid_utils.uuid7()), arrival, clock, listener)
         exchange_id = arrival.request.request_id.lower()
         make = lambda: self._make(exchange_id, arrival, clock, listener)  # noqa: E731 - the arguments, once
-        return await self._repeats.once(exchange_id, arrival.request, make)
+        try:
+            return await self._repeats.once(exchange_id, arrival.request, make, clock.left_s)
+        except TimeoutError as error:
+            raise too_late(clock, "the call that came first with this request_id has none") from error
 
     async def _make(
         self, exchange_id: str, arrival: Arrival, clock: Clock, listener: Listener | None

@@ -40,6 +40,10 @@ class Clock:
         """Since the arrival, in whole microseconds."""
         return round(self.elapsed_s() * 1e6)
 
+    def left_s(self) -> float:
+        """Until nothing more can be done; below 0 from then on."""
+        return self.usable_s - self.elapsed_s()
+
     def is_up(self) -> bool:
         """Whether nothing more can be done. A timer may ring a millisecond early, hence half the reserve."""
         return self.elapsed_s() >= self.usable_s - REPLY_RESERVE_S / 2

@@ -35,9 +35,15 @@ class Repeats:
         self._answered: OrderedDict[str, _Answered] = OrderedDict()
 
     async def once(
-        self, exchange_id: str, request: inference.Request, make: Callable[[], Awaitable[inference.Reply]]
+        self,
+        exchange_id: str,
+        request: inference.Request,
+        make: Callable[[], Awaitable[inference.Reply]],
+        patience_s: Callable[[], float | None] = lambda: None,
     ) -> inference.Reply:
         """The reply that `make` gave or gives for this id. Raises BadInput if the id was another request's.
+
+        Raises TimeoutError where the first call was waited for longer than `patience_s`.
 
         Where the call that is under way ends without a reply, one of those that wait takes its place.
         """
@@ -47,7 +53,7 @@ class Repeats:
             return known.reply
         _check_same(self._running.get(exchange_id, fingerprint), fingerprint)
         reply, _ = await self._together.once(
-            (exchange_id, fingerprint), lambda: self._make(exchange_id, fingerprint, make)
+            (exchange_id, fingerprint), lambda: self._make(exchange_id, fingerprint, make), patience_s
         )
         return reply
 

@@ -158,6 +158,22 @@ async def test_what_is_still_open_when_the_grace_is_over_is_unavailable(
     assert (gateway.exchange.outcome, gateway.exchange.error) == (events.OUTCOME_FAILED, "the gateway was stopped")
 
 
+async def test_who_repeats_a_call_waits_for_it_no_longer_than_his_own_deadline(
+    gateway: Gateway, http: httpx.AsyncClient
+) -> None:
+    gateway.teacher.delay_s = 60
+    same = {"idempotency-key": "a key"}
+    first = asyncio.create_task(http.post(CHAT, json=QUESTION, headers=same))
+    await until(lambda: gateway.teacher.asks)
+    again = await http.post(CHAT, json=QUESTION, headers=same | {"x-tutelage-timeout-ms": "100"})
+    assert (again.status_code, again.json()["error"]["message"]) == (
+        504,
+        "no answer within the deadline of 0.10 s: the call that came first with this request_id has none",
+    )
+    assert len(gateway.teacher.asks) == 1
+    first.cancel()
+
+
 async def test_open_calls_are_counted_together_with_those_of_grpc(gateway: Gateway, http: httpx.AsyncClient) -> None:
     gateway.teacher.delay_s = 60
     held = [gateway.inference.Complete(a_request()) for _ in range(4)]
