@@ -11,7 +11,7 @@ from services.gateway.asking import CANCELLED, Asking, Backends, Call
 from services.gateway.backends import FailureKind
 from services.gateway.breaker import FIRST_PAUSE_S
 from services.gateway.hedge import Hedge
-from services.gateway.listening import Clock, Told
+from services.gateway.listening import Clock, Told, in_words
 from services.gateway.standing import NAMES, Standings
 from services.tasks import Task
 
@@ -31,7 +31,7 @@ class NoAnswer(Exception):  # noqa: N818
 
 def too_late(clock: Clock, why: str) -> NoAnswer:
     """There is none before the deadline."""
-    said = f"no answer within the deadline of {clock.timeout_s:.2f} s"
+    said = f"no answer within the deadline of {in_words(clock.timeout_s)}"
     return NoAnswer(events.OUTCOME_DEADLINE_EXCEEDED, FailureKind.TIMEOUT, f"{said}: {why}")
 
 
@@ -194,7 +194,7 @@ class Answering:
         clock, attempts = self._call.clock, self._call.exchange.attempts
         told = "; ".join(f"{NAMES[attempt.backend]}: {attempt.refusal}" for attempt in attempts)
         if clock.is_up():
-            why = f"no answer within the deadline of {clock.timeout_s:.2f} s, allow more time"
+            why = f"no answer within the deadline of {in_words(clock.timeout_s)}, allow more time"
             return NoAnswer(events.OUTCOME_DEADLINE_EXCEEDED, self._failure, f"{why} ({told or 'nobody was asked'})")
         why = f"no backend could answer ({told})"
         if self._failure is FailureKind.REFUSED:

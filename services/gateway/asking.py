@@ -13,7 +13,7 @@ from protos import inference_pb2 as inference
 from services import telemetry
 from services.gateway import ends, estimates, router
 from services.gateway.backends import Ask, Backend, BackendFailed, FailureKind
-from services.gateway.listening import Clock, Told
+from services.gateway.listening import Clock, Told, in_words
 from services.gateway.standing import NAMES, Standing, Standings, said_of, tell
 from services.tasks import Task
 
@@ -240,7 +240,7 @@ class Asking:
         limit_s = self._call.task.student.timeout_s if self.step.backend == inference.BACKEND_STUDENT else inf
         now_s = time.monotonic()
         fair = bool(self._stall) or self._standing.is_fair(now_s - self._began_s, limit_s, now_s)
-        self._failed(FailureKind.TIMEOUT, self._stall or f"timeout: no answer within {budget_s:.2f} s", fair=fair)
+        self._failed(FailureKind.TIMEOUT, self._stall or f"timeout: no answer within {in_words(budget_s)}", fair=fair)
 
     def _failed(self, kind: FailureKind, why: str, retry_after_s: float | None = None, *, fair: bool = True) -> None:
         self.failure, self.retry_after_s = kind, retry_after_s

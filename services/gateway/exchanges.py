@@ -15,7 +15,7 @@ from services.gateway.alike import Alike, digest
 from services.gateway.answering import Answering, NoAnswer, too_late
 from services.gateway.asking import Backends
 from services.gateway.counting import count
-from services.gateway.listening import Clock, Listener, Told, stamp
+from services.gateway.listening import Clock, Listener, Told, in_words, stamp
 from services.gateway.repeats import Repeats
 from services.gateway.shadow import Shadows
 from services.gateway.shedding import TooLate
@@ -157,10 +157,10 @@ class Exchanges:
         request = arrival.request
         least_s = self._standings.least_s(arrival.task, plan, request.priority)
         if least_s > clock.usable_s:
-            chance = shedding.chance(request.priority)
+            part, took_s = 1 - shedding.chance(request.priority), least_s + clock.timeout_s - clock.usable_s
             raise TooLate(
-                f"{clock.timeout_s:.2f} s are left, and {1 - chance:.0%} of the answers take more than {least_s:.2f} s"
-                " now: allow more time, or try again later"
+                f"{in_words(clock.timeout_s)} are left, and {part:.0%} of the answers take more than {in_words(took_s)}"
+                " until they are written down: allow more time, or try again later"
             )
 
     async def _answer(

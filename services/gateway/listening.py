@@ -14,6 +14,11 @@ def stamp(at: Timestamp) -> None:
     at.seconds, at.nanos = divmod(time.time_ns(), 1_000_000_000)
 
 
+def in_words(seconds: float) -> str:
+    """For people: 2.50 s, or 4.2 ms, as 0.00 s would tell nothing."""
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{max(seconds, 0.0) * 1_000:.3g} ms"
+
+
 class Listener(Protocol):
     """Takes the answer's text while it grows."""
 

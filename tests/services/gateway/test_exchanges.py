@@ -1,6 +1,7 @@
 """An exchange is written down, whatever becomes of it and of those who are told."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,11 +12,14 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway.exchanges import Arrival, Exchanges
 from services.gateway.hedge import Hedge
+from services.gateway.pace import LEAST_NOTED
 from services.gateway.repeats import Repeats
+from services.gateway.shedding import TooLate
 from services.tasks import Hedging
 from tests.fakes.backends import FakeBackend
 from tests.services.gateway.conftest import MemorySpool
 from tests.services.gateway.examples import a_promotion, a_request, a_task
+from tests.services.gateway.test_pace import a_pace
 
 
 class Rig:
@@ -98,3 +102,14 @@ async def test_an_exchange_that_can_not_be_written_is_charged_all_the_same() -> 
 
 def broken(_exchange: events.Exchange) -> "asyncio.Future[None]":
     raise ValueError("no exchange")
+
+
+async def test_a_millisecond_is_told_as_one() -> None:
+    rig = Rig()
+    for backend, takes_s in ((inference.BACKEND_TEACHER, 0.5), (inference.BACKEND_STUDENT, 0.002)):
+        pace = a_pace(*[takes_s] * LEAST_NOTED, now_s=time.monotonic())
+        rig.exchanges._standings.of(rig.task, backend, 3).answers = pace
+    told = r"1 ms are left, and 75% of the answers take more than 12(\.\d)? ms until they are written"
+    with pytest.raises(TooLate, match=f"^{told}"):
+        await rig.ask(timeout_s=0.001)
+    assert rig.spool.exchanges == []
