@@ -37,8 +37,9 @@ class Held:
         await self.speak.wait()
         if self.fault is not None:
             raise self.fault
-        for piece in self.pieces if on_text is not None else ():
-            on_text(piece)
+        if on_text is not None:
+            for piece in self.pieces:
+                on_text(piece)
         if not self.end.is_set():
             await self.end.wait()
         return an_attempt(self.whole, backend=0)

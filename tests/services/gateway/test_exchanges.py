@@ -91,10 +91,10 @@ async def test_what_is_told_of_an_exchange_and_fails_keeps_it_from_nobody(monkey
     assert [line["event"] for line in logged] == ["an exchange is written, but not counted, charged or traced"]
 
 
-async def test_an_exchange_that_can_not_be_written_is_charged_all_the_same() -> None:
+async def test_an_exchange_that_can_not_be_written_is_charged_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     charged: list[events.Exchange] = []
     rig = Rig(charge=charged.append)
-    rig.spool.append_exchange = broken  # type: ignore[method-assign]
+    monkeypatch.setattr(rig.spool, "append_exchange", broken)
     with pytest.raises(ValueError, match="no exchange"):
         await rig.ask()
     assert [exchange.outcome for exchange in charged] == [events.OUTCOME_ANSWERED]
