@@ -98,9 +98,11 @@ async def test_who_fails_without_a_word_costs_nothing(gateway: Gateway) -> None:
 
 @pytest.mark.contract
 @pytest.mark.parametrize("streams", [True, False])
+@pytest.mark.parametrize("finish", [inference.FINISH_STOP, inference.FINISH_UNSPECIFIED])
 async def test_an_api_that_tells_no_usage_is_not_free(
-    gateway: Gateway, streams: bool, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, streams: bool, finish: inference.Finish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    gateway.teacher.finish = finish
     tells = gateway.teacher.answer
 
     async def answer(*given: object) -> events.Attempt:
