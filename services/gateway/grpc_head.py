@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import grpc
 from hpack import Decoder, Encoder, HeaderTuple, NeverIndexedHeaderTuple
@@ -126,5 +126,8 @@ def status(code: grpc.StatusCode, text: str, metadata: Metadata = (), *, has_beg
 
 
 def _percent_encoded(text: str) -> str:
-    encoded = quote(text, safe=_PLAIN)[:TEXT_MOST]
-    return encoded[: -len(cut[0])] if (cut := re.search("%.?$", encoded)) else encoded
+    encoded = quote(text, safe=_PLAIN, errors="replace")
+    if len(encoded) <= TEXT_MOST:
+        return encoded
+    bytes_left = unquote_to_bytes(re.sub("%.?$", "", encoded[:TEXT_MOST]))
+    return quote(bytes_left.decode(errors="ignore"), safe=_PLAIN)

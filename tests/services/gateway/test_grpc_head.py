@@ -161,3 +161,17 @@ def test_a_text_comes_back_whatever_it_is_of(text: str) -> None:
     told = dict(said(status(grpc.StatusCode.NOT_FOUND, text, has_begun=True))).get("grpc-message", "")
     assert all(0x20 <= ord(character) < 0x7F for character in told)
     assert unquote(told) == text
+
+
+@pytest.mark.parametrize("character", ["a", "%", "ü", "€", "🙂", "\n"])
+@pytest.mark.parametrize("before", ["", "a", "ab"])
+def test_a_long_text_is_cut_between_two_characters(before: str, character: str) -> None:
+    whole = before + character * 9000
+    told = dict(said(status(grpc.StatusCode.NOT_FOUND, whole, has_begun=True)))["grpc-message"]
+    assert TEXT_MOST - 12 <= len(told) <= TEXT_MOST
+    assert whole.startswith(unquote(told, errors="strict"))
+
+
+def test_a_text_that_is_no_unicode_ends_its_call_all_the_same() -> None:
+    told = dict(said(status(grpc.StatusCode.NOT_FOUND, "half \ud83d a smile", has_begun=True)))["grpc-message"]
+    assert told == "half ? a smile"
