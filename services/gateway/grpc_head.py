@@ -5,7 +5,7 @@ import binascii
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, unquote_to_bytes
 
 import grpc
@@ -53,15 +53,20 @@ class Heads:
         """Raises hpack.HPACKError, after which nothing on the connection can be read."""
         if head := self._known.get(block):
             return head
-        entries = self._decoder.header_table.dynamic_entries
-        before = (len(entries), id(entries[0]) if entries else 0)
-        headers = self._decoder.decode(block, raw=True)
-        head = parsed(headers)
-        if before != (len(entries), id(entries[0]) if entries else 0) or len(self._known) >= REMEMBERED:
+        before = self._table()
+        head = parsed(self._decoder.decode(block, raw=True))
+        after = self._table()
+        if before[0] is not after[0] or before[1:] != after[1:] or len(self._known) >= REMEMBERED:
             self._known.clear()
         else:
             self._known[block] = head
         return head
+
+    def _table(self) -> tuple[Any, int, int]:
+        """What tells whether the table has changed: its newest entry itself, for another may come to lie there."""
+        table = self._decoder.header_table
+        entries = table.dynamic_entries
+        return entries[0] if entries else None, len(entries), table.maxsize
 
 
 def parsed(headers: Iterable[HeaderTuple]) -> Head:

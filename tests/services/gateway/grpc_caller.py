@@ -1,4 +1,4 @@
-"""Callers of the gateway's gRPC connection without a socket: h2's client, which judges what it is sent, and raw bytes."""
+"""Callers of the gateway's gRPC without a socket: h2's client, which judges what it is sent, and raw bytes."""
 
 import struct
 from dataclasses import dataclass, field

@@ -2,6 +2,8 @@
 
 import gzip
 import zlib
+from contextlib import suppress
+from itertools import pairwise
 
 import grpc
 import pytest
@@ -18,7 +20,7 @@ PACKED = {"gzip": gzip.compress, "deflate": zlib.compress}
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     """The data in parts, cut at these places."""
     ends = sorted({place % (len(data) + 1) for place in places} | {0, len(data)})
-    return [data[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [data[start:end] for start, end in pairwise(ends)]
 
 
 @given(st.lists(st.binary(max_size=MOST), max_size=5), st.lists(st.integers(0, 10_000), max_size=20))
@@ -79,10 +81,8 @@ def test_what_is_not_marked_as_compressed_is_taken_as_it_is() -> None:
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 @given(garbage=st.binary(max_size=100))
 def test_garbage_that_is_marked_as_compressed_raises_nothing_but_unreadable(encoding: str, garbage: bytes) -> None:
-    try:
-        Messages(encoding, MOST).take(grpc_bytes(garbage, flag=1))
-    except Unreadable as refused:
-        assert refused.code in {grpc.StatusCode.INTERNAL, grpc.StatusCode.RESOURCE_EXHAUSTED}
+    with suppress(Unreadable):
+        assert all(len(message) <= MOST for message in Messages(encoding, MOST).take(grpc_bytes(garbage, flag=1)))
 
 
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=5))
