@@ -67,11 +67,20 @@ class Messages:
         if not compressed:
             return message
         if not (bits := _WINDOW_BITS.get(self._encoding)):
-            text = f"grpc-encoding {self._encoding[:40]!r}: only gzip and deflate are taken"
-            raise Unreadable(grpc.StatusCode.UNIMPLEMENTED, text)
+            raise self._packed_otherwise()
+        unpacker = zlib.decompressobj(bits)
         try:
-            unpacked = zlib.decompressobj(bits).decompress(message, self._most + 1)
+            unpacked = unpacker.decompress(message, self._most + 1)
         except zlib.error as error:
             raise Unreadable(grpc.StatusCode.INTERNAL, f"a message that does not unpack: {error}") from error
         self._check(len(unpacked))
+        if not unpacker.eof or unpacker.unused_data:
+            raise Unreadable(grpc.StatusCode.INTERNAL, "a message that does not unpack: it ends elsewhere than it says")
         return unpacked
+
+    def _packed_otherwise(self) -> Unreadable:
+        if self._encoding == "identity":
+            text = "a message is compressed, and grpc-encoding does not say how"
+            return Unreadable(grpc.StatusCode.INTERNAL, text)
+        text = f"grpc-encoding {self._encoding[:40]!r}: only gzip and deflate are taken"
+        return Unreadable(grpc.StatusCode.UNIMPLEMENTED, text)

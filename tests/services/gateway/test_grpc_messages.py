@@ -94,3 +94,21 @@ def test_any_bytes_are_messages_or_unreadable(garbage: bytes, places: list[int])
         except Unreadable:
             return
     assert reader.held_bytes < MOST + 5
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+@given(message=st.binary(max_size=MOST), missing=st.integers(1, 5), more=st.binary(max_size=5))
+def test_a_compressed_message_that_does_not_end_where_it_says_is_refused(
+    encoding: str, message: bytes, missing: int, more: bytes
+) -> None:
+    packed = PACKED[encoding](message)
+    for wrong in [packed[:-missing], b"", *([packed + more] if more else [])]:
+        with pytest.raises(Unreadable, match="does not unpack") as refused:
+            Messages(encoding, MOST).take(grpc_bytes(wrong, flag=1))
+        assert refused.value.code is grpc.StatusCode.INTERNAL
+
+
+def test_a_compressed_message_of_a_call_that_named_no_encoding_breaks_the_protocol() -> None:
+    with pytest.raises(Unreadable, match="compressed, and grpc-encoding does not say how") as refused:
+        Messages("identity", MOST).take(grpc_bytes(b"?", flag=1))
+    assert refused.value.code is grpc.StatusCode.INTERNAL
