@@ -122,7 +122,10 @@ class Connection:
     def receive(self, data: bytes) -> None:
         """Take what came. Raises Broken; the connection is of no use then but for `leave`."""
         data = self._rest + data if self._rest else data
-        at = 0 if self._is_greeted else self._greeting(data)
+        at = 0
+        if not self._is_greeted and not (at := self._greeting(data)):
+            self._rest = data
+            return
         while len(data) - at >= 9:
             upper, lower, kind, flags, stream = frames.HEAD.unpack_from(data, at)
             length = upper << 8 | lower
@@ -209,11 +212,12 @@ class Connection:
         self._waiting.pop(stream.id, None)
 
     def _greeting(self, data: bytes) -> int:
+        """How long it is; 0 while more of it is to come."""
         most = len(frames.PREFACE)
         if data[:most] != frames.PREFACE[: len(data)]:
             raise Broken(PROTOCOL_ERROR, "this port speaks gRPC, over HTTP/2 without an upgrade")
         self._is_greeted = len(data) >= most
-        return most if self._is_greeted else len(data) + 1
+        return most if self._is_greeted else 0
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if self._block and (kind != frames.CONTINUATION or stream != self._block[0]):

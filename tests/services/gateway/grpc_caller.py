@@ -75,8 +75,8 @@ class Pair:
         self.calls = Kept()
         self.connection = Connection(self._out.extend, self.calls, message_most=message_most, streams_most=streams_most)
         self.client = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
-        self.client.local_settings.update({SettingCodes[name.upper()]: value for name, value in settings.items()})
         self.client.initiate_connection()
+        self.client.update_settings({SettingCodes[name.upper()]: value for name, value in settings.items()})
         self.events: list[Event] = []
         self.carry()
 
