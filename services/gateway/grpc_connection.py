@@ -190,8 +190,8 @@ class Connection:
 
     def lost(self) -> None:
         """There is no peer any more."""
-        for number in list(self._streams):
-            self._reset(number)
+        for stream in self.streams:
+            self._go(stream)
 
     def read(self, stream: Stream, size: int) -> None:
         """A message of a call that has many was taken: its caller may send as much more."""
@@ -305,17 +305,19 @@ class Connection:
     def _take(self, stream: Stream, data: bytes) -> None:
         if stream.gone or stream.half_closed:
             return
+        held = stream.messages.held_bytes
         try:
-            held = stream.messages.held_bytes
             messages = stream.messages.take(data)
-            self._held += stream.messages.held_bytes - held
         except Unreadable as error:
             self._calls.unreadable(stream, error)
             return
+        finally:
+            self._held += stream.messages.held_bytes - held
         if self._held > HELD_MOST:
             raise Broken(CALM, f"messages in parts of more than {HELD_MOST} bytes together")
         for message in messages:
-            self._calls.message(stream, message)
+            if not stream.gone:
+                self._calls.message(stream, message)
 
     def _half_close(self, stream: Stream) -> None:
         if not stream.half_closed and not stream.gone:
@@ -325,9 +327,14 @@ class Connection:
     def _reset(self, number: int) -> None:
         stream = self._streams.get(number)
         if stream is None or stream.gone:
-            return self._idle()
-        self._close(stream)
-        return self._calls.gone(stream)  # It counts as open until that is done with it.
+            self._idle()
+        else:
+            self._go(stream)
+
+    def _go(self, stream: Stream) -> None:
+        if not stream.gone:
+            self._close(stream)
+            self._calls.gone(stream)  # It counts as open until that is done with it.
 
     def _window_update(self, number: int, more: int) -> None:
         if not more:

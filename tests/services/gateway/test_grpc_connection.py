@@ -47,6 +47,7 @@ from services.gateway.grpc_connection import (
     PROTOCOL_ERROR,
     Broken,
     Connection,
+    Stream,
 )
 from services.gateway.grpc_head import HEAD_MOST, WELL, status
 from tests.services.gateway import grpc_caller
@@ -522,3 +523,47 @@ def test_messages_that_never_end_are_held_up_to_a_limit(monkeypatch: pytest.Monk
     with pytest.raises(Broken, match="messages in parts") as broken:
         connection.receive(ask(61))
     assert broken.value.code == CALM
+
+
+def test_what_is_no_message_leaves_the_count_of_held_bytes_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_connection, "HELD_MOST", 10 * DEFAULT_FRAME)
+    connection, calls, _ = connected()
+    connection.receive(GREETING)
+    for number in range(1, 41, 2):
+        connection.receive(raw(HEADERS, HEAD, END_HEADERS, number))
+        connection.receive(raw(DATA, b"\0", 0, number) + raw(DATA, b"\xff" * (DEFAULT_FRAME - 5), 0, number))
+        connection.finish(calls.begun[-1], WELL)
+    assert len(calls.refused) == 20
+    part = b"\0" + MOST.to_bytes(4, "big") + bytes(DEFAULT_FRAME - 5)
+    with pytest.raises(Broken, match="messages in parts"):
+        for number in range(41, 65, 2):
+            connection.receive(raw(HEADERS, HEAD, END_HEADERS, number) + raw(DATA, part, 0, number))
+
+
+class Hasty(Kept):
+    """Ends each call at its first message, or at what is none."""
+
+    connection: Connection
+
+    def message(self, stream: Stream, message: bytes) -> None:
+        super().message(stream, message)
+        self.connection.finish(stream)
+
+
+def test_a_call_that_was_ended_over_a_message_hears_of_no_other() -> None:
+    calls = Hasty()
+    calls.connection = Connection(bytearray().extend, calls, message_most=MOST, streams_most=1)
+    calls.connection.receive(GREETING + A_CALL + raw(DATA, grpc_bytes(b"one", b"two", b"three"), END_STREAM, 1))
+    assert (calls.messages[1], calls.ended, calls.connection.streams) == ([b"one"], [], [])
+
+
+def test_all_calls_hear_that_their_caller_is_lost_whatever_he_did_before() -> None:
+    connection, calls, _ = connected()
+    connection.receive(GREETING)
+    for number in (1, 3, 5):
+        connection.receive(raw(HEADERS, HEAD, END_HEADERS, number))
+    connection.receive(raw(RST_STREAM, bytes(4), 0, 1))
+    with pytest.raises(Broken, match="ask for nothing"):
+        connection.receive(raw(PING, bytes(8)) * (IDLE_FRAMES_MOST + 1))
+    connection.lost()
+    assert calls.went == [1, 3, 5]
