@@ -88,6 +88,7 @@ class Call:
             self.end(StatusCode.UNIMPLEMENTED, "this call takes one message, and none came")
         else:
             message, self._requests = self._requests, b""
+            self._connection.read(self._stream, len(message))
             self._read_and_begin(message)
 
     def stop(self, *, late: bool = False) -> None:

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
+from grpc import StatusCode
 from hpack import HPACKError
 
 from services.gateway import frames
@@ -19,7 +20,8 @@ from services.gateway.grpc_messages import Messages, Unreadable, framed
 CONNECTION_WINDOW: Final = 2**30
 """What callers may send ahead on all streams of a connection: what is held of it has limits of its own."""
 HELD_MOST: Final = 64 * 1024**2
-"""Bytes that a connection's messages may have which are not whole."""
+"""Bytes that a connection's messages may have which are not whole, or which no call has taken."""
+TOO_MUCH: Final = f"more than {HELD_MOST} bytes wait on this connection: wait for an answer before you send more"
 IDLE_FRAMES_MOST: Final = 10_000
 """Frames that ask for nothing, since the last call began."""
 BLOCK_FRAMES_MOST: Final = 32
@@ -60,13 +62,20 @@ class Calls(Protocol):
 class Stream:
     """One call's stream."""
 
-    __slots__ = ("call", "finished", "gone", "half_closed", "has_begun", "head", "id", "messages", "unsent", "window")
+    __slots__ = (
+        "call", "finished", "gone", "half_closed", "has_begun", "head", "id", "messages", "unread", "unsent", "untaken",
+        "window",
+    )  # fmt: skip
 
     def __init__(self, number: int, head: Head, window: int, message_most: int) -> None:
         self.id = number
         self.head = head
         self.messages = Messages(head.encoding, message_most)
         self.window = window
+        self.untaken = 0
+        """Bytes of whole messages, with their prefixes, that its call has not taken."""
+        self.unread = 0
+        """Bytes that came, of which the caller has not been told that he may send as many more."""
         self.unsent: bytearray | None = None
         """Bytes that wait for the caller's windows."""
         self.has_begun = self.half_closed = False
@@ -194,9 +203,14 @@ class Connection:
             self._go(stream)
 
     def read(self, stream: Stream, size: int) -> None:
-        """A message of a call that has many was taken: its caller may send as much more."""
-        if not stream.half_closed and not stream.gone:
-            self._write(frames.window_update(stream.id, size + 5))
+        """A message of this size was taken: its caller may send more, once none waits that he has sent."""
+        if stream.gone:
+            return
+        stream.untaken -= size + 5
+        self._held -= size + 5
+        if stream.unread and not stream.untaken and not stream.half_closed:
+            self._write(frames.window_update(stream.id, stream.unread))
+            stream.unread = 0
 
     def _ending(self, stream: Stream, end: bytes) -> bytes:
         self._close(stream)
@@ -208,7 +222,7 @@ class Connection:
 
     def _close(self, stream: Stream) -> None:
         stream.gone = True
-        self._held -= stream.messages.held_bytes
+        self._held -= stream.messages.held_bytes + stream.untaken
         self._waiting.pop(stream.id, None)
 
     def _greeting(self, data: bytes) -> int:
@@ -294,6 +308,7 @@ class Connection:
             if number > self._last:
                 raise Broken(PROTOCOL_ERROR, f"DATA on stream {number}, which has not begun")
             return  # It has ended, and they crossed.
+        stream.unread += len(payload)
         data = frames.unpadded(flags, payload)
         if data:
             self._take(stream, data)
@@ -301,6 +316,8 @@ class Connection:
             self._idle()
         if flags & END_STREAM:
             self._half_close(stream)
+        if self._held > HELD_MOST and not stream.gone:
+            self._calls.unreadable(stream, Unreadable(StatusCode.RESOURCE_EXHAUSTED, TOO_MUCH))
 
     def _take(self, stream: Stream, data: bytes) -> None:
         if stream.gone or stream.half_closed:
@@ -313,10 +330,10 @@ class Connection:
             return
         finally:
             self._held += stream.messages.held_bytes - held
-        if self._held > HELD_MOST:
-            raise Broken(CALM, f"messages in parts of more than {HELD_MOST} bytes together")
         for message in messages:
             if not stream.gone:
+                stream.untaken += len(message) + 5
+                self._held += len(message) + 5
                 self._calls.message(stream, message)
 
     def _half_close(self, stream: Stream) -> None:

@@ -40,6 +40,7 @@ def grpc_bytes(*messages: bytes, flag: int = 0) -> bytes:
 class Kept:
     """Answers nothing and keeps what was asked. A call's work lasts until `Connection.forget`, as a real one's does."""
 
+    connection: Connection = field(init=False)
     begun: list[Stream] = field(default_factory=list)
     messages: dict[int, list[bytes]] = field(default_factory=dict)
     ended: list[int] = field(default_factory=list)
@@ -61,6 +62,7 @@ class Kept:
 
     def unreadable(self, stream: Stream, error: Unreadable) -> None:
         self.refused.append((stream.id, error))
+        self.connection.finish(stream)
 
     def sent(self, stream: Stream) -> None:
         pass
@@ -74,6 +76,7 @@ class Pair:
         self._out = bytearray()
         self.calls = Kept()
         self.connection = Connection(self._out.extend, self.calls, message_most=message_most, streams_most=streams_most)
+        self.calls.connection = self.connection
         self.client = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         self.client.initiate_connection()
         self.client.update_settings({SettingCodes[name.upper()]: value for name, value in settings.items()})

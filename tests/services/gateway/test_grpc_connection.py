@@ -1,7 +1,7 @@
 """HTTP/2 as h2's client speaks it, and as whoever means harm does."""
 
+import gzip
 import struct
-from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 
@@ -73,7 +73,8 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
 def connected(*, message_most: int = MOST, streams_most: int = 100) -> tuple[Connection, Kept, bytearray]:
     """A connection, who answers it, and what it says."""
     calls, said = Kept(), bytearray()
-    return Connection(said.extend, calls, message_most=message_most, streams_most=streams_most), calls, said
+    calls.connection = Connection(said.extend, calls, message_most=message_most, streams_most=streams_most)
+    return calls.connection, calls, said
 
 
 def broken_by(*parts: bytes) -> Broken:
@@ -509,20 +510,38 @@ def test_what_is_no_message_is_told_of_once(rest: bytes) -> None:
     assert (number, error.code) == (1, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
-def test_messages_that_never_end_are_held_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+PART = b"\0" + MOST.to_bytes(4, "big") + bytes(DEFAULT_FRAME - 5)
+
+
+def asked(number: int, *parts: bytes) -> bytes:
+    """A call that has not ended, with these bytes of messages."""
+    return raw(HEADERS, HEAD, END_HEADERS, number) + b"".join(raw(DATA, part, 0, number) for part in parts)
+
+
+@pytest.mark.parametrize("part", [PART, grpc_bytes(filled(DEFAULT_FRAME - 5)), grpc_bytes(*[b""] * 3276)])
+def test_messages_that_nobody_has_taken_are_held_up_to_a_limit(part: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grpc_connection, "HELD_MOST", 10 * DEFAULT_FRAME)
     connection, calls, _ = connected()
     connection.receive(GREETING)
-    part = b"\0" + MOST.to_bytes(4, "big") + bytes(DEFAULT_FRAME - 5)
-    ask: Callable[[int], bytes] = lambda number: raw(HEADERS, HEAD, END_HEADERS, number) + raw(DATA, part, 0, number)  # noqa: E731
     for number in range(1, 41, 2):  # What has ended is held no longer.
-        connection.receive(ask(number) + raw(RST_STREAM, bytes(4), 0, number))
+        connection.receive(asked(number, part) + raw(RST_STREAM, bytes(4), 0, number))
         connection.forget(calls.begun[-1])
-    for number in range(41, 61, 2):
-        connection.receive(ask(number))
-    with pytest.raises(Broken, match="messages in parts") as broken:
-        connection.receive(ask(61))
-    assert broken.value.code == CALM
+    for number in range(41, 101, 2):
+        connection.receive(asked(number, part))
+    refused = [number for number, _ in calls.refused]
+    assert refused == list(range(61, 101, 2))
+    assert {error.code for _, error in calls.refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert "wait for an answer before you send more" in str(calls.refused[0][1])
+
+
+def test_messages_that_were_taken_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_connection, "HELD_MOST", 10 * DEFAULT_FRAME)
+    connection, calls, _ = connected()
+    connection.receive(GREETING + asked(1))
+    for _ in range(100):
+        connection.receive(raw(DATA, grpc_bytes(filled(DEFAULT_FRAME - 5)), 0, 1))
+        connection.read(calls.begun[0], DEFAULT_FRAME - 5)
+    assert calls.refused == []
 
 
 def test_what_is_no_message_leaves_the_count_of_held_bytes_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -530,20 +549,33 @@ def test_what_is_no_message_leaves_the_count_of_held_bytes_as_it_was(monkeypatch
     connection, calls, _ = connected()
     connection.receive(GREETING)
     for number in range(1, 41, 2):
-        connection.receive(raw(HEADERS, HEAD, END_HEADERS, number))
-        connection.receive(raw(DATA, b"\0", 0, number) + raw(DATA, b"\xff" * (DEFAULT_FRAME - 5), 0, number))
-        connection.finish(calls.begun[-1], WELL)
+        connection.receive(asked(number, b"\0", b"\xff" * (DEFAULT_FRAME - 5)))
     assert len(calls.refused) == 20
-    part = b"\0" + MOST.to_bytes(4, "big") + bytes(DEFAULT_FRAME - 5)
-    with pytest.raises(Broken, match="messages in parts"):
-        for number in range(41, 65, 2):
-            connection.receive(raw(HEADERS, HEAD, END_HEADERS, number) + raw(DATA, part, 0, number))
+    connection.receive(b"".join(asked(number, PART) for number in range(41, 65, 2)))
+    assert [number for number, _ in calls.refused[20:]] == [61, 63]
+
+
+@given(st.lists(st.integers(0, 50) | st.just(30_000), min_size=1, max_size=5), st.booleans())
+def test_who_reads_a_calls_messages_opens_its_window_by_what_they_took(sizes: list[int], packs: bool) -> None:
+    pair = Pair()
+    stream = pair.call(ends=False, **{"grpc-encoding": "gzip"})
+    before = pair.client.local_flow_control_window(stream.id)
+    bodies = [gzip.compress(filled(size)) if packs else filled(size) for size in sizes]
+    sent = grpc_bytes(*bodies, flag=int(packs))
+    for start in range(0, len(sent), DEFAULT_FRAME - 10):
+        pair.client.send_data(stream.id, sent[start : start + DEFAULT_FRAME - 10], pad_length=9 if packs else None)
+    pair.carry()
+    for size in sizes:
+        pair.connection.read(stream, size)
+    pair.carry()
+    assert pair.client.local_flow_control_window(stream.id) == before
+    pair.client.end_stream(stream.id)
+    pair.carry()
+    assert pair.calls.ended == [stream.id]
 
 
 class Hasty(Kept):
-    """Ends each call at its first message, or at what is none."""
-
-    connection: Connection
+    """Ends each call at its first message."""
 
     def message(self, stream: Stream, message: bytes) -> None:
         super().message(stream, message)
