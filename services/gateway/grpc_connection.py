@@ -105,7 +105,7 @@ class Connection:
         self._unread = self._held = self._idle_frames = 0
         self._window = self._initial_window = DEFAULT_WINDOW
         self._frame_most = DEFAULT_FRAME
-        self._waiting: dict[int, Stream] = {}  # for windows, or for the connection to take more
+        self._waiting: dict[int, Stream] = {}  # for the connection: its window, or that it is no longer full
         self._is_full = False
         self._write(
             frames.settings(
@@ -358,24 +358,30 @@ class Connection:
             raise Broken(PROTOCOL_ERROR, "a window that opens by nothing")
         if not number:
             self._window += more
+            _check_window(self._window)
         elif stream := self._streams.get(number):
-            stream.window += more
-        if self._window > WINDOW_MOST or (number and stream and stream.window > WINDOW_MOST):
-            raise Broken(FLOW_CONTROL, "a window of more than 2^31-1 bytes")
+            self._widen(stream, more)
         self._pump()
 
+    def _widen(self, stream: Stream, more: int) -> None:
+        stream.window += more
+        _check_window(stream.window)
+        if stream.unsent is not None:
+            self._waiting[stream.id] = stream
+
     def _settings(self, payload: bytes) -> None:
+        window = self._initial_window
         for name, value in struct.iter_unpack(">HI", payload):
             if name == frames.INITIAL_WINDOW_SIZE:
-                if value > WINDOW_MOST:
-                    raise Broken(FLOW_CONTROL, "a window of more than 2^31-1 bytes")
-                for stream in self._streams.values():
-                    stream.window += value - self._initial_window
-                self._initial_window = value
+                _check_window(value)
+                window = value
             elif name == frames.MAX_FRAME_SIZE:
                 if not DEFAULT_FRAME <= value < 2**24:
                     raise Broken(PROTOCOL_ERROR, f"frames of {value} bytes")
                 self._frame_most = value
+        more, self._initial_window = window - self._initial_window, window
+        for stream in self._streams.values() if more else ():
+            self._widen(stream, more)
         self._write(frames.frame(frames.SETTINGS, frames.ACK, 0, b""))
         self._pump()
 
@@ -388,11 +394,11 @@ class Connection:
                 done.append(stream)
         for stream in done:
             del self._waiting[stream.id]
-            if stream.finished is not None:
+            if stream.unsent is None and stream.finished is not None:
                 self._write(self._ending(stream, stream.finished))
 
     def _flush(self, stream: Stream) -> bool:
-        """Whether all that waited went out."""
+        """Whether it need not wait for the connection: all went out, or its own window has to open first."""
         unsent = stream.unsent or bytearray()
         room = min(self._window, stream.window, len(unsent))
         if room > 0:
@@ -403,4 +409,9 @@ class Connection:
             self._calls.sent(stream)
         if not unsent:
             stream.unsent = None
-        return not unsent
+        return not unsent or stream.window <= 0
+
+
+def _check_window(window: int) -> None:
+    if window > WINDOW_MOST:
+        raise Broken(FLOW_CONTROL, "a window of more than 2^31-1 bytes")

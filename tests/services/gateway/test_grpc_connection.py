@@ -599,3 +599,38 @@ def test_all_calls_hear_that_their_caller_is_lost_whatever_he_did_before() -> No
         connection.receive(raw(PING, bytes(8)) * (IDLE_FRAMES_MOST + 1))
     connection.lost()
     assert calls.went == [1, 3, 5]
+
+
+def test_a_window_that_opens_makes_no_work_for_calls_whose_own_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed: list[int] = []
+    monkeypatch.setattr(
+        Connection,
+        "_flush",
+        lambda connection, stream, flush=Connection._flush: flushed.append(stream.id) or flush(connection, stream),
+    )
+    pair = Pair(initial_window_size=0)
+    streams = [pair.call(b"") for _ in range(50)]
+    for stream in streams:
+        pair.connection.send(stream, b"wait", WELL)
+    flushed.clear()
+    pair.client.increment_flow_control_window(1)
+    pair.client.increment_flow_control_window(1, streams[7].id)
+    pair.client.increment_flow_control_window(100, streams[9].id)
+    pair.carry()
+    assert flushed == [streams[7].id, streams[9].id]
+    assert pair.data(streams[9]) == grpc_bytes(b"wait")
+
+
+def test_of_many_windows_in_one_settings_frame_the_last_one_counts() -> None:
+    connection, calls, said = connected()
+    connection.receive(GREETING + A_CALL + raw(DATA, grpc_bytes(b""), END_STREAM, 1))
+    sizes = [70_000, 0, 5, WINDOW_MOST, 10]
+    connection.receive(raw(SETTINGS, b"".join(struct.pack(">HI", INITIAL_WINDOW_SIZE, size) for size in sizes)))
+    said.clear()
+    connection.send(calls.begun[0], bytes(100))
+    assert said.endswith(raw(DATA, grpc_bytes(bytes(100))[:10], 0, 1))
+
+
+def test_a_window_that_settings_open_too_wide_is_refused() -> None:
+    wide = raw(SETTINGS, struct.pack(">HI", INITIAL_WINDOW_SIZE, WINDOW_MOST))
+    assert broken_by(GREETING + A_CALL + raw(WINDOW_UPDATE, b"\0\0\0\1", 0, 1), wide).code == FLOW_CONTROL
