@@ -29,6 +29,10 @@ BLOCK_FRAMES_MOST: Final = 32
 NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL, FRAME_SIZE, REFUSED, COMPRESSION, CALM = 0, 1, 3, 6, 7, 9, 11
 
 
+NO_TABLE: Final = b"\x20"
+"""RFC 7541, 6.3: the table of headers is empty from here on."""
+
+
 class Broken(Exception):  # noqa: N818 - it says what the peer did
     """The peer broke the protocol: the connection ends with this HTTP/2 code."""
 
@@ -105,6 +109,7 @@ class Connection:
         self._unread = self._held = self._idle_frames = 0
         self._window = self._initial_window = DEFAULT_WINDOW
         self._frame_most = DEFAULT_FRAME
+        self._emptied = b""  # before a block of headers: that it leaves no table, to peers who keep a smaller one
         self._waiting: dict[int, Stream] = {}  # for the connection: its window, or that it is no longer full
         self._is_full = False
         self._write(
@@ -163,7 +168,7 @@ class Connection:
             self.forget(stream)
             return
         data = framed(message)
-        begin = b"" if stream.has_begun else frames.headers_frames(stream.id, BEGIN)
+        begin = b"" if stream.has_begun else frames.headers_frames(stream.id, self._emptied + BEGIN)
         stream.has_begun = True
         if stream.unsent is None and not self._is_full and len(data) <= min(self._window, stream.window):
             self._window -= len(data)
@@ -215,7 +220,7 @@ class Connection:
     def _ending(self, stream: Stream, end: bytes) -> bytes:
         self._close(stream)
         self.forget(stream)
-        ending = frames.headers_frames(stream.id, end, END_STREAM)
+        ending = frames.headers_frames(stream.id, self._emptied + end, END_STREAM)
         if stream.half_closed:
             return ending
         return ending + frames.frame(frames.RST_STREAM, 0, stream.id, bytes(4))  # NO_ERROR: no more need be said.
@@ -375,6 +380,8 @@ class Connection:
             if name == frames.INITIAL_WINDOW_SIZE:
                 _check_window(value)
                 window = value
+            elif name == frames.HEADER_TABLE_SIZE and value < frames.DEFAULT_TABLE:
+                self._emptied = NO_TABLE
             elif name == frames.MAX_FRAME_SIZE:
                 if not DEFAULT_FRAME <= value < 2**24:
                     raise Broken(PROTOCOL_ERROR, f"frames of {value} bytes")

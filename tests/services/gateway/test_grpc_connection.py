@@ -634,3 +634,14 @@ def test_of_many_windows_in_one_settings_frame_the_last_one_counts() -> None:
 def test_a_window_that_settings_open_too_wide_is_refused() -> None:
     wide = raw(SETTINGS, struct.pack(">HI", INITIAL_WINDOW_SIZE, WINDOW_MOST))
     assert broken_by(GREETING + A_CALL + raw(WINDOW_UPDATE, b"\0\0\0\1", 0, 1), wide).code == FLOW_CONTROL
+
+
+@pytest.mark.parametrize("size", [0, 100, 4096, 10_000])
+def test_a_peer_who_keeps_a_smaller_table_of_headers_can_read_them(size: int) -> None:
+    pair = Pair(header_table_size=size)
+    answered, refused = pair.call(b""), pair.call(b"")
+    pair.connection.send(answered, b"yes", WELL)
+    pair.connection.finish(refused, status(grpc.StatusCode.NOT_FOUND, "?", has_begun=False))
+    pair.carry()  # hpack raises InvalidTableSizeError at a block that does not say so
+    assert pair.heard(h2.events.TrailersReceived)[0].headers == [("grpc-status", "0")]
+    assert len(pair.heard(h2.events.StreamEnded)) == 2
