@@ -256,6 +256,8 @@ class Connection:
 
     def _control(self, kind: int, flags: int, payload: bytes) -> None:
         self._idle()
+        if kind == frames.PING and len(payload) != 8:
+            raise Broken(FRAME_SIZE, f"PING of {len(payload)} bytes, not of 8")
         if kind == frames.PING and not flags & frames.ACK:
             self._write(frames.frame(frames.PING, frames.ACK, 0, payload))
         elif kind == frames.SETTINGS and not flags & frames.ACK:
@@ -310,9 +312,9 @@ class Connection:
             self._write(frames.window_update(0, self._unread))
             self._unread = 0
         if not (stream := self._streams.get(number)):
-            if number > self._last:
+            if not number or number > self._last:
                 raise Broken(PROTOCOL_ERROR, f"DATA on stream {number}, which has not begun")
-            return  # It has ended, and they crossed.
+            return None if payload else self._idle()  # It has ended, and they crossed.
         stream.unread += len(payload)
         data = frames.unpadded(flags, payload)
         if data:
@@ -323,6 +325,7 @@ class Connection:
             self._half_close(stream)
         if self._held > HELD_MOST and not stream.gone:
             self._calls.unreadable(stream, Unreadable(StatusCode.RESOURCE_EXHAUSTED, TOO_MUCH))
+        return None
 
     def _take(self, stream: Stream, data: bytes) -> None:
         if stream.gone or stream.half_closed:

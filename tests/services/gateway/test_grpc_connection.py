@@ -388,6 +388,9 @@ HEAD_OF = {number: raw(HEADERS, HEAD, END_HEADERS, number) for number in range(6
         pytest.param(HEAD_OF[0], PROTOCOL_ERROR, "stream 0 can't begin", id="the connection's stream"),
         pytest.param(HEAD_OF[5] + HEAD_OF[3], PROTOCOL_ERROR, "stream 3 can't begin after 5", id="an old stream"),
         pytest.param(raw(DATA, b"?", 0, 1), PROTOCOL_ERROR, "stream 1, which has not begun", id="data of nothing"),
+        pytest.param(raw(DATA, b"?"), PROTOCOL_ERROR, "stream 0, which has not begun", id="data of the connection"),
+        pytest.param(raw(PING, bytes(7)), FRAME_SIZE, "PING of 7 bytes", id="a short ping"),
+        pytest.param(raw(PING, bytes(DEFAULT_FRAME)), FRAME_SIZE, "PING of 16384", id="a long ping"),
         pytest.param(raw(CONTINUATION, HEAD, END_HEADERS, 1), PROTOCOL_ERROR, "of nothing", id="more of nothing"),
         pytest.param(
             raw(HEADERS, HEAD, 0, 1) + raw(PING, bytes(8)), PROTOCOL_ERROR, "not ended", id="no end of headers"
@@ -456,12 +459,16 @@ def test_who_breaks_the_protocol_is_told_how(said: bytes, code: int, why: str) -
         pytest.param(raw(GOAWAY, bytes(8)), id="goodbyes"),
         pytest.param(raw(99), id="frames of no kind"),
         pytest.param(raw(DATA, b"", 0, 1), id="empty data"),
+        pytest.param(raw(DATA, b"\0", PADDED, 1), id="data of padding"),
+        pytest.param(raw(DATA, b"", END_STREAM, 1), id="ends of what has ended"),
         pytest.param(raw(RST_STREAM, bytes(4), 0, 1), id="resets of what has ended"),
     ],
 )
 def test_who_keeps_the_connection_busy_with_nothing_loses_it(frame: bytes) -> None:
-    connection, _, _ = connected()
+    connection, calls, _ = connected()
     connection.receive(GREETING + A_CALL)
+    if frame == raw(DATA, b"", END_STREAM, 1):
+        connection.finish(calls.begun[0])
     with pytest.raises(Broken, match="ask for nothing") as broken:
         connection.receive(frame * (IDLE_FRAMES_MOST + 2))
     assert broken.value.code == CALM
