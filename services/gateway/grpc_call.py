@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from inspect import CORO_CREATED, getcoroutinestate
 from typing import Any, Final, Never
 
 from google.protobuf.message import DecodeError
@@ -14,6 +15,8 @@ from services.gateway.grpc_head import WELL, Metadata, status
 
 UNSENT_MOST: Final = 64 * 1024
 """Bytes of a stream's pieces that may wait for a caller who reads slowly; then its writer waits."""
+
+NO_MESSAGE: Final = "the request is no message of this call: {}"
 
 
 class Aborted(Exception):  # noqa: N818
@@ -63,8 +66,7 @@ class Call:
         stream = self._stream
         self._connection.send(stream, self._method.response_serializer(message))
         while stream.unsent is not None and len(stream.unsent) > UNSENT_MOST:
-            self._room = asyncio.get_running_loop().create_future()
-            await self._room
+            await self._some_went_out()
 
     def sent(self) -> None:
         """Something that was written has gone out."""
@@ -94,12 +96,21 @@ class Call:
     def stop(self, *, late: bool = False) -> None:
         """End the work on it. How the call ends is for the work to say, where there is still a caller."""
         self._is_late = late
-        if self.task:
-            self.task.cancel()
-        elif self._stream.gone:
+        if self._timer:
+            self._timer.cancel()
+        self.sent()  # Nobody need wait for that any more.
+        if self.task and self.task.cancel() and getcoroutinestate(self.task.get_coro()) != CORO_CREATED:
+            return  # What has not begun never hears that it is cancelled.
+        if self._stream.gone:
             self._connection.forget(self._stream)
         else:
             self._cut_short()
+
+    def refuse(self, code: StatusCode, text: str) -> None:
+        """End a call whose caller said what is none of its messages, and the work on it."""
+        self.end(code, text)
+        if self.task:
+            self.task.cancel()
 
     def end(self, code: StatusCode, text: str, metadata: Metadata = ()) -> None:
         """End the call with this status, for its caller."""
@@ -109,18 +120,31 @@ class Call:
         if stream.finished is None:
             self._connection.finish(stream, status(code, text, metadata, has_begun=stream.has_begun))
 
+    async def out(self) -> None:
+        """Return when all that was said is with the connection, or the caller has gone."""
+        while self._stream.unsent is not None and not self._stream.gone:
+            await self._some_went_out()
+
+    async def _some_went_out(self) -> None:
+        self._room = asyncio.get_running_loop().create_future()
+        await self._room
+
     def _read_and_begin(self, message: bytes) -> None:
         try:
             request = self._method.request_deserializer(message)
         except DecodeError as error:
-            self.end(StatusCode.INTERNAL, f"the request is no message of this call: {error}")
+            self.end(StatusCode.INTERNAL, NO_MESSAGE.format(error))
         else:
             self._begin(request)
 
     async def _each(self) -> AsyncIterator[Any]:
         while (message := await self._requests.get()) is not None:
             self._connection.read(self._stream, len(message))
-            yield self._method.request_deserializer(message)
+            try:
+                request = self._method.request_deserializer(message)
+            except DecodeError as error:
+                raise Aborted(StatusCode.INTERNAL, NO_MESSAGE.format(error), ()) from error
+            yield request
 
     def _begin(self, request: Any) -> None:
         self.task = asyncio.get_running_loop().create_task(self._answer(request))

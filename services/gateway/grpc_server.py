@@ -134,7 +134,7 @@ class Peer(asyncio.Protocol):
 
     def unreadable(self, stream: Stream, error: Unreadable) -> None:
         """What came is no message."""
-        stream.call.end(error.code, str(error))
+        stream.call.refuse(error.code, str(error))
 
     def gone(self, stream: Stream) -> None:
         """Its caller went away."""
