@@ -6,6 +6,7 @@ Of `grpc.aio`'s server it takes the place, not the whole of its interface: see `
 import asyncio
 import socket
 import ssl
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -66,15 +67,27 @@ class GrpcServer:
             peer.connection.leave()
 
     async def close(self, grace_s: float) -> None:
-        """Return when all calls have ended, at the latest after `grace_s`, and what they said is on its way."""
+        """Return when all calls have ended and their callers have heard it, at the latest after `grace_s`."""
+        until_s = time.monotonic() + grace_s
         calls = [stream.call for peer in self.connections for stream in peer.connection.streams]
-        if tasks := [call.task for call in calls if call.task]:
-            _, late = await asyncio.wait(tasks, timeout=grace_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late)
-        for peer in list(self.connections):
+        _, late = await _wait([call.task for call in calls if call.task], until_s)
+        for call in calls:
+            if call.task in late:
+                call.stop()
+        await asyncio.gather(*late, return_exceptions=True)
+        _, unheard = await _wait([asyncio.ensure_future(call.out()) for call in calls], until_s)
+        for waiting in unheard:
+            waiting.cancel()
+        for peer in self.connections:
             peer.transport.close()
+        await _wait([peer.lost for peer in self.connections], until_s)
+        for peer in self.connections:
+            peer.transport.abort()
+
+
+async def _wait(futures: Sequence[asyncio.Future[None]], until_s: float) -> Any:
+    """Those that were done by then, and the others."""
+    return await asyncio.wait(futures, timeout=max(0.0, until_s - time.monotonic())) if futures else (set(), set())
 
 
 class Peer(asyncio.Protocol):
@@ -91,7 +104,9 @@ class Peer(asyncio.Protocol):
             self._write, self, message_most=server.message_most, streams_most=server.streams_most
         )
         server.connections.add(self)
-        self._greeting = asyncio.get_running_loop().call_later(GREETING_WITHIN_S, self._greeted_or_not)
+        loop = asyncio.get_running_loop()
+        self.lost: asyncio.Future[None] = loop.create_future()
+        self._greeting = loop.call_later(GREETING_WITHIN_S, self._greeted_or_not)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -110,6 +125,7 @@ class Peer(asyncio.Protocol):
         self._server.connections.discard(self)
         self._greeting.cancel()
         self.connection.lost()
+        self.lost.set_result(None)
 
     def begin(self, stream: Stream) -> None:
         """A call has begun."""

@@ -432,4 +432,31 @@ async def test_who_asks_on_and_never_reads_is_cut_off(ours: Serving, monkeypatch
         peer.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 2048)
         with suppress(ConnectionError):
             await loop.sock_sendall(deaf, GREETING + asked)
-        await eventually(peer.transport.is_closing)
+        await peer.lost
+        assert not server.connections
+
+
+async def test_a_stop_waits_for_answers_that_are_on_their_way(ours: Serving) -> None:
+    async with ours.channel() as channel:
+        await unary(channel, "Say")(BytesValue())
+        assert ours.ours
+        (peer,) = ours.ours.connections
+        peer.pause_writing()
+        call = unary(channel, "Say")(BytesValue(value=b"hello"))
+        await eventually(lambda: any(stream.finished for stream in _open(ours)))
+        stopping = asyncio.ensure_future(ours.stop(60))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        peer.resume_writing()
+        assert (await call).value == b"hello"
+        await stopping
+        assert not ours.ours.connections
+
+
+async def test_a_stop_waits_no_longer_than_it_may_for_who_does_not_read(ours: Serving) -> None:
+    async with RawCaller(ours.port, initial_window_size=10) as caller:
+        number = caller.ask("Say", value(b"a long answer"))
+        await caller.until(lambda: len(caller.data(number)) == 10)
+        await ours.stop(0.01)
+        assert ours.ours
+        assert not ours.ours.connections
