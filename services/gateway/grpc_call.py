@@ -99,8 +99,8 @@ class Call:
         if self._timer:
             self._timer.cancel()
         self.sent()  # Nobody need wait for that any more.
-        if self.task and self.task.cancel() and getcoroutinestate(self.task.get_coro()) != CORO_CREATED:
-            return  # What has not begun never hears that it is cancelled.
+        if self.task and self.task.cancel() and _has_begun(self.task.get_coro()):
+            return
         if self._stream.gone:
             self._connection.forget(self._stream)
         else:
@@ -188,3 +188,8 @@ class Call:
             self.end(StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded")
         else:
             self.end(StatusCode.UNAVAILABLE, "the gateway stops: try again, another one will answer")
+
+
+def _has_begun(work: Any) -> bool:
+    """Work that has not never hears that it is cancelled."""
+    return getcoroutinestate(work) != CORO_CREATED

@@ -1,8 +1,10 @@
 """Callers of the gateway's gRPC without a socket: h2's client, which judges what it is sent, and raw bytes."""
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -13,6 +15,7 @@ from services.gateway.frames import PREFACE, SETTINGS
 from services.gateway.grpc_connection import Connection, Stream
 from services.gateway.grpc_messages import Unreadable
 
+NONE: Final[Mapping[str, str]] = MappingProxyType({})
 HEADERS = (
     (":method", "POST"),
     (":scheme", "http"),
@@ -91,7 +94,7 @@ class Pair:
             self._out.clear()
             self.events += self.client.receive_data(said)
 
-    def call(self, *messages: bytes, ends: bool = True, **headers: str) -> Stream:
+    def call(self, *messages: bytes, ends: bool = True, headers: Mapping[str, str] = NONE) -> Stream:
         """A call that has come with these messages."""
         number = self.client.get_next_available_stream_id()
         self.client.send_headers(number, [*HEADERS, *headers.items()])

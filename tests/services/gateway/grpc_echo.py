@@ -1,7 +1,7 @@
 """A service that says again what it hears, on the gateway's own gRPC server or on grpc.aio's, and callers of it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -19,7 +19,7 @@ from h2.settings import SettingCodes
 from services.gateway.frames import DEFAULT_FRAME
 from services.gateway.grpc_server import GrpcServer
 from tests.services.gateway import grpc_caller
-from tests.services.gateway.grpc_caller import grpc_bytes
+from tests.services.gateway.grpc_caller import NONE, grpc_bytes
 
 SERVICE: Final = "tests.Echo"
 MESSAGE_MOST: Final = 8 * 1024**2 + 1024
@@ -54,7 +54,8 @@ class Echo:
         return request
 
     async def refuse(self, request: BytesValue, context: Any) -> BytesValue:
-        return await context.abort(grpc.StatusCode.NOT_FOUND, self.details, self.trailing)
+        await context.abort(grpc.StatusCode.NOT_FOUND, self.details, self.trailing)
+        raise AssertionError
 
     async def fail(self, request: BytesValue, context: Any) -> BytesValue:
         raise ArithmeticError("a secret")
@@ -174,7 +175,7 @@ class RawCaller:
         """What h2 has to say, and these bytes."""
         self.writer.write(self.h2.data_to_send() + more)
 
-    def ask(self, method: str, *messages: bytes, ends: bool = True, **headers: str) -> int:
+    def ask(self, method: str, *messages: bytes, ends: bool = True, headers: Mapping[str, str] = NONE) -> int:
         """Begin a call; returns its stream. `headers` replace the usual ones: `_method` is `:method`."""
         number = self.h2.get_next_available_stream_id()
         told = {name.replace("_", ":"): value for name, value in headers.items()}
@@ -200,9 +201,8 @@ class RawCaller:
         """The headers that a call ended with."""
         await self.until(lambda: self.ended(number))
         ends = (h2.events.ResponseReceived, h2.events.TrailersReceived)
-        return dict(
-            [event for event in self.events if isinstance(event, ends) and event.stream_id == number][-1].headers
-        )
+        heard: list[Any] = [event for event in self.events if isinstance(event, ends)]
+        return dict([event.headers for event in heard if event.stream_id == number][-1])
 
     def ended(self, number: int) -> bool:
         return any(isinstance(event, h2.events.StreamEnded) and event.stream_id == number for event in self.events)

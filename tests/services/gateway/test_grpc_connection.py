@@ -95,7 +95,7 @@ def broken_by(*parts: bytes) -> Broken:
 
 def test_a_call_is_heard_whole_and_answered() -> None:
     pair = Pair()
-    stream = pair.call(b"how much?", **{"x-who": "me"})
+    stream = pair.call(b"how much?", headers={"x-who": "me"})
     assert (stream.head.path, stream.head.metadata) == ("/tests.Echo/Say", (("x-who", "me"),))
     assert (pair.calls.messages[stream.id], pair.calls.ended) == ([b"how much?"], [stream.id])
     pair.connection.send(stream, b"so much", WELL)
@@ -131,7 +131,7 @@ def test_a_call_that_ends_before_its_caller_has_said_all_is_closed_for_him_too()
 
 def test_headers_longer_than_a_frame_are_heard_and_said() -> None:
     pair, long = Pair(max_header_list_size=100_000), "v" * 50_000
-    assert Pair().call(b"", **{"x-long": "!" * 15_000}).head.metadata == (("x-long", "!" * 15_000),)
+    assert Pair().call(b"", headers={"x-long": "!" * 15_000}).head.metadata == (("x-long", "!" * 15_000),)
     stream = pair.call(b"")
     pair.connection.finish(stream, status(grpc.StatusCode.ABORTED, "", (("x-long", long),), has_begun=False))
     pair.carry()
@@ -565,7 +565,7 @@ def test_what_is_no_message_leaves_the_count_of_held_bytes_as_it_was(monkeypatch
 @given(st.lists(st.integers(0, 50) | st.just(30_000), min_size=1, max_size=5), st.booleans())
 def test_who_reads_a_calls_messages_opens_its_window_by_what_they_took(sizes: list[int], packs: bool) -> None:
     pair = Pair()
-    stream = pair.call(ends=False, **{"grpc-encoding": "gzip"})
+    stream = pair.call(ends=False, headers={"grpc-encoding": "gzip"})
     before = pair.client.local_flow_control_window(stream.id)
     bodies = [gzip.compress(filled(size)) if packs else filled(size) for size in sizes]
     sent = grpc_bytes(*bodies, flag=int(packs))
@@ -610,11 +610,13 @@ def test_all_calls_hear_that_their_caller_is_lost_whatever_he_did_before() -> No
 
 def test_a_window_that_opens_makes_no_work_for_calls_whose_own_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     flushed: list[int] = []
-    monkeypatch.setattr(
-        Connection,
-        "_flush",
-        lambda connection, stream, flush=Connection._flush: flushed.append(stream.id) or flush(connection, stream),
-    )
+    flush = Connection._flush
+
+    def noted(connection: Connection, stream: Stream) -> bool:
+        flushed.append(stream.id)
+        return flush(connection, stream)
+
+    monkeypatch.setattr(Connection, "_flush", noted)
     pair = Pair(initial_window_size=0)
     streams = [pair.call(b"") for _ in range(50)]
     for stream in streams:

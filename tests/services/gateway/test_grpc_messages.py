@@ -2,6 +2,7 @@
 
 import gzip
 import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 
@@ -14,7 +15,7 @@ from services.gateway.grpc_messages import Messages, Unreadable, framed
 from tests.services.gateway.grpc_caller import grpc_bytes
 
 MOST = 1000
-PACKED = {"gzip": gzip.compress, "deflate": zlib.compress}
+PACKED: dict[str, Callable[[bytes], bytes]] = {"gzip": gzip.compress, "deflate": zlib.compress}
 
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:

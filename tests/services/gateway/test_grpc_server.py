@@ -140,7 +140,7 @@ async def test_a_method_that_nobody_has_is_unimplemented(either: Serving) -> Non
 async def test_a_deadline_is_known_to_the_call_and_ends_it(either: Serving) -> None:
     async with either.channel() as channel:
         await unary(channel, "Say")(BytesValue(), timeout=1000)
-        assert 0 < (either.echo.remaining_s or 0) <= 1000
+        assert 0 < (either.echo.remaining_s or 0) < 1100  # clients round it up
         await unary(channel, "Say")(BytesValue())
         assert either.echo.remaining_s is None
         error = await failure(unary(channel, "Wait")(BytesValue(), timeout=0.05))
@@ -268,7 +268,7 @@ async def test_what_is_no_call_of_grpc_is_told_in_http(
     ours: Serving, headers: dict[str, str], http_status: str
 ) -> None:
     async with RawCaller(ours.port) as caller:
-        assert await caller.end(caller.ask("Say", value(b"?"), **headers)) == {":status": http_status}
+        assert await caller.end(caller.ask("Say", value(b"?"), headers=headers)) == {":status": http_status}
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ async def test_a_call_that_is_none_is_told_why(
 ) -> None:
     async with RawCaller(ours.port) as caller:
         for ends in (True, *[False] * bool(messages and status != 13)):
-            end = await caller.end(caller.ask("Say", *messages, ends=ends, **headers))
+            end = await caller.end(caller.ask("Say", *messages, ends=ends, headers=headers))
             assert (end["grpc-status"], text in end["grpc-message"].replace("%20", " ")) == (str(status), True), end
         assert (await caller.end(caller.ask("Say", value(b"hello"))))["grpc-status"] == "0"
 
@@ -298,7 +298,7 @@ async def test_a_call_that_is_none_is_told_why(
 async def test_a_call_ends_by_its_deadline_whether_its_request_came_or_not(ours: Serving) -> None:
     async with RawCaller(ours.port) as caller:
         for messages in ([], [value(b"?")]):
-            number = caller.ask("Wait", *messages, ends=bool(messages), **{"grpc-timeout": "10m"})
+            number = caller.ask("Wait", *messages, ends=bool(messages), headers={"grpc-timeout": "10m"})
             assert (await caller.end(number))["grpc-status"] == "4"
         await ours.echo.cancelled.acquire()
 
@@ -378,10 +378,10 @@ async def test_a_call_taken_back_whose_answer_waits_for_its_window_leaves_its_pl
 async def test_nothing_is_left_of_calls_that_are_over(ours: Serving) -> None:
     async with RawCaller(ours.port) as caller:
         for method, messages in [("Say", [value(b"?")]), ("Chat", []), ("Wait", [])]:
-            number = caller.ask(method, *messages, ends=False, **{"grpc-timeout": "99999999H"})
+            number = caller.ask(method, *messages, ends=False, headers={"grpc-timeout": "99999999H"})
             caller.h2.reset_stream(number)
             caller.send()
-        await caller.end(caller.ask("Say", value(b"?"), **{"grpc-timeout": "99999999H"}))
+        await caller.end(caller.ask("Say", value(b"?"), headers={"grpc-timeout": "99999999H"}))
         await eventually(lambda: _open(ours) == [])
         gc.collect()
         assert [found for found in gc.get_objects() if isinstance(found, Call)] == []
