@@ -22,6 +22,8 @@ CONNECTION_WINDOW: Final = 2**30
 HELD_MOST: Final = 64 * 1024**2
 """Bytes that a connection's messages may have which are not whole, or which no call has taken."""
 TOO_MUCH: Final = f"more than {HELD_MOST} bytes wait on this connection: wait for an answer before you send more"
+WAITING_MOST: Final = 256 * 1024**2
+"""Bytes of answers that may wait for a connection's windows: who asks on and never opens them is cut off."""
 IDLE_FRAMES_MOST: Final = 10_000
 """Frames that ask for nothing, since the last call began."""
 BLOCK_FRAMES_MOST: Final = 32
@@ -61,6 +63,9 @@ class Calls(Protocol):
 
     def sent(self, stream: "Stream") -> None:
         """Something of what waited for the caller's windows has gone out."""
+
+    def overfull(self) -> None:
+        """More waits for them than is kept."""
 
 
 class Stream:
@@ -106,7 +111,7 @@ class Connection:
         self._block: tuple[int, int, bytearray, int] | None = None  # stream, flags, headers so far, frames
         self._streams: dict[int, Stream] = {}
         self._last = 0
-        self._unread = self._held = self._idle_frames = 0
+        self._unread = self._held = self._unsent = self._idle_frames = 0
         self._window = self._initial_window = DEFAULT_WINDOW
         self._frame_most = DEFAULT_FRAME
         self._emptied = b""  # before a block of headers: that it leaves no table, to peers who keep a smaller one
@@ -181,7 +186,10 @@ class Connection:
         stream.unsent = (stream.unsent or bytearray()) + data
         stream.finished = end or None
         self._waiting[stream.id] = stream
+        self._unsent += len(data)
         self._pump()
+        if self._unsent > WAITING_MOST:
+            self._calls.overfull()
 
     def finish(self, stream: Stream, end: bytes = WELL) -> None:
         """End a call, after what is still to be sent, with these headers."""
@@ -228,7 +236,10 @@ class Connection:
     def _close(self, stream: Stream) -> None:
         stream.gone = True
         self._held -= stream.messages.held_bytes + stream.untaken
-        self._waiting.pop(stream.id, None)
+        if stream.unsent is not None:
+            self._unsent -= len(stream.unsent)
+            self._waiting.pop(stream.id, None)
+            stream.unsent = None
 
     def _greeting(self, data: bytes) -> int:
         """How long it is; 0 while more of it is to come."""
@@ -413,6 +424,7 @@ class Connection:
         room = min(self._window, stream.window, len(unsent))
         if room > 0:
             self._window -= room
+            self._unsent -= room
             stream.window -= room
             self._write(frames.data_frames(stream.id, bytes(unsent[:room]), self._frame_most))
             del unsent[:room]

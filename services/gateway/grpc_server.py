@@ -160,6 +160,10 @@ class Peer(asyncio.Protocol):
         """Some of what waited has gone out."""
         stream.call.sent()
 
+    def overfull(self) -> None:
+        """Its caller leaves too much of them unread."""
+        self.transport.abort()
+
     def _refuse(self, stream: Stream, code: StatusCode, text: str) -> None:
         self.connection.finish(stream, status(code, text, has_begun=False))
 

@@ -49,6 +49,7 @@ class Kept:
     ended: list[int] = field(default_factory=list)
     went: list[int] = field(default_factory=list)
     refused: list[tuple[int, Unreadable]] = field(default_factory=list)
+    times_overfull: int = 0
 
     def begin(self, stream: Stream) -> None:
         self.begun.append(stream)
@@ -69,6 +70,9 @@ class Kept:
 
     def sent(self, stream: Stream) -> None:
         pass
+
+    def overfull(self) -> None:
+        self.times_overfull += 1
 
 
 class Pair:

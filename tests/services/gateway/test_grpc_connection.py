@@ -654,3 +654,22 @@ def test_a_peer_who_keeps_a_smaller_table_of_headers_can_read_them(size: int) ->
     pair.carry()  # hpack raises InvalidTableSizeError at a block that does not say so
     assert pair.heard(h2.events.TrailersReceived)[0].headers == [("grpc-status", "0")]
     assert len(pair.heard(h2.events.StreamEnded)) == 2
+
+
+def test_answers_that_wait_for_their_windows_are_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_connection, "WAITING_MOST", 1000)
+    pair = Pair(initial_window_size=0)
+    for _ in range(20):
+        sent, gone = pair.call(b""), pair.call(b"")
+        for stream in (sent, gone):
+            pair.connection.send(stream, filled(400), WELL)
+        pair.client.reset_stream(gone.id)
+        pair.client.increment_flow_control_window(405, sent.id)
+        pair.client.increment_flow_control_window(405)
+        pair.carry()
+        pair.connection.forget(gone)
+        assert pair.data(sent) == grpc_bytes(filled(400))
+    assert (pair.connection.streams, pair.calls.times_overfull) == ([], 0)
+    for _ in range(3):
+        pair.connection.send(pair.call(b""), filled(400), WELL)
+    assert pair.calls.times_overfull == 1
