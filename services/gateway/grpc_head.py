@@ -79,7 +79,7 @@ def parsed(headers: Iterable[HeaderTuple]) -> Head:
             if name in _OURS or name.startswith(":"):
                 told[name] = value
             elif name.endswith("-bin"):
-                metadata += [(name, _from_base64(part)) for part in value.split(",")]
+                metadata += [(name, _from_base64(part.strip())) for part in value.split(",")]
             else:
                 metadata.append((name, value))
         timeout_s, wrong = _timeout_s(told.get("grpc-timeout")), ""
@@ -113,7 +113,12 @@ def block(*headers: tuple[str, str]) -> bytes:
     return Encoder().encode([NeverIndexedHeaderTuple(name, value) for name, value in headers])
 
 
-BEGIN: Final = block((":status", "200"), ("content-type", CONTENT_TYPE), ("grpc-accept-encoding", ",".join(ENCODINGS)))
+_BEGIN: Final = (
+    (":status", "200"),
+    ("content-type", CONTENT_TYPE),
+    ("grpc-accept-encoding", ",".join(ENCODINGS)),
+)
+BEGIN: Final = block(*_BEGIN)
 """Before the first message."""
 WELL: Final = block(("grpc-status", "0"))
 """After the last one."""
@@ -121,7 +126,7 @@ WELL: Final = block(("grpc-status", "0"))
 
 def status(code: grpc.StatusCode, text: str, metadata: Metadata = (), *, has_begun: bool) -> bytes:
     """The headers that a call ends with; with those that it begins with, where nothing was sent before."""
-    headers = [] if has_begun else [(":status", "200"), ("content-type", CONTENT_TYPE)]
+    headers = [] if has_begun else [*_BEGIN]
     headers.append(("grpc-status", str(code.value[0])))
     if text:
         headers.append(("grpc-message", _percent_encoded(text)))

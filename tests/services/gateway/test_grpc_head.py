@@ -43,10 +43,10 @@ def test_metadata_come_in_their_order(metadata: list[tuple[str, str]]) -> None:
     assert read(*metadata).metadata == tuple(metadata)
 
 
-@given(st.lists(st.binary(max_size=40), min_size=1, max_size=3), st.booleans())
-def test_binary_metadata_come_as_bytes_with_padding_or_without(values: list[bytes], padded: bool) -> None:
+@given(st.lists(st.binary(max_size=40), min_size=1, max_size=3), st.booleans(), st.sampled_from([",", ", ", " ,\t"]))
+def test_binary_metadata_come_as_bytes_with_padding_or_without(values: list[bytes], padded: bool, comma: str) -> None:
     texts = [base64.b64encode(value).decode().rstrip("" if padded else "=") for value in values]
-    assert read(("x-bin", ",".join(texts))).metadata == tuple(("x-bin", value) for value in values)
+    assert read(("x-bin", comma.join(texts))).metadata == tuple(("x-bin", value) for value in values)
 
 
 @pytest.mark.parametrize("value", ["%%%", "a", "ab c", "ü"])
@@ -155,6 +155,7 @@ def test_a_call_that_ends_before_it_began_says_both() -> None:
     headers = dict(said(status(grpc.StatusCode.NOT_FOUND, "nobody", has_begun=False)))
     assert (headers[":status"], headers["content-type"]) == ("200", "application/grpc")
     assert (headers["grpc-status"], headers["grpc-message"]) == ("5", "nobody")
+    assert headers["grpc-accept-encoding"] == "identity,gzip,deflate"
 
 
 @given(st.text(max_size=200))
