@@ -29,8 +29,6 @@ IDLE_FRAMES_MOST: Final = 10_000
 BLOCK_FRAMES_MOST: Final = 32
 """CONTINUATION frames of one block of headers."""
 NO_ERROR, PROTOCOL_ERROR, FLOW_CONTROL, FRAME_SIZE, REFUSED, COMPRESSION, CALM = 0, 1, 3, 6, 7, 9, 11
-
-
 NO_TABLE: Final = b"\x20"
 """RFC 7541, 6.3: the table of headers is empty from here on."""
 

@@ -239,7 +239,7 @@ FRAMES = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(st.lists(FRAMES, max_size=20), st.data())
 def test_any_frames_are_taken_or_break_the_protocol(frames: list[bytes], data: st.DataObject) -> None:
     connection, kept, _ = connected(streams_most=3)

@@ -5,6 +5,7 @@ import gc
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
+from random import random, shuffle
 from typing import Any
 
 import grpc
@@ -343,6 +344,19 @@ async def test_calls_that_are_taken_back_at_once_leave_their_places(ours: Servin
             caller.send()
             await eventually(lambda: _open(ours) == [])
         assert (await caller.end(caller.ask("Say", value(b"hello"))))["grpc-status"] == "0"
+
+
+async def test_callers_who_change_their_minds_at_any_time_leave_nothing_behind(ours: Serving) -> None:
+    async with ours.channel() as channel:
+        calls = [unary(channel, "Wait")(BytesValue()) for _ in range(30)]
+        calls += [stream(channel, "Repeat")(BytesValue(value=b"\0" + bytes(10_000))) for _ in range(30)]
+        calls += [unary(channel, "Say")(BytesValue(value=bytes(100_000))) for _ in range(30)]
+        shuffle(calls)
+        for call in calls:
+            await asyncio.sleep(0.001 * random())
+            call.cancel()
+        await eventually(lambda: _open(ours) == [])
+        assert await unary(channel, "Say")(BytesValue(value=b"hello")) == BytesValue(value=b"hello")
 
 
 async def test_more_calls_at_once_than_are_taken_are_refused_and_may_come_again(ours: Serving) -> None:
