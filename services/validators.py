@@ -108,7 +108,7 @@ class Range(_Spec):
     def refusal(self, question: str, answer: str) -> str:  # noqa: ARG002
         told = self.field or "the answer"
         try:
-            value = _at(_parsed(answer), self._path) if self.field else answer
+            value = _at(parsed(answer), self._path) if self.field else answer
         except (ValueError, RecursionError) as problem:
             return f"range: not JSON: {problem}"
         if value is None:
@@ -212,7 +212,7 @@ def _beyond(unit: str, counted: int, least: int, most: int | None) -> str:
 def schema_refusal(schema: str, answer: str) -> str:
     """Why `answer` does not satisfy `schema` (both JSON texts); '' if it does."""
     try:
-        error = next(_compiled(schema).iter_errors(_parsed(answer)), None)
+        error = next(_compiled(schema).iter_errors(parsed(answer)), None)
     except (ValueError, RecursionError) as problem:
         return f"json_schema: not JSON: {problem}"
     return f"json_schema: {error.message[:120]}" if error else ""
@@ -244,7 +244,8 @@ def _values(answer: str) -> Sequence[str]:
 
 
 @lru_cache(maxsize=16)
-def _parsed(answer: str) -> Any:
+def parsed(answer: str) -> Any:
+    """A JSON text's value. Raises ValueError or RecursionError."""
     return json.loads(answer)
 
 
@@ -287,7 +288,7 @@ def _function(named: str) -> Callable[[str, str], object]:
 
 def _leaves(answer: str) -> Iterator[str]:
     try:
-        todo = [_parsed(answer)]
+        todo = [parsed(answer)]
     except (ValueError, RecursionError):
         todo = [answer]
     while todo:

@@ -2,16 +2,14 @@
 
 import json
 import re
-from collections.abc import Mapping
-from functools import lru_cache
+from collections.abc import Iterator, Mapping
 from typing import Final
 
-import jsonschema_rs
 from pydantic import BaseModel, ConfigDict, Field
 
 from protos import inference_pb2 as inference
-from services import validators
 from services.gateway.fields import BadInput, UnknownTask, check_count, check_size, check_text, check_uuid, numbered
+from services.gateway.schemas import check_schemas
 from services.tasks import ROLE_NAMES, Task
 
 TOOL_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -46,8 +44,6 @@ def check_request(request: inference.Request, tasks: Mapping[str, Task], limits:
         _check_sampling(request.sampling, limits)
     if request.metadata:
         _check_metadata(request.metadata, limits)
-    if request.response_schema:
-        _check_schema("response_schema", request.response_schema)
     return task
 
 
@@ -123,29 +119,20 @@ def _check_tools(request: inference.Request, limits: RequestLimits) -> None:
         if tool.name in seen:
             raise BadInput(f"{field}.name: {tool.name!r} is there twice")
         seen.add(tool.name)
+    check_schemas(_schemas(request))
+
+
+def _schemas(request: inference.Request) -> Iterator[tuple[str, str]]:
+    for field, tool in numbered("tools", request.tools):
         if tool.parameters:
-            _check_schema(f"{field}.parameters", tool.parameters)
+            yield f"{field}.parameters", tool.parameters
+    if request.response_schema:
+        yield "response_schema", request.response_schema
 
 
 def _check_tool_name(field: str, name: str) -> None:
     if not TOOL_NAME.fullmatch(name):
         raise BadInput(f"{field}: {name[:64]!r} must be 1 to 64 letters, digits, underscores and hyphens")
-
-
-def _check_schema(field: str, schema: str) -> None:
-    if problem := _schema_problem(schema):
-        raise BadInput(f"{field}: {problem}")
-
-
-@lru_cache(maxsize=256)
-def _schema_problem(schema: str) -> str:
-    try:
-        # Offline first: a caller's `$ref` must not make the gateway fetch from a network or a disk.
-        jsonschema_rs.validator_for(json.loads(schema), offline=True)
-        validators.check_schema(schema)
-    except (ValueError, RecursionError, jsonschema_rs.ValidationError) as problem:
-        return f"not a JSON Schema: {problem}".splitlines()[0].replace("not a JSON Schema: not a", "not a")[:300]
-    return ""
 
 
 def _check_sampling(sampling: inference.Sampling, limits: RequestLimits) -> None:

@@ -12,6 +12,7 @@ from typing import Final
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import validators
+from services.gateway.schemas import schema_refusal
 from services.gateway.shares import is_cascade, place, students_share
 from services.tasks import Task, answer_text, question
 
@@ -168,7 +169,7 @@ def _schema_refusal(request: inference.Request, attempt: events.Attempt) -> str:
     # A cut or withheld answer and a tool call are no answers yet; their finish tells the caller so.
     if not request.response_schema or attempt.finish not in _SAYS_ALL:
         return ""
-    return validators.schema_refusal(request.response_schema, attempt.message.content)
+    return schema_refusal(request.response_schema, attempt.message.content)
 
 
 def _tools_refusal(request: inference.Request, message: inference.Message) -> str:
@@ -176,7 +177,7 @@ def _tools_refusal(request: inference.Request, message: inference.Message) -> st
     for call in message.tool_calls:
         if call.name not in schemas:
             return f"tools: {call.name[:64]!r} is none of the request's"
-        if refusal := validators.schema_refusal(schemas[call.name], call.arguments):
+        if refusal := schema_refusal(schemas[call.name], call.arguments):
             return f"tools: {call.name}: {refusal}"
     return ""
 
