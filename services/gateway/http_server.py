@@ -13,6 +13,7 @@ from services.gateway import http_reply
 from services.gateway.door import Door, Refusal
 from services.gateway.http_calls import Answer, Calls, exchange_id_of, stream_headers
 from services.gateway.http_events import event
+from services.gateway.http_log import http_log
 from services.gateway.settings import GatewaySettings
 from services.tls import context
 
@@ -49,7 +50,9 @@ class HttpServer:
                 web.get("/readyz", self._ready),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=LAST_WORDS_S)
+        self._runner = web.AppRunner(
+            app, logger=http_log(), access_log=None, handler_cancellation=True, shutdown_timeout=LAST_WORDS_S
+        )
 
     async def start(self) -> int:
         """Begin to serve; returns the port. Raises OSError naming the address if it can't be had."""

@@ -9,7 +9,9 @@ import httpx
 import pytest
 
 from protos import events_pb2 as events
+from services.gateway.door import REFUSED
 from services.gateway.http_calls import Calls
+from services.gateway.http_log import MALFORMED
 from services.gateway.http_server import HttpServer
 from tests.services.gateway.conftest import Gateway
 from tests.services.gateway.examples import a_request, until
@@ -57,6 +59,42 @@ async def test_what_is_no_call_is_refused_in_openais_shape(
     error = answer.json()["error"]
     assert (error["type"], error["code"]) == ("invalid_request_error", code)
     assert said in error["message"]
+
+
+HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
+
+
+async def said_to(gateway: Gateway, sent: bytes) -> bytes:
+    """All that comes back for bytes on a connection of their own."""
+    host, _, port = gateway.http_url.removeprefix("http://").removesuffix("/v1").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(sent)
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HEAD + b"Authorization: Bearer tt_SECRET\x01\r\n\r\n",
+        HEAD + b"Authorization Bearer tt_SECRET\r\n\r\n",
+        HEAD + b"Authorization: Bearer " + b"tt_SECRET" * 1_000 + b"\r\n\r\n",
+        HEAD + b'Content-Type: text/plain\r\nContent-Length: 0\r\n\r\n{"messages": "SECRET"}\r\n\r\n',
+        b'{"messages": "SECRET"}\r\n\r\n',
+        HEAD + b'Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{"messages": "SECRET"}\r\n',
+    ],
+)
+async def test_nothing_of_what_is_no_http_reaches_the_log(
+    gateway: Gateway, sent: bytes, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    counted = REFUSED.labels("http", MALFORMED)._value.get()
+    assert b" 400 " in await said_to(gateway, sent)
+    logged = "".join(capfd.readouterr()) + caplog.text
+    assert "SECRET" not in logged
+    assert "Traceback" not in logged
+    assert REFUSED.labels("http", MALFORMED)._value.get() == counted + 1
 
 
 async def test_a_body_that_a_web_page_could_send_unasked_is_refused(gateway: Gateway, http: httpx.AsyncClient) -> None:
