@@ -80,7 +80,8 @@ def _check_input(request: inference.Request, max_bytes: int) -> None:
 
 
 def _size(message: inference.Message) -> int:
-    return len(message.content.encode()) + sum(len(call.arguments.encode()) for call in message.tool_calls)
+    called = (text for call in message.tool_calls for text in (call.id, call.name, call.arguments))
+    return sum(len(text.encode()) for text in (message.content, message.tool_call_id, *called))
 
 
 def _check_message(field: str, message: inference.Message) -> None:

@@ -20,8 +20,12 @@ def message(role: int = USER, content: str = "hello", **fields: Any) -> inferenc
     return inference.Message(role=role, content=content, **fields)  # type: ignore[arg-type]
 
 
+def tool_call(id_: str = "1", name: str = "look", arguments: str = "{}") -> inference.ToolCall:
+    return inference.ToolCall(id=id_, name=name, arguments=arguments)
+
+
 def call(name: str = "look", arguments: str = "{}") -> inference.Message:
-    return message(ASSISTANT, "", tool_calls=[inference.ToolCall(id="1", name=name, arguments=arguments)])
+    return message(ASSISTANT, "", tool_calls=[tool_call("1", name, arguments)])
 
 
 def tool(name: str = "look", **fields: Any) -> inference.Tool:
@@ -43,6 +47,14 @@ BAD_REQUESTS: dict[str, tuple[dict[str, Any], str]] = {
     "nobody asks": ({"messages": [message(inference.ROLE_SYSTEM)]}, "messages: none is of ROLE_USER"),
     "too long": ({"messages": [message(content="ä" * 101)]}, "messages: 202 bytes in all are above the task's limit"),
     "far too long": ({"messages": [message(content="x" * 3_000_000)]}, "messages: 3000000 bytes in all are above"),
+    "a call's id that is too long": (
+        {"messages": [message(content="x", tool_call_id="y" * 200)]},
+        "messages: 201 bytes in all are above the task's limit",
+    ),
+    "a tool call's id that is too long": (
+        {"messages": [message(content="x"), message(ASSISTANT, "", tool_calls=[tool_call("y" * 194)])]},
+        "messages: 201 bytes in all are above the task's limit",
+    ),
     "a tool's result without its call": (
         {"messages": [message(), message(TOOL)]},
         "messages[1].tool_call_id: is missing",
