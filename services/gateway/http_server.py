@@ -51,7 +51,12 @@ class HttpServer:
             ]
         )
         self._runner = web.AppRunner(
-            app, logger=http_log(), access_log=None, handler_cancellation=True, shutdown_timeout=LAST_WORDS_S
+            app,
+            logger=http_log(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=LAST_WORDS_S,
+            keepalive_timeout=settings.http_idle_s,
         )
 
     async def start(self) -> int:

@@ -30,6 +30,10 @@ class GatewaySettings(ServiceSettings, ControlTrust):
     http_listen: str = Field("127.0.0.1:8080", pattern=r"^$|:\d{1,5}$")
     """host:port of the OpenAI-compatible HTTP beside gRPC, over TLS where gRPC is; port 0 takes a free one, empty is no
     HTTP."""
+    http_idle_s: float = Field(65.0, gt=0)
+    """How long an HTTP connection may be silent, or take to say a request's head, before it is closed. Longer than a
+    balancer before it keeps one that it does not use, so that the balancer closes it first: nginx and AWS' 60 s,
+    Google's 600 s."""
     reuse_port: bool = False
     """Let several gateway processes of one host share the port. Without it a second one is an error, not a surprise."""
     gateway_processes: int = Field(1, ge=1, le=256)

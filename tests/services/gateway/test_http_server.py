@@ -61,13 +61,19 @@ async def test_what_is_no_call_is_refused_in_openais_shape(
     assert said in error["message"]
 
 
+HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
 
 
-async def said_to(gateway: Gateway, sent: bytes) -> bytes:
+def another_server(gateway: Gateway, **settings: object) -> HttpServer:
+    calls = Calls(gateway.exchanges, gateway.reception, gateway.door, gateway.spool)  # type: ignore[arg-type]
+    return HttpServer(gateway.settings.model_copy(update=settings), calls, gateway.door)
+
+
+async def said_to(gateway: Gateway, sent: bytes, port: int | None = None) -> bytes:
     """All that comes back for bytes on a connection of their own."""
-    host, _, port = gateway.http_url.removeprefix("http://").removesuffix("/v1").partition(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    host, _, own_port = gateway.http_url.removeprefix("http://").removesuffix("/v1").partition(":")
+    reader, writer = await asyncio.open_connection(host, port or int(own_port))
     writer.write(sent)
     answer = await reader.read()
     writer.close()
@@ -95,6 +101,15 @@ async def test_nothing_of_what_is_no_http_reaches_the_log(
     assert "SECRET" not in logged
     assert "Traceback" not in logged
     assert REFUSED.labels("http", MALFORMED)._value.get() == counted + 1
+
+
+@pytest.mark.parametrize("sent", [b"", HEAD, HEALTH, HEALTH + HEAD])
+async def test_a_connection_that_says_no_whole_request_is_closed(gateway: Gateway, sent: bytes) -> None:
+    impatient = another_server(gateway, http_idle_s=0.05)
+    port = await impatient.start()
+    async with asyncio.timeout(10):
+        await said_to(gateway, sent, port)
+    await impatient.stop()
 
 
 async def test_a_body_that_a_web_page_could_send_unasked_is_refused(gateway: Gateway, http: httpx.AsyncClient) -> None:
@@ -236,9 +251,7 @@ async def test_a_fault_of_the_gateways_own_tells_nothing_of_itself(
 
 async def test_a_port_that_is_taken_is_an_error_that_names_it(gateway: Gateway) -> None:
     address = gateway.http_url.removeprefix("http://").removesuffix("/v1")
-    taken = gateway.settings.model_copy(update={"http_listen": address})
-    calls = Calls(gateway.exchanges, gateway.inference_servicer._reception, gateway.door, gateway.spool)  # type: ignore[arg-type]
-    second = HttpServer(taken, calls, gateway.door)
+    second = another_server(gateway, http_listen=address)
     with pytest.raises(OSError, match=f"HTTP_LISTEN={address} can't be bound"):
         await second.start()
     await second.stop()
