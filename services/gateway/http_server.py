@@ -6,7 +6,7 @@ The gateway's only importer of aiohttp.
 import asyncio
 from typing import Final
 
-from aiohttp import web
+from aiohttp import web, web_response
 from aiohttp.typedefs import Handler
 
 from services.gateway import http_reply
@@ -17,6 +17,8 @@ from services.gateway.http_log import http_log
 from services.gateway.settings import GatewaySettings
 from services.tls import context
 
+web_response.SERVER_SOFTWARE = "tutelage"  # type: ignore[attr-defined]
+# The header `Server` of every reply, those included that no handler makes: which versions run is nobody's business.
 JSON: Final = "application/json"
 BODY_WITHIN_S: Final = 30.0
 """How long a body may take to arrive; who is slower holds a connection for nothing."""
@@ -122,6 +124,11 @@ async def _body(http: web.Request) -> bytes:
     try:
         async with asyncio.timeout(BODY_WITHIN_S):
             return await http.read()
+    except web.RequestPayloadError as error:
+        encoding = http.headers.get("content-encoding", "")[:64]
+        raise web.HTTPBadRequest(
+            text=f"the body is not what its headers say; content-encoding: {encoding!r}"
+        ) from error
     except TimeoutError as error:
         raise web.HTTPRequestTimeout(text=f"the body did not arrive within {BODY_WITHIN_S:g} s") from error
 

@@ -1,6 +1,7 @@
 """The HTTP server around the calls: limits, health, stopping, and whose text a stream shows."""
 
 import asyncio
+import gzip
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -59,6 +60,34 @@ async def test_what_is_no_call_is_refused_in_openais_shape(
     error = answer.json()["error"]
     assert (error["type"], error["code"]) == ("invalid_request_error", code)
     assert said in error["message"]
+
+
+async def test_a_compressed_body_is_read(http: httpx.AsyncClient) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    answer = await http.post(CHAT, content=gzip.compress(json.dumps(QUESTION).encode()), headers=headers)
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
+async def test_a_body_that_is_not_compressed_as_it_says_is_refused(http: httpx.AsyncClient, encoding: str) -> None:
+    headers = {"content-type": "application/json", "content-encoding": encoding}
+    answer = await http.post(CHAT, content=json.dumps(QUESTION), headers=headers)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["type"]) == (400, "invalid_request_error")
+    assert error["message"] == f"the body is not what its headers say; content-encoding: {encoding!r}"
+
+
+async def test_a_body_that_is_too_large_when_it_is_unpacked_is_refused(http: httpx.AsyncClient) -> None:
+    bomb = gzip.compress(bytes(40_000_000))
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
+    answer = await http.post(CHAT, content=bomb, headers=headers)
+    assert len(bomb) < 50_000
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
+
+
+@pytest.mark.parametrize("sent", [b"GET /healthz HTTP/1.0\r\n\r\n", b"nonsense\r\n\r\n"])
+async def test_no_reply_says_what_software_it_comes_from(gateway: Gateway, sent: bytes) -> None:
+    assert b"\r\nServer: tutelage\r\n" in await said_to(gateway, sent)
 
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
