@@ -1,12 +1,29 @@
 """Settings that several services share; each service's `__main__` reads the environment into its own."""
 
+import re
 from collections.abc import Callable
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Final
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+
+HOST_PORT: Final = re.compile(r"(?:\[[^\[\]\s]+\]|[^:\[\]\s]*):(\d{1,5})")
+MOST_PORT: Final = 65_535
+
+
+def _host_port(listen: str) -> str:
+    found = HOST_PORT.fullmatch(listen)
+    if found is None or int(found[1]) > MOST_PORT:
+        raise ValueError(f"is not host:port with a port from 0 to {MOST_PORT}, like 127.0.0.1:8080 or [::1]:8080")
+    return listen
+
+
+Listen = Annotated[str, AfterValidator(_host_port)]
+"""host:port to listen on; port 0 takes a free one."""
+ListenOrNot = Annotated[str, AfterValidator(lambda listen: listen and _host_port(listen))]
+"""The same; empty for nowhere."""
 
 
 class WrongSettings(SystemExit):
@@ -107,6 +124,6 @@ class ServiceSettings(Frozen):
     """What every service has."""
 
     tasks_dir: Path = Path("deploy/tasks")
-    metrics_listen: str = "127.0.0.1:0"
+    metrics_listen: ListenOrNot = "127.0.0.1:0"
     """Where Prometheus reads the metrics; port 0 takes a free one, empty serves none."""
     log_level: str = Field("INFO", pattern="(?i)^(debug|info|warning|error|critical)$")

@@ -93,4 +93,4 @@ def start(service: str, level: str, metrics_listen: str) -> None:
     structlog.contextvars.bind_contextvars(service=service)
     if metrics_listen:
         host, _, port = metrics_listen.rpartition(":")
-        start_http_server(int(port), addr=host)
+        start_http_server(int(port), addr=host.strip("[]"))

@@ -67,7 +67,9 @@ class HttpServer:
         host, _, port = self._listen.rpartition(":")
         try:
             reuse_port = self._reuse_port or None
-            await web.TCPSite(self._runner, host, int(port), ssl_context=self._tls, reuse_port=reuse_port).start()
+            await web.TCPSite(
+                self._runner, host.strip("[]"), int(port), ssl_context=self._tls, reuse_port=reuse_port
+            ).start()
         except OSError as error:
             raise OSError(f"HTTP_LISTEN={self._listen} can't be bound: is it in use?") from error
         return int(self._runner.addresses[0][1])

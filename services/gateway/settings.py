@@ -8,14 +8,14 @@ from pydantic import Field, SecretStr, model_validator
 from services.gateway.checks import RequestLimits
 from services.gateway.spool import Fsync
 from services.gateway.teacher_wire import HttpVersion, Resumes
-from services.settings import ControlTrust, ServiceSettings, on_loopback
+from services.settings import ControlTrust, Listen, ListenOrNot, ServiceSettings, on_loopback
 from services.tls import ServerFiles, server_files
 
 
 class GatewaySettings(ServiceSettings, ControlTrust):
     """Where the gateway listens, whom it asks, and how much it takes on."""
 
-    gateway_listen: str = "127.0.0.1:50051"
+    gateway_listen: Listen = "127.0.0.1:50051"
     """host:port; port 0 takes a free one."""
     require_keys: bool | None = None
     """Whether callers must send an API key, as `tutelage key create` makes them. Unset: beyond loopback they must, and
@@ -27,7 +27,7 @@ class GatewaySettings(ServiceSettings, ControlTrust):
     """A PEM file: the certificate's key, without a password."""
     gateway_tls_client_ca: Path | None = None
     """A PEM file: the roots of callers' certificates. With it nobody is let in without one (mTLS)."""
-    http_listen: str = Field("127.0.0.1:8080", pattern=r"^$|:\d{1,5}$")
+    http_listen: ListenOrNot = "127.0.0.1:8080"
     """host:port of the OpenAI-compatible HTTP beside gRPC, over TLS where gRPC is; port 0 takes a free one, empty is no
     HTTP."""
     http_idle_s: float = Field(65.0, gt=0)

@@ -284,3 +284,10 @@ async def test_a_port_that_is_taken_is_an_error_that_names_it(gateway: Gateway) 
     with pytest.raises(OSError, match=f"HTTP_LISTEN={address} can't be bound"):
         await second.start()
     await second.stop()
+
+
+async def test_it_listens_on_ipv6_too(gateway: Gateway) -> None:
+    server = another_server(gateway, http_listen="[::1]:0")
+    async with httpx.AsyncClient(base_url=f"http://[::1]:{await server.start()}") as http:
+        assert (await http.get("/healthz")).status_code == 200
+    await server.stop()
