@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 
 from services.gateway import http_reply
 from services.gateway.door import Door, Refusal
+from services.gateway.http_body import unpacked
 from services.gateway.http_calls import Answer, Calls, exchange_id_of, stream_headers
 from services.gateway.http_events import event
 from services.gateway.http_log import http_log
@@ -55,6 +56,7 @@ class HttpServer:
         self._runner = web.AppRunner(
             app,
             logger=http_log(),
+            auto_decompress=False,
             access_log=None,
             handler_cancellation=True,
             shutdown_timeout=LAST_WORDS_S,
@@ -123,14 +125,20 @@ async def _body(http: web.Request) -> bytes:
     # A web page of anybody's may post other types to loopback unasked; for this one its browser asks first, in vain.
     if http.content_type != JSON:
         raise web.HTTPUnsupportedMediaType(text=f"content-type: {http.content_type[:64]!r} is not {JSON}")
+    packed = await _packed(http)
+    try:
+        body = unpacked(packed, http.headers.get("content-encoding", ""), http.client_max_size)
+    except ValueError as error:
+        raise web.HTTPBadRequest(text=str(error)) from error
+    if len(body) > http.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(http.client_max_size)
+    return body
+
+
+async def _packed(http: web.Request) -> bytes:
     try:
         async with asyncio.timeout(BODY_WITHIN_S):
             return await http.read()
-    except web.RequestPayloadError as error:
-        encoding = http.headers.get("content-encoding", "")[:64]
-        raise web.HTTPBadRequest(
-            text=f"the body is not what its headers say; content-encoding: {encoding!r}"
-        ) from error
     except TimeoutError as error:
         raise web.HTTPRequestTimeout(text=f"the body did not arrive within {BODY_WITHIN_S:g} s") from error
 

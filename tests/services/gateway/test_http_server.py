@@ -68,13 +68,12 @@ async def test_a_compressed_body_is_read(http: httpx.AsyncClient) -> None:
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])
-async def test_a_body_that_is_not_compressed_as_it_says_is_refused(http: httpx.AsyncClient, encoding: str) -> None:
-    headers = {"content-type": "application/json", "content-encoding": encoding}
+async def test_a_body_that_is_not_compressed_as_it_says_is_refused(http: httpx.AsyncClient) -> None:
+    headers = {"content-type": "application/json", "content-encoding": "gzip"}
     answer = await http.post(CHAT, content=json.dumps(QUESTION), headers=headers)
     error = answer.json()["error"]
     assert (answer.status_code, error["type"]) == (400, "invalid_request_error")
-    assert error["message"] == f"the body is not what its headers say; content-encoding: {encoding!r}"
+    assert error["message"] == "content-encoding: the body is not gzip"
 
 
 async def test_a_body_that_is_too_large_when_it_is_unpacked_is_refused(http: httpx.AsyncClient) -> None:
