@@ -1,8 +1,18 @@
-"""OpenAI's chat-completion shapes as pydantic models: what we read of them. Keys we do not know are left alone."""
+"""OpenAI's chat-completion shapes as pydantic models: what we read of them. Other keys are kept in `model_extra`."""
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, StringConstraints, Tag
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 MAX_MESSAGES = 256
 MAX_TOOLS = 128
@@ -17,7 +27,7 @@ Seconds = Annotated[float, Field(strict=True, ge=0, le=253_402_300_799)]
 
 
 class _Shape(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="allow")
 
 
 class TextPart(_Shape):
@@ -93,6 +103,12 @@ class ResponseFormat(_Shape):
 
     type: Literal["text", "json_object", "json_schema"]
     json_schema: NamedSchema | None = None
+
+    @model_validator(mode="after")
+    def _has_its_schema(self) -> "ResponseFormat":
+        if self.type == "json_schema" and self.json_schema is None:
+            raise PydanticCustomError("missing", "json_schema is missing; for any object take type json_object")
+        return self
 
 
 def _listed(texts: object) -> object:

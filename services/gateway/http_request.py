@@ -1,7 +1,7 @@
 """OpenAI's chat-completion request as a call by HTTP brings it, into ours; pure. BadInput says what is wrong."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -24,15 +24,13 @@ RESTART: Final = "x-tutelage-restart"
 class StreamOptions(BaseModel):
     """How a stream ends."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, extra="allow")
 
     include_usage: bool = False
 
 
 class ChatBody(ChatRequest):
-    """The body of a call; what else it holds is kept in `model_extra`, to be refused or told that it is ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
+    """The body of a call; what else it holds, at any place, is refused or told to be ignored."""
 
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -51,7 +49,7 @@ class Asked:
     streams: bool
     includes_usage: bool
     bears_restart: bool
-    ignored: tuple[str, ...]  # Fields of the body that have no effect.
+    ignored: tuple[str, ...]  # Fields of the body, at any place, that have no effect.
     traceparent: str = ""
 
     def remaining_s(self, budget_ms: int) -> float:
@@ -79,9 +77,23 @@ def read_chat(body: bytes, headers: Mapping[str, str]) -> Asked:
         streams=bool(chat.stream),
         includes_usage=bool(chat.stream_options and chat.stream_options.include_usage),
         bears_restart=headers.get(RESTART, "") == "allow",
-        ignored=tuple(sorted(name[:64] for name in extra if name not in UNLESS)),
+        ignored=tuple(sorted({name for name in unread(chat) if name not in UNLESS})),
         traceparent=headers.get("traceparent", ""),
     )
+
+
+def unread(shape: BaseModel, where: str = "") -> Iterator[str]:
+    """The names of what a body holds beyond its shape, as `messages[].name`. Within another, null is nothing."""
+    for name, value in (shape.model_extra or {}).items():
+        if value is not None or not where:
+            yield f"{where}{name[:64]}"
+    for name, value in vars(shape).items():
+        if isinstance(value, BaseModel):
+            yield from unread(value, f"{where}{name}.")
+        elif isinstance(value, list):
+            for inner in value:
+                if isinstance(inner, BaseModel):
+                    yield from unread(inner, f"{where}{name}[].")
 
 
 def _request(chat: ChatBody) -> inference.Request:

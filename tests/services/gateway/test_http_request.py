@@ -79,7 +79,42 @@ def test_every_field_that_can_be_carried_is_carried() -> None:
         response_schema='{"type": "object"}',
         priority=inference.PRIORITY_LOW,
     )
-    assert (asked.streams, asked.includes_usage, asked.bears_restart, asked.ignored) == (True, True, False, ())
+    assert (asked.streams, asked.includes_usage, asked.bears_restart) == (True, True, False)
+    assert asked.ignored == (
+        "messages[].name",
+        "response_format.json_schema.name",
+        "response_format.json_schema.strict",
+    )
+
+
+def test_what_is_ignored_within_other_fields_is_named_too() -> None:
+    call = {"id": "c1", "index": 0, "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    asked = read(
+        messages=[
+            {"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {}}], "name": "Ann"},
+            {"role": "assistant", "content": None, "refusal": None, "annotations": [], "tool_calls": [call]},
+            {"role": "user", "content": "b", "name": "Ann"},
+        ],
+        tools=[{"type": "function", "function": {"name": "look", "strict": True, "parameters": {"x": 1}}}],
+        response_format={"type": "json_schema", "json_schema": {"description": "d", "schema": {"x": 1}}},
+        stream_options={"include_obfuscation": False},
+        store=None,
+    )
+    assert asked.ignored == (
+        "messages[].annotations",
+        "messages[].content[].cache_control",
+        "messages[].name",
+        "messages[].tool_calls[].index",
+        "response_format.json_schema.description",
+        "store",
+        "stream_options.include_obfuscation",
+        "tools[].function.strict",
+    )
+
+
+def test_a_schema_that_is_announced_and_not_there_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"^response_format: json_schema is missing"):
+        read(response_format={"type": "json_schema"})
 
 
 def test_json_of_any_shape_is_a_schema_too() -> None:
