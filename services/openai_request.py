@@ -18,6 +18,8 @@ MAX_BYTES: Final = 1024 * 1024
 NAMESPACE: Final = uuid.UUID("6f9d1c1e-7d0b-5c8e-9a53-1f6a4f1f5f10")
 """Makes ids from content: the same line always becomes the same exchange."""
 MODEL_PREFIX: Final = "tutelage/"
+SEEDS: Final = 2**64
+"""A negative one, OpenAI's being of 64 bits with a sign, is the one without a sign of the same bits."""
 ANY_OBJECT: Final = '{"type": "object"}'
 """What `json_object` asks for."""
 PRODUCER_ID: Final = "producer_id"
@@ -84,7 +86,7 @@ def request_of(chat: ChatRequest, task: str) -> inference.Request:
             messages=[message_of(message) for message in chat.messages],
             tools=_tools(chat),
             sampling=_sampling(chat),
-            metadata={**{name: str(value) for name, value in (chat.metadata or {}).items()}, **labels},
+            metadata={**(chat.metadata or {}), **labels},
             request_id=as_uuid(given) or (str(uuid.uuid5(NAMESPACE, f"{task}\x00{given}")) if given else ""),
             group_key=chat.group_key or chat.user or "",
             response_schema=_schema(chat.response_format),
@@ -105,7 +107,7 @@ def _sampling(chat: ChatRequest) -> inference.Sampling | None:
         top_p=chat.top_p,
         max_tokens=chat.max_completion_tokens or chat.max_tokens,
         stop=chat.stop or (),
-        seed=chat.seed,
+        seed=None if chat.seed is None else chat.seed % SEEDS,
     )
     return sampling if sampling.ListFields() else None
 

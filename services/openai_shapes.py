@@ -22,6 +22,8 @@ CONTENT_TAGS: Final = ("<text>", "<parts>")
 Short = Annotated[str, StringConstraints(max_length=1024)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 Count = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+Label = Annotated[Short, BeforeValidator(lambda given: str(given) if isinstance(given, int | float) else given)]
+"""A text, or a number or a truth value as one."""
 Seconds = Annotated[float, Field(strict=True, ge=0, le=253_402_300_799)]
 """Since 1970 UTC, up to the end of the year 9999."""
 
@@ -127,9 +129,9 @@ class ChatRequest(_Shape):
     max_tokens: Annotated[Count, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[Count, Field(ge=1)] | None = None
     stop: Annotated[list[Short], Field(max_length=4), BeforeValidator(_listed)] | None = None
-    seed: Annotated[int, Field(strict=True, ge=0, lt=2**64)] | None = None
+    seed: Annotated[int, Field(strict=True, ge=-(2**63), lt=2**64)] | None = None
     n: Literal[1] | None = None
-    metadata: Annotated[dict[Short, Short | int | float | bool], Field(max_length=MAX_METADATA)] | None = None
+    metadata: Annotated[dict[Short, Label], Field(max_length=MAX_METADATA)] | None = None
     user: Short | None = None
     group_key: Short | None = None
     id: Short | None = None

@@ -91,8 +91,8 @@ def _check_message(field: str, message: inference.Message) -> None:
         raise BadInput(f"{field}.tool_calls: only a message of ROLE_ASSISTANT has them")
     if message.role == inference.ROLE_TOOL and not message.tool_call_id:
         raise BadInput(f"{field}.tool_call_id: is missing; a message of ROLE_TOOL names the call it answers")
-    # A tool may well return nothing.
-    if not message.content.strip() and not message.tool_calls and message.role != inference.ROLE_TOOL:
+    # Instructions and earlier answers may be empty, and a tool may well return nothing.
+    if message.role == inference.ROLE_USER and not message.content.strip():
         raise BadInput(f"{field}.content: is empty")
     for place, call in numbered(f"{field}.tool_calls", message.tool_calls):
         _check_tool_name(f"{place}.name", call.name)

@@ -10,7 +10,7 @@ from services.gateway.fields import BadInput, UnknownTask
 from services.openai_request import MODEL_PREFIX, first_problem
 
 ID_PREFIX: Final = "chatcmpl-"
-OURS: Final = {"task": "model", "response_schema": "response_format"}
+OURS: Final = {"task": "model", "response_schema": "response_format", "group_key": "user"}
 """What our checks call a field that OpenAI calls otherwise."""
 FIELD: Final = re.compile(r"[\w.\[\]]+(?=: )")
 UNLESS: Final[Mapping[str, tuple[tuple[Any, ...], str]]] = {

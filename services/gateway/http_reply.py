@@ -85,7 +85,7 @@ def encode(data: Mapping[str, Any]) -> bytes:
 def refusal_of(refusal: Refusal) -> tuple[int, dict[str, Any], dict[str, str]]:
     """The status, the body and the headers that tell a caller why there is no answer."""
     status, kind, code = ERRORS.get(refusal.code, INTERNAL)
-    field = field_of(str(refusal)) if status < 500 else None
+    field = field_of(str(refusal)) if status in (400, 404) else None  # Others speak of keys and limits.
     return status, error(str(refusal), kind, code, field), _come_again(refusal)
 
 

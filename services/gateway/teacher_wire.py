@@ -6,6 +6,7 @@ import msgspec
 
 from protos import inference_pb2 as inference
 from services.gateway.backends import Ask
+from services.openai_request import SEEDS
 from services.tasks import ROLE_NAMES, Task
 
 HttpVersion = Literal["auto", "1.1", "2"]
@@ -52,9 +53,11 @@ def _go_on(fields: dict[str, Any], partial: str, resumes: Resumes) -> None:
 
 
 def _sampled(sampling: inference.Sampling) -> dict[str, Any]:
-    fields = {
-        name: _short(getattr(sampling, name)) for name in ("temperature", "top_p", "seed") if sampling.HasField(name)
+    fields: dict[str, Any] = {
+        name: _short(getattr(sampling, name)) for name in ("temperature", "top_p") if sampling.HasField(name)
     }
+    if sampling.HasField("seed"):
+        fields["seed"] = sampling.seed - (SEEDS if sampling.seed >= SEEDS // 2 else 0)  # APIs take 64 bits with a sign.
     return fields | {"stop": list(sampling.stop)} if sampling.stop else fields
 
 
@@ -93,4 +96,4 @@ def _max_tokens(task: Task, sampling: inference.Sampling) -> int:
 
 def _short(number: float) -> float:
     """A float32 as a person wrote it: 0.7, not 0.699999988079071."""
-    return number if isinstance(number, int) else float(f"{number:.7g}")
+    return float(f"{number:.7g}")

@@ -136,6 +136,11 @@ def bad_request(fields: dict[str, Any]) -> inference.Request:
     return inference.Request(**{"task": "say", "messages": [message()], **fields})
 
 
+@pytest.mark.parametrize("role", [inference.ROLE_SYSTEM, ASSISTANT])
+def test_instructions_and_earlier_answers_may_be_empty(role: int):
+    check_request(bad_request({"messages": [message(role, ""), message()]}), {"say": a_task()}, RequestLimits())
+
+
 @pytest.mark.parametrize(("fields", "told"), BAD_REQUESTS.values(), ids=BAD_REQUESTS)
 def test_a_bad_request_is_refused_with_what_is_wrong(fields: dict[str, Any], told: str):
     with pytest.raises(BadInput) as refused:

@@ -26,6 +26,20 @@ def test_a_status_of_grpc_has_its_place_in_http(code: grpc.StatusCode, status: i
     assert (told, body["error"]["type"], body["error"]["message"]) == (status, kind, "no")
 
 
+@pytest.mark.parametrize(
+    ("code", "text", "param"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, "stop[0]: is empty", "stop[0]"),
+        (grpc.StatusCode.NOT_FOUND, "task: 'x' is not defined", "model"),
+        (grpc.StatusCode.UNAUTHENTICATED, "authorization: is missing", None),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "quota: is used", None),
+        (grpc.StatusCode.UNAVAILABLE, "teacher: is away", None),
+    ],
+)
+def test_a_field_is_named_where_the_body_is_to_blame(code: grpc.StatusCode, text: str, param: str | None) -> None:
+    assert http_reply.refusal_of(Refusal(code, text))[1]["error"]["param"] == param
+
+
 def test_whatever_a_call_may_end_with_has_a_status_of_its_own() -> None:
     assert set(STATUSES.values()) <= set(http_reply.ERRORS)
 

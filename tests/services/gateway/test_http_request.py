@@ -117,6 +117,23 @@ def test_a_schema_that_is_announced_and_not_there_is_refused() -> None:
         read(response_format={"type": "json_schema"})
 
 
+@pytest.mark.parametrize(("seed", "kept"), [(-1, 2**64 - 1), (-(2**63), 2**63), (0, 0), (2**64 - 1, 2**64 - 1)])
+def test_a_negative_seed_is_kept_in_the_bits_of_one_without_a_sign(seed: int, kept: int) -> None:
+    assert read(seed=seed).request.sampling.seed == kept
+
+
+@pytest.mark.parametrize("seed", [-(2**63) - 1, 2**64])
+def test_a_seed_of_more_bits_is_refused(seed: int) -> None:
+    with pytest.raises(BadInput, match=r"^seed: Input should be"):
+        read(seed=seed)
+
+
+def test_a_label_that_is_none_is_refused_by_its_own_name() -> None:
+    with pytest.raises(BadInput, match=r"^metadata\.a: Input should be a valid string$"):
+        read(metadata={"a": {"b": 1}})
+    assert read(metadata={"a": 1, "b": True, "c": 0.5}).request.metadata == {"a": "1", "b": "True", "c": "0.5"}
+
+
 def test_json_of_any_shape_is_a_schema_too() -> None:
     assert read(response_format={"type": "json_object"}).request.response_schema == '{"type": "object"}'
     assert read(response_format={"type": "text"}).request.response_schema == ""
@@ -220,6 +237,7 @@ def test_any_field_that_is_not_known_is_ignored_by_its_name(fields: dict[str, An
         ("sampling.max_tokens: 0 is not at least 1", "max_tokens"),
         ("response_schema: not a JSON Schema", "response_format"),
         ("task: 'x' is not defined", "model"),
+        ("group_key: 257 bytes are above the limit", "user"),
         ("no backend could answer (teacher: unavailable: away)", None),
     ],
 )

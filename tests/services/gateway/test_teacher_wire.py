@@ -45,20 +45,25 @@ def test_absent_sampling_is_left_to_the_teacher_but_for_the_tasks_limit():
 
 
 def test_sampling_is_passed_on_as_it_was_written():
-    sampling = inference.Sampling(temperature=0.7, top_p=0.9, max_tokens=7, stop=["\n"], seed=2**63)
+    sampling = inference.Sampling(temperature=0.7, top_p=0.9, max_tokens=7, stop=["\n"], seed=2**63 - 1)
     fields = sent(sampling=sampling)
     assert {name: fields[name] for name in ("temperature", "top_p", "max_tokens", "stop", "seed")} == {
         "temperature": 0.7,
         "top_p": 0.9,
         "max_tokens": 7,
         "stop": ["\n"],
-        "seed": 2**63,
+        "seed": 2**63 - 1,
     }
 
 
 def test_greedy_sampling_is_not_taken_for_absent():
     assert sent(sampling=inference.Sampling(temperature=0.0, seed=0))["temperature"] == 0
     assert sent(sampling=inference.Sampling(temperature=0.0, seed=0))["seed"] == 0
+
+
+def test_a_seed_is_told_as_apis_take_it_with_a_sign():
+    assert sent(sampling=inference.Sampling(seed=2**64 - 5))["seed"] == -5
+    assert sent(sampling=inference.Sampling(seed=2**63))["seed"] == -(2**63)
 
 
 def test_the_tasks_limit_caps_the_callers():

@@ -87,7 +87,7 @@ def test_an_id_that_is_no_uuid_becomes_one_and_is_kept_as_a_label():
         (asked(messages=[{"role": "user", "content": "\ud800"}]), "messages|stored"),
         (asked(temperature=float("nan")), "temperature"),
         (asked(max_tokens=2**40), "max_tokens"),
-        (asked(seed=-1), "seed"),
+        (asked(seed=2**64), "seed"),
         (asked(n=3), "n: "),
         (asked(stop=["a"] * 5), "stop"),
         (asked(metadata={"a": {"b": 1}}), "metadata"),
