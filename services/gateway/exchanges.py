@@ -5,8 +5,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-import uuid_utils
-
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
@@ -35,16 +33,16 @@ class Ledger(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A checked request: with its task, how it came, how long its caller waits, and by which key he was let in."""
+    """A checked request: with its task, how it came, how long its caller waits, its exchange's id, and by which key he
+    was let in."""
 
     request: inference.Request
     task: Task
     origin: str
     timeout_s: float
+    exchange_id: str
     key_id: str = ""
     traceparent: str = ""
-    exchange_id: str = ""
-    """The exchange's, where it must be known before its reply is; a request_id goes before it. Else it is made."""
     bears_restart: bool = True
     """Whether its listener can take back what it heard. If not, it hears no student whom another may follow."""
 
@@ -89,22 +87,19 @@ class Exchanges:
         """
         clock = Clock(arrival.timeout_s)
         if not arrival.request.request_id:
-            return await self._make(arrival.exchange_id or str(uuid_utils.uuid7()), arrival, clock, listener)
-        exchange_id = arrival.request.request_id.lower()
-        make = lambda: self._make(exchange_id, arrival, clock, listener)  # noqa: E731 - the arguments, once
+            return await self._make(arrival, clock, listener)
+        make = lambda: self._make(arrival, clock, listener)  # noqa: E731 - the arguments, once
         try:
-            return await self._repeats.once(exchange_id, arrival.request, make, clock.left_s)
+            return await self._repeats.once(arrival.key_id, arrival.request, make, clock.left_s)
         except TimeoutError as error:
             raise too_late(clock, "the call that came first with this request_id has none") from error
 
-    async def _make(
-        self, exchange_id: str, arrival: Arrival, clock: Clock, listener: Listener | None
-    ) -> inference.Reply:
+    async def _make(self, arrival: Arrival, clock: Clock, listener: Listener | None) -> inference.Reply:
         self._ledger.admit()
         promotion = self._promoted(arrival.task.name)
-        plan = self._plan(exchange_id, arrival, promotion, clock)
+        plan = self._plan(arrival, promotion, clock)
         exchange = events.Exchange(
-            id=exchange_id,
+            id=arrival.exchange_id,
             request=arrival.request,
             origin=arrival.origin,
             key_id=arrival.key_id,
@@ -144,12 +139,10 @@ class Exchanges:
         except Exception:  # noqa: BLE001
             telemetry.log.exception("an exchange is written, but not counted, charged or traced", exchange=exchange.id)
 
-    def _plan(
-        self, exchange_id: str, arrival: Arrival, promotion: events.Promotion | None, clock: Clock
-    ) -> router.Plan:
+    def _plan(self, arrival: Arrival, promotion: events.Promotion | None, clock: Clock) -> router.Plan:
         """Who is asked."""
         budget = router.Budget(clock.usable_s, self._teacher_needs_s)
-        plan = router.plan(arrival.task, promotion, arrival.request, exchange_id, budget)
+        plan = router.plan(arrival.task, promotion, arrival.request, arrival.exchange_id, budget)
         return plan if arrival.bears_restart else router.without_restart(plan)
 
     def _check_time(self, arrival: Arrival, plan: router.Plan, clock: Clock) -> None:

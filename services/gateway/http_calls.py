@@ -5,8 +5,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-import uuid_utils
-
 from protos import inference_pb2 as inference
 from services.gateway import http_reply
 from services.gateway.door import Door, refused
@@ -24,6 +22,7 @@ from services.gateway.spool import Spool
 CHAT: Final = "chat.completions"
 IGNORED: Final = "x-tutelage-ignored"
 Send = Callable[[bytes], Awaitable[None]]
+Headers = Callable[[Mapping[str, str]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +57,12 @@ class Calls:
         headers = http_reply.headers(reply) | _ignored(asked)
         return Answer(http_reply.completion(reply, asked.request.task, created_s), headers)
 
-    async def stream(self, asked: Asked, exchange_id: str, send: Send) -> None:
-        """The same as server-sent events, each given to `send`. What is refused before the first was never begun."""
-        await self._door.visit(CHAT, self._stream, asked, exchange_id, send, priority=asked.request.priority)
+    async def stream(self, asked: Asked, begin: Headers, send: Send) -> None:
+        """The same as server-sent events, each given to `send`; `begin` is given the headers before the first.
+
+        What is refused before the first was never begun.
+        """
+        await self._door.visit(CHAT, self._stream, asked, begin, send, priority=asked.request.priority)
 
     async def feedback(self, body: bytes, authorization: str) -> Answer:
         """What a caller says of an answer, once it is on disk."""
@@ -81,9 +83,10 @@ class Calls:
     async def _complete(self, asked: Asked) -> inference.Reply:
         return await self._exchanges.reply(self._arrival(asked))
 
-    async def _stream(self, asked: Asked, exchange_id: str, send: Send) -> None:
-        events = Events(exchange_id, asked)
-        arrival = replace(self._arrival(asked), exchange_id=exchange_id, bears_restart=asked.bears_restart)
+    async def _stream(self, asked: Asked, begin: Headers, send: Send) -> None:
+        arrival = replace(self._arrival(asked), bears_restart=asked.bears_restart)
+        begin(_stream_headers(asked, arrival.exchange_id))
+        events = Events(arrival.exchange_id, asked)
         async with streamed(self._exchanges, arrival) as chunks:
             async for chunk in chunks:
                 if event := events.of(chunk):
@@ -119,12 +122,7 @@ class Calls:
         )
 
 
-def exchange_id_of(asked: Asked) -> str:
-    """What the exchange will be called: known before its first token."""
-    return asked.request.request_id.lower() or str(uuid_utils.uuid7())
-
-
-def stream_headers(asked: Asked, exchange_id: str) -> dict[str, str]:
+def _stream_headers(asked: Asked, exchange_id: str) -> dict[str, str]:
     """What is known when a stream begins."""
     return {"x-request-id": exchange_id, "x-tutelage-exchange-id": exchange_id} | _ignored(asked)
 

@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 from services.gateway import http_reply
 from services.gateway.door import Door, Refusal
 from services.gateway.http_body import unpacked
-from services.gateway.http_calls import Answer, Calls, exchange_id_of, stream_headers
+from services.gateway.http_calls import Answer, Calls
 from services.gateway.http_events import event
 from services.gateway.http_log import http_log
 from services.gateway.settings import GatewaySettings
@@ -87,10 +87,9 @@ class HttpServer:
         asked = self._calls.read(await _body(http), http.headers)
         if not asked.streams:
             return _json(await self._calls.complete(asked))
-        exchange_id = exchange_id_of(asked)
-        stream = web.StreamResponse(headers=NO_BUFFERING | stream_headers(asked, exchange_id))
+        stream = web.StreamResponse(headers=NO_BUFFERING)
         try:
-            await self._calls.stream(asked, exchange_id, lambda piece: _send(http, stream, piece))
+            await self._calls.stream(asked, stream.headers.update, lambda piece: _send(http, stream, piece))
         except Refusal as refusal:
             if not stream.prepared:
                 raise

@@ -8,6 +8,7 @@ from services.gateway.callers import Callers
 from services.gateway.checks import RequestLimits, check_request
 from services.gateway.exchanges import Arrival
 from services.gateway.feedback_checks import check_feedback
+from services.gateway.identity import exchange_id
 from services.tasks import Task
 
 
@@ -35,8 +36,9 @@ class Reception:
         """
         key_id = self._callers.admit(authorization, request.task) if self._callers else ""
         task = check_request(request, self.tasks, self.limits)
+        request.request_id = request.request_id.lower()  # However it is written, it is the same.
         timeout_s = task.latency_budget_ms / 1000 if remaining_s is None else remaining_s
-        return Arrival(request, task, origin, timeout_s, key_id, traceparent)
+        return Arrival(request, task, origin, timeout_s, exchange_id(request, key_id), key_id, traceparent)
 
     def feedback(self, record: events.FeedbackRecord, authorization: str = "") -> None:
         """Check feedback as a request is checked; raises the same."""

@@ -1,4 +1,4 @@
-"""A request_id that comes again is answered once: the same reply, no second exchange."""
+"""A request_id that comes again by the same key is answered once: the same reply, no second exchange."""
 
 import time
 from collections import OrderedDict
@@ -10,6 +10,9 @@ import xxhash
 from protos import inference_pb2 as inference
 from services.gateway.fields import BadInput
 from services.gateway.together import Together
+
+_Name = tuple[str, str]
+"""A key's id, '' where none is asked for, and the request_id. What one key asked another learns nothing of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,52 +32,53 @@ class Repeats:
         self._max_entries = max_entries
         self._max_age_s = max_age_s
         self._now_s = now_s
-        self._together = Together[tuple[str, int], inference.Reply]()
-        self._running: dict[str, int] = {}
-        """The fingerprints of the requests that are under way, by id."""
-        self._answered: OrderedDict[str, _Answered] = OrderedDict()
+        self._together = Together[tuple[_Name, int], inference.Reply]()
+        self._running: dict[_Name, int] = {}
+        """The fingerprints of the requests that are under way."""
+        self._answered: OrderedDict[_Name, _Answered] = OrderedDict()
 
     async def once(
         self,
-        exchange_id: str,
+        key_id: str,
         request: inference.Request,
         make: Callable[[], Awaitable[inference.Reply]],
         patience_s: Callable[[], float | None] = lambda: None,
     ) -> inference.Reply:
-        """The reply that `make` gave or gives for this id. Raises BadInput if the id was another request's.
+        """The reply that `make` gave or gives for this request_id. Raises BadInput if it was another request's.
 
         Raises TimeoutError where the first call was waited for longer than `patience_s`.
 
         Where the call that is under way ends without a reply, one of those that wait takes its place.
         """
+        name = (key_id, request.request_id)
         fingerprint = xxhash.xxh3_64_intdigest(request.SerializeToString(deterministic=True))
-        if (known := self._known(exchange_id)) is not None:
+        if (known := self._known(name)) is not None:
             _check_same(known.fingerprint, fingerprint)
             return known.reply
-        _check_same(self._running.get(exchange_id, fingerprint), fingerprint)
+        _check_same(self._running.get(name, fingerprint), fingerprint)
         reply, _ = await self._together.once(
-            (exchange_id, fingerprint), lambda: self._make(exchange_id, fingerprint, make), patience_s
+            (name, fingerprint), lambda: self._make(name, fingerprint, make), patience_s
         )
         return reply
 
     async def _make(
-        self, exchange_id: str, fingerprint: int, make: Callable[[], Awaitable[inference.Reply]]
+        self, name: _Name, fingerprint: int, make: Callable[[], Awaitable[inference.Reply]]
     ) -> inference.Reply:
         # Again: another request may have taken the id while this one waited.
-        _check_same(self._running.setdefault(exchange_id, fingerprint), fingerprint)
+        _check_same(self._running.setdefault(name, fingerprint), fingerprint)
         try:
             reply = await make()
             kept = inference.Reply()
             kept.CopyFrom(reply)  # The reply is a part of its exchange, and a part keeps the whole in memory.
-            self._answered[exchange_id] = _Answered(fingerprint, kept, self._now_s())
+            self._answered[name] = _Answered(fingerprint, kept, self._now_s())
             return reply
         finally:
-            del self._running[exchange_id]
+            del self._running[name]
             self._forget()
 
-    def _known(self, exchange_id: str) -> _Answered | None:
+    def _known(self, name: _Name) -> _Answered | None:
         self._forget()
-        return self._answered.get(exchange_id)
+        return self._answered.get(name)
 
     def _forget(self) -> None:
         """Drop from the oldest end what is too old or too much."""

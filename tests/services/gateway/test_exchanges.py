@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import structlog
+import uuid_utils
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
@@ -39,7 +40,7 @@ class Rig:
             {inference.BACKEND_TEACHER: self.teacher, inference.BACKEND_STUDENT: self.student},
             self.spool,
             {"say": a_promotion(events.POLICY_KIND_STUDENT_ONLY)}.get,
-            Repeats(10, 60),
+            Repeats(100_000, 60),
             teacher_needs_s=0.2,
             stops=lambda: False,
             charge=charge,
@@ -47,7 +48,8 @@ class Rig:
         )
 
     async def ask(self, timeout_s: float = 30.0) -> inference.Reply:
-        return await self.exchanges.reply(Arrival(a_request(), self.task, "grpc", timeout_s, "a key"))
+        exchange_id = str(uuid_utils.uuid7())
+        return await self.exchanges.reply(Arrival(a_request(), self.task, "grpc", timeout_s, exchange_id, "a key"))
 
 
 async def test_a_caller_who_leaves_as_a_hedge_begins_leaves_a_record_of_both(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,10 +15,11 @@ from services.gateway.usage import Usage
 from tests.fakes.kafka import FakeBroker, FakeFollower, FakeProducer
 from tests.services.gateway.calls import status_of
 from tests.services.gateway.conftest import Gateway
-from tests.services.gateway.examples import a_feedback, a_request
+from tests.services.gateway.examples import AN_ID, a_feedback, a_request
 
 pytestmark = pytest.mark.contract
 ANN = (("authorization", "Bearer ann's"),)
+EVE = (("authorization", "Bearer eve's"),)
 
 
 class KnownKeys(Keys):
@@ -26,9 +27,12 @@ class KnownKeys(Keys):
 
     def __init__(self, **tasks_of: set[str]) -> None:
         self.unread = False
-        self._by_digest = {
-            sha256(f"{name}'s".encode()).digest(): Holder(name, frozenset(tasks)) for name, tasks in tasks_of.items()
-        }
+        self._by_digest = {}
+        self.know(**tasks_of)
+
+    def know(self, **tasks_of: set[str]) -> None:
+        for name, tasks in tasks_of.items():
+            self._by_digest[sha256(f"{name}'s".encode()).digest()] = Holder(name, frozenset(tasks))
 
     def holder(self, authorization: str) -> Holder:
         if self.unread:
@@ -51,6 +55,19 @@ def keys(gateway: Gateway) -> KnownKeys:
 async def test_an_exchange_says_by_which_key_it_came(gateway: Gateway, keys: KnownKeys) -> None:
     await gateway.inference.Complete(a_request(), metadata=ANN)
     assert gateway.exchange.key_id == "ann"
+
+
+async def test_a_request_id_of_one_key_names_nothing_of_anothers(gateway: Gateway, keys: KnownKeys) -> None:
+    request = a_request(request_id=AN_ID)
+    keys.know(eve=set())
+    anns = await gateway.inference.Complete(request, metadata=ANN)
+    eves = await gateway.inference.Complete(request, metadata=EVE)
+    stolen = await gateway.inference.Complete(a_request("mine", request_id=anns.exchange_id), metadata=EVE)
+    assert len({anns.exchange_id, eves.exchange_id, stolen.exchange_id, AN_ID.lower()}) == 4
+    assert [exchange.id for exchange in gateway.spool.exchanges] == [
+        reply.exchange_id for reply in (anns, eves, stolen)
+    ]
+    assert await gateway.inference.Complete(request, metadata=ANN) == anns
 
 
 async def test_where_no_keys_are_asked_for_the_exchange_names_none(gateway: Gateway) -> None:

@@ -31,6 +31,12 @@ async def test_the_same_request_id_after_the_answer_is_one_exchange(gateway: Gat
     assert len(gateway.spool.exchanges) == 1
 
 
+async def test_the_same_request_id_in_capitals_is_the_same(gateway: Gateway) -> None:
+    first = await gateway.inference.Complete(a_request(request_id=AN_ID.lower()))
+    assert await gateway.inference.Complete(a_request(request_id=AN_ID.upper())) == first
+    assert gateway.exchange.request.request_id == AN_ID.lower()
+
+
 async def test_the_same_request_id_with_another_request_is_refused(gateway: Gateway) -> None:
     await gateway.inference.Complete(a_request(request_id=AN_ID))
     code, details = await status_of(gateway.inference.Complete(a_request("another", request_id=AN_ID)))

@@ -18,13 +18,13 @@ class Maker:
         self.now_s = 0.0
         self.repeats = Repeats(max_entries, max_age_s, lambda: self.now_s)
 
-    async def ask(self, exchange_id: str, text: str = "what is it?") -> inference.Reply:
-        return await self.repeats.once(exchange_id, a_request(text), self._make(exchange_id))
+    async def ask(self, request_id: str, text: str = "what is it?", key_id: str = "") -> inference.Reply:
+        return await self.repeats.once(key_id, a_request(text, request_id=request_id), self._make(request_id))
 
-    def _make(self, exchange_id: str) -> Callable[[], Awaitable[inference.Reply]]:
+    def _make(self, request_id: str) -> Callable[[], Awaitable[inference.Reply]]:
         async def make() -> inference.Reply:
             self.made += 1
-            return inference.Reply(exchange_id=exchange_id, why=f"made {self.made}")
+            return inference.Reply(exchange_id=request_id, why=f"made {self.made}")
 
         return make
 
@@ -60,8 +60,8 @@ async def test_a_reply_is_forgotten_when_it_is_too_old():
 
 async def test_the_oldest_reply_is_forgotten_when_there_are_too_many():
     maker = Maker(max_entries=2)
-    for exchange_id in ("a", "b", "c", "c", "b"):
-        await maker.ask(exchange_id)
+    for request_id in ("a", "b", "c", "c", "b"):
+        await maker.ask(request_id)
     assert maker.made == 3
     await maker.ask("a")
     assert maker.made == 4
@@ -72,3 +72,11 @@ async def test_an_id_of_another_request_is_refused():
     await maker.ask("a")
     with pytest.raises(BadInput, match="request_id"):
         await maker.ask("a", "something else")
+
+
+async def test_what_one_key_asked_another_learns_nothing_of():
+    maker = Maker()
+    anns = await maker.ask("a", key_id="ann")
+    assert await maker.ask("a", key_id="bob") != anns
+    await maker.ask("a", "something else", key_id="eve")
+    assert await maker.ask("a", key_id="ann") == anns
