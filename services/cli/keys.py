@@ -27,6 +27,9 @@ def create(
     tokens_per_minute: Annotated[int, typer.Option(min=0, help="Read and written; 0 for no limit.")] = 0,
     usd_per_day: Annotated[str, typer.Option(help="Dollars of a day, UTC; 0 for no limit.")] = "",
     usd_per_month: Annotated[str, typer.Option(help="Dollars of a month, UTC; 0 for no limit.")] = "",
+    may_audit: Annotated[
+        bool, typer.Option("--may-audit", help="Its feedback may say that a call was drawn by lot (metric audit).")
+    ] = False,
     reason: Annotated[str, typer.Option(help="Why, for people.")] = "",
     state: StateOption = STATE,
 ) -> None:
@@ -37,7 +40,9 @@ def create(
         usd_per_day=usd_per_day,
         usd_per_month=usd_per_month,
     )
-    request = pb.CreateKeyRequest(name=name, tasks=task or [], quota=quota, decided_by=getpass.getuser(), reason=reason)
+    request = pb.CreateKeyRequest(
+        name=name, tasks=task or [], quota=quota, decided_by=getpass.getuser(), reason=reason, may_audit=may_audit
+    )
     with clear_errors(), controller(settings(state)) as stub:
         made = stub.CreateKey(request, timeout=CONTROL_S)
     typer.echo(f"key {made.key.id} of {made.key.name}: {limits_text(made.key)}. It is shown this once:", err=True)
@@ -55,7 +60,7 @@ def list_(
     table = Table("id", "name", "may ask for", "may use", "since", **TIGHT)
     for key in found:
         since = _day(key.created_at) + (f" to {_day(key.revoked_at)}" if key.HasField("revoked_at") else "")
-        table.add_row(key.id, key.name, ", ".join(key.tasks) or "all tasks", quota_text(key.quota), since)
+        table.add_row(key.id, key.name, may_text(key), quota_text(key.quota), since)
     console.print(table if found else "there are no keys", highlight=False)
 
 
@@ -74,7 +79,12 @@ def revoke(
 
 def limits_text(key: events.ApiKey) -> str:
     """What it may ask for and use, in a line."""
-    return f"{', '.join(key.tasks) or 'all tasks'}, {quota_text(key.quota)}"
+    return f"{may_text(key)}, {quota_text(key.quota)}"
+
+
+def may_text(key: events.ApiKey) -> str:
+    """What it may ask for, and whether it may audit."""
+    return f"{', '.join(key.tasks) or 'all tasks'}{'; may audit' if key.may_audit else ''}"
 
 
 def quota_text(quota: events.Quota) -> str:

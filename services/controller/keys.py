@@ -25,6 +25,7 @@ def made(request: control.CreateKeyRequest, told: str, decision: Decision) -> ev
         digest=sha256(told.encode()).digest(),
         tasks=sorted(set(request.tasks)),
         quota=request.quota,
+        may_audit=request.may_audit,
         created_by=decision.decided_by,
         reason=decision.reason,
     )

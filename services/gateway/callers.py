@@ -33,6 +33,13 @@ class Callers:
         self._quotas.admit(holder)
         return holder.id
 
+    def hear(self, authorization: str, record: events.FeedbackRecord) -> None:
+        """Check that the caller may say this; it costs nothing, so nothing is counted and no quota is in its way.
+
+        Raises Unauthenticated, NotAllowed or KeysUnread.
+        """
+        self._keys.holder(authorization).check_feedback(record)
+
     def may(self, authorization: str, task: str) -> bool:
         """Whether the caller may ask for the task; nothing is counted. Raises Unauthenticated or KeysUnread."""
         return self._keys.holder(authorization).may(task)

@@ -20,6 +20,8 @@ from services.kafka import Follower
 from services.settings import KafkaSettings
 from services.topics import KEYS, Record, decode
 
+AUDIT: Final = "audit"
+"""The metric by which feedback says that its call was drawn by lot; see the view `shadow_pairs`."""
 BEARER: Final = "bearer "
 DIGEST_BYTES: Final = 32
 STRANGERS: Final = Counter("tutelage_unauthenticated_calls_total", "Calls without a good key.", ("why",))
@@ -30,7 +32,7 @@ class Unauthenticated(Exception):  # noqa: N818 - as gRPC calls it
 
 
 class NotAllowed(Exception):  # noqa: N818
-    """The key is good, but not for this task."""
+    """The key is good, but not for this."""
 
 
 class KeysUnread(Exception):  # noqa: N818
@@ -50,6 +52,7 @@ class Holder:
     tokens_per_minute: int = 0
     usd_per_day: Decimal = Decimal(0)
     usd_per_month: Decimal = Decimal(0)
+    may_audit: bool = False
 
     @classmethod
     def of(cls, key: events.ApiKey) -> "Holder":
@@ -60,7 +63,8 @@ class Holder:
         except InvalidOperation as error:
             raise BadEvent(f"quota of key {key.id[:64]!r}: its dollars are no number") from error
         minute = (quota.requests_per_minute, quota.tokens_per_minute)
-        return cls(key.id, frozenset(key.tasks), key.HasField("revoked_at"), *minute, usd_per_day, usd_per_month)
+        tasks, revoked = frozenset(key.tasks), key.HasField("revoked_at")
+        return cls(key.id, tasks, revoked, *minute, usd_per_day, usd_per_month, key.may_audit)
 
     @property
     def limited(self) -> bool:
@@ -75,6 +79,15 @@ class Holder:
         """Raise NotAllowed where it is not."""
         if not self.may(task):
             raise NotAllowed(f"task: key {self.id} is not for {task[:64]!r}; it is for {', '.join(sorted(self.tasks))}")
+
+    def check_feedback(self, record: events.FeedbackRecord) -> None:
+        """Raise NotAllowed where it may not say this: what an auditor says decides what a student is given."""
+        self.check(record.task)
+        if AUDIT in record.metrics and not self.may_audit:
+            what = (
+                f"metrics: {AUDIT!r} is for those who judge calls drawn by lot, and key {self.id} is not one of theirs"
+            )
+            raise NotAllowed(f"{what}: leave it out, or use a key made with `tutelage key create --may-audit`")
 
 
 class Keys:

@@ -41,9 +41,9 @@ class Reception:
         return Arrival(request, task, origin, timeout_s, exchange_id(request, key_id), key_id, traceparent)
 
     def feedback(self, record: events.FeedbackRecord, authorization: str = "") -> None:
-        """Check feedback as a request is checked; raises the same."""
+        """Check feedback. Raises BadInput or UnknownTask, and of the caller what `Callers.hear` does."""
         if self._callers:
-            self._callers.admit(authorization, record.task)
+            self._callers.hear(authorization, record)
         check_feedback(record, self.tasks, self.limits)
 
     def open_to(self, authorization: str) -> list[str]:

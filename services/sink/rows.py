@@ -220,6 +220,7 @@ def _key() -> Columns:
         "tokens_per_minute": "quota.tokens_per_minute",
         "usd_per_day": "toDecimal128OrZero(quota.usd_per_day, 8)",
         "usd_per_month": "toDecimal128OrZero(quota.usd_per_month, 8)",
+        "may_audit": "may_audit",
         "created_by": "created_by",
         "created_at": time(us("created_at")),
         "revoked_by": "revoked_by",

@@ -48,7 +48,9 @@ def promotion(
 
 def a_key(minute: int, revoked: bool = False) -> events.ApiKey:
     quota = events.Quota(requests_per_minute=600, usd_per_day="12.50")
-    key = events.ApiKey(id="0a1b", name="shop", digest=b"d" * 32, tasks=["say"], quota=quota, created_by="bob")
+    key = events.ApiKey(
+        id="0a1b", name="shop", digest=b"d" * 32, tasks=["say"], quota=quota, created_by="bob", may_audit=True
+    )
     key.created_at.seconds = key.updated_at.seconds = NOON_S
     key.reason = "a trial"
     if revoked:
@@ -94,7 +96,7 @@ def test_promotions_say_from_what_to_what_also_where_a_rollback_goes_back(ledger
 def test_a_key_is_made_by_one_and_taken_back_by_another(ledger: Tables, tmp_path: Path) -> None:
     ledger.load(encode(KEYS, a_key(0)), encode(KEYS, a_key(5, revoked=True)), encode(KEYS, a_key(0)))
     assert shown("--task", "say", state=tmp_path) == [
-        ["2026-11-29 12:00:00", "bob", "key", "shop 0a1b", "good, 600 requests/min, $12.5/day", "a trial"],
+        ["2026-11-29 12:00:00", "bob", "key", "shop 0a1b", "good, may audit, 600 requests/min, $12.5/day", "a trial"],
         ["2026-11-29 12:05:00", "eve", "key", "shop 0a1b", "good", "taken back", "it leaked"],
     ]
 

@@ -38,6 +38,12 @@ def test_a_key_is_made_listed_and_taken_back(world: World, tmp_path: Path) -> No
     assert decode(world.broker.records(KEYS.name)[-1]).reason == "it leaked"
 
 
+def test_a_key_that_may_audit_is_told_from_others(world: World, tmp_path: Path) -> None:
+    made = run("create", "judges", "--may-audit", state=tmp_path)
+    assert "of judges: all tasks; may audit, no limit." in made.stderr
+    assert "all tasks; may audit" in run("list", state=tmp_path).output
+
+
 def test_what_is_wrong_is_told_in_a_line(world: World, tmp_path: Path) -> None:
     unknown = run("revoke", "x", "--reason", "why", state=tmp_path)
     assert (unknown.exit_code, "there is no key 'x'" in unknown.output) == (1, True)

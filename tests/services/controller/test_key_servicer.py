@@ -40,6 +40,12 @@ async def test_a_new_key_is_on_the_topic_as_a_digest_alone(world: World, client:
     assert made.key == key
 
 
+async def test_a_key_may_audit_only_where_that_is_said(world: World, client: Any) -> None:
+    made = [(await client.CreateKey(a_wish(may_audit=said))).key for said in (True, False)]
+    assert [key.may_audit for key in made] == [True, False]
+    assert [key.may_audit for key in written(world)] == [True, False]
+
+
 async def test_no_two_keys_are_alike(client: Any) -> None:
     made = [await client.CreateKey(a_wish()) for _ in range(20)]
     assert len({one.secret for one in made}) == len({one.key.id for one in made}) == 20

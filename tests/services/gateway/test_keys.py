@@ -58,6 +58,13 @@ async def test_a_call_with_a_good_key_is_its_holders() -> None:
     assert (holder.id, holder.tasks, holder.revoked) == ("ann", {"say"}, False)
 
 
+async def test_a_holder_may_audit_where_the_topic_says_so() -> None:
+    async with following(broker_with(a_key(may_audit=True))) as keys:
+        assert keys.holder(BEARER).may_audit
+    async with following(broker_with(a_key())) as keys:
+        assert not keys.holder(BEARER).may_audit
+
+
 @pytest.mark.parametrize("header", [BEARER, BEARER.lower().replace(SECRET.lower(), SECRET), f"BEARER  {SECRET} "])
 async def test_the_scheme_may_be_written_as_http_allows(header: str) -> None:
     async with following(broker_with(a_key())) as keys:

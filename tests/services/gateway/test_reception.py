@@ -28,11 +28,11 @@ class KnownKeys(Keys):
     def __init__(self, **tasks_of: set[str]) -> None:
         self.unread = False
         self._by_digest = {}
-        self.know(**tasks_of)
-
-    def know(self, **tasks_of: set[str]) -> None:
         for name, tasks in tasks_of.items():
-            self._by_digest[sha256(f"{name}'s".encode()).digest()] = Holder(name, frozenset(tasks))
+            self.put(Holder(name, frozenset(tasks)))
+
+    def put(self, holder: Holder) -> None:
+        self._by_digest[sha256(f"{holder.id}'s".encode()).digest()] = holder
 
     def holder(self, authorization: str) -> Holder:
         if self.unread:
@@ -59,7 +59,7 @@ async def test_an_exchange_says_by_which_key_it_came(gateway: Gateway, keys: Kno
 
 async def test_a_request_id_of_one_key_names_nothing_of_anothers(gateway: Gateway, keys: KnownKeys) -> None:
     request = a_request(request_id=AN_ID)
-    keys.know(eve=set())
+    keys.put(Holder("eve"))
     anns = await gateway.inference.Complete(request, metadata=ANN)
     eves = await gateway.inference.Complete(request, metadata=EVE)
     stolen = await gateway.inference.Complete(a_request("mine", request_id=anns.exchange_id), metadata=EVE)
@@ -98,6 +98,34 @@ async def test_strangers_get_nothing_and_nobody_is_asked(gateway: Gateway, keys:
 
 async def test_a_key_for_another_task_is_denied(gateway: Gateway, keys: KnownKeys) -> None:
     assert await each_call(gateway, (("authorization", "Bearer bob's"),)) == {grpc.StatusCode.PERMISSION_DENIED}
+
+
+async def test_only_a_key_that_may_audit_says_that_a_call_was_drawn(gateway: Gateway, keys: KnownKeys) -> None:
+    drawn = a_feedback(correction="yes", metrics={"audit": 1.0})
+    code, said = await status_of(gateway.feedback.Record(drawn, metadata=ANN))
+    assert (code, said.partition(": ")[0]) == (grpc.StatusCode.PERMISSION_DENIED, "metrics")
+    assert "`tutelage key create --may-audit`" in said
+    assert gateway.spool.records == []
+    keys.put(Holder("eve", may_audit=True))
+    await gateway.feedback.Record(drawn, metadata=EVE)
+    await gateway.feedback.Record(a_feedback(metrics={"seconds": 1.0}), metadata=ANN)
+    assert len(gateway.spool.records) == 2
+
+
+async def test_without_keys_everybody_may_say_that_a_call_was_drawn(gateway: Gateway) -> None:
+    await gateway.feedback.Record(a_feedback(metrics={"audit": 1.0}))
+    assert len(gateway.spool.records) == 1
+
+
+async def test_feedback_uses_up_nothing_and_a_key_over_its_quota_can_give_it(gateway: Gateway, keys: KnownKeys) -> None:
+    keys.put(Holder("ann", requests_per_minute=1))
+    for _ in range(3):
+        await gateway.feedback.Record(a_feedback(), metadata=ANN)
+    await gateway.inference.Complete(a_request(), metadata=ANN)
+    code, _said = await status_of(gateway.inference.Complete(a_request(), metadata=ANN))
+    assert code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    await gateway.feedback.Record(a_feedback(), metadata=ANN)
+    assert len(gateway.spool.records) == 4
 
 
 async def test_a_stranger_does_not_learn_which_tasks_there_are(gateway: Gateway, keys: KnownKeys) -> None:

@@ -84,9 +84,22 @@ def test_the_latest_correction_and_the_latest_rating_stand_beside_it(empty: Tabl
     empty.load(
         encode(FEEDBACK, said(of, 10, rating=1.0)),
         encode(FEEDBACK, said(of, 20, rating=-1.0)),
-        encode(FEEDBACK, said(of, 30, correction="13 Main St", metrics={"audit": 1.0})),
+        encode(FEEDBACK, said(of, 30, correction="13 Main St")),
         encode(FEEDBACK, said(uuid7(), 40, rating=0.5)),
     )
     assert pairs(empty, "rating, correction, audited") == [
-        {"rating": -1.0, "correction": "13 Main St", "audited": True}
+        {"rating": -1.0, "correction": "13 Main St", "audited": False}
+    ]
+
+
+def test_of_a_call_that_was_drawn_only_those_who_drew_it_say_what_is_right(empty: Tables) -> None:
+    of = uuid7()
+    empty.load(encode(SHADOWS, a_pair(of)))
+    empty.load(
+        encode(FEEDBACK, said(of, 10, rating=-1.0, correction="12 Main St")),
+        encode(FEEDBACK, said(of, 20, correction="13 Main St", metrics={"audit": 1.0})),
+        encode(FEEDBACK, said(of, 30, rating=1.0, correction="999 Wrong Way", metrics={"audit": 0.0, "mine": 1.0})),
+    )
+    assert pairs(empty, "rating, correction, audited") == [
+        {"rating": None, "correction": "13 Main St", "audited": True}
     ]
