@@ -1,4 +1,7 @@
-"""What people see in a terminal: the console, progress bars, the table of scores, errors in one line."""
+"""What people see in a terminal: the console, progress bars, the table of scores, errors in one line.
+
+What is printed was written by anybody: names of keys, reasons, answers, what another service says.
+"""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,12 +15,36 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from protos import events_pb2 as events
 from services.errors import Overloaded
 
-console: Final = Console(soft_wrap=True)
-errors: Final = Console(stderr=True, soft_wrap=True)
+PICTURES: Final[dict[int, int]] = {
+    **{code: 0x2400 + code for code in range(0x20) if chr(code) not in "\n\t"},
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), 0xFFFD),
+}
+"""What stands for a control character: a terminal would obey it."""
+
+
+def visible(text: str) -> str:
+    """The text without characters that a terminal obeys, but for line ends and tabs: they are shown instead."""
+    return text.translate(PICTURES)
+
+
+class Screen(Console):
+    """Shows texts as they are, whoever wrote them: without markup, unless it is asked for, and control characters."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"soft_wrap": True, "markup": False, "emoji": False, **options})
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(visible(text), **options)
+
+
+console: Final = Screen()
+errors: Final = Screen(stderr=True)
 NOT_ASKED: Final = 2
 IS_IT_UP: Final = "; is it up? `tutelage up` starts a stack, --state names the folder of one that runs"
 WHO: Final = ("teacher", "student", "cascade")
@@ -60,7 +87,7 @@ def clear_errors() -> Iterator[None]:
 
 def fail(message: str, away: bool = False) -> typer.Exit:
     """Print the message as an error; raise what this returns. `away`: for nobody could be asked."""
-    errors.print(f"[bold red]error[/] {escape(message)}{IS_IT_UP if away else ''}", highlight=False)
+    errors.print(f"[bold red]error[/] {escape(message)}{IS_IT_UP if away else ''}", markup=True, highlight=False)
     return typer.Exit(NOT_ASKED if away else 1)
 
 
@@ -70,7 +97,7 @@ def ask(question: str, yes: bool, nobody: str) -> None:
         return
     if not sys.stdin.isatty():
         raise fail(nobody)
-    typer.confirm(question, abort=True)
+    typer.confirm(visible(question), abort=True)
 
 
 def score_table(report: dict[str, Any], trained_on: str = "") -> Table:

@@ -78,7 +78,7 @@ def empty(state: Path) -> None:
 def _options(state: Path, tasks_dir: Path, records: Sequence[Address]) -> StackOptions:
     if os.environ.get("TEACHER_BASE_URL"):
         return StackOptions(state, tasks_dir)
-    console.print(STAND_IN, highlight=False)
+    console.print(STAND_IN, markup=True, highlight=False)
     answers = state.resolve() / "answers.jsonl"
     write_answers(records, answers)
     [port], key = free_ports(1), f"stand-in-{secrets.token_hex(8)}"

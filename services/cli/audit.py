@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Final
 
 import typer
+from rich.markup import escape
 
 from services.audit import Account, Audit, asking, letters, take
 from services.audit.retained import Retained
@@ -85,9 +86,8 @@ def dead_places(found: CliSettings) -> dict[str, set[int]] | None:
     try:
         return letters.dead_places(found)
     except Overloaded as why:
-        errors.print(
-            f"[yellow]the dead letters are not looked through, and count as missing[/]: {why}", highlight=False
-        )
+        unread = "[yellow]the dead letters are not looked through, and count as missing[/]"
+        errors.print(f"{unread}: {escape(str(why))}", markup=True, highlight=False)
         return None
 
 
@@ -144,4 +144,4 @@ def _show(found: Findings, all_: bool) -> None:
         )
     vanished = sum(found.vanished.values())
     for line in (*lines, verdict(found.audit, found.duplicates, vanished, kafka_away=found.kafka_away)):
-        console.print(line, highlight=False)
+        console.print(line, markup=True, highlight=False)

@@ -1,4 +1,7 @@
-"""What `audit` prints: the accounts, what is lost and what to do about it, and a verdict in the last line."""
+"""What `audit` prints: the accounts, what is lost and what to do about it, and a verdict in the last line.
+
+The lines are rich's markup.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final

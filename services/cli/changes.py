@@ -32,7 +32,7 @@ def changes(
     table = Table("at, UTC", "who", "what", "of", "from", "to", "why", **TIGHT)
     for row in reversed(found):
         table.add_row(*cells(row))
-    console.print(table if found else "nothing has been decided yet", highlight=False, markup=False)
+    console.print(table if found else "nothing has been decided yet", highlight=False)
 
 
 def cells(row: dict[str, Any]) -> list[str]:

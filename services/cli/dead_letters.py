@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-from rich.markup import escape
 from rich.table import Column, Table
 
 from services.audit.graves import Grave, graves
@@ -51,7 +50,7 @@ def list_(
         return
     console.print(table(chosen[-limit:] if limit else []))
     for (origin, why), count in by_reason(chosen).most_common():
-        console.print(f"{count:>8}  {origin}: {masked(why)}", markup=False, highlight=False)
+        console.print(f"{count:>8}  {origin}: {masked(why)}", highlight=False)
     if left := sum(grave.letter.left for grave in chosen):
         console.print(
             f"{left} too large to be buried: their bytes are where they came from, for as long as that keeps them"
@@ -90,9 +89,9 @@ def show(
     headers = {name: value for name, value in record.headers.items() if name not in DEAD_HEADERS}
     lines |= {f"header {name}": value.decode(errors="backslashreplace") for name, value in headers.items()}
     for name, text in lines.items():
-        console.print(masked(f"{name}: {text}"), markup=False, highlight=False)
-    console.print(f"key: {masked(record.key.decode(errors='backslashreplace'))}", markup=False, highlight=False)
-    console.print(readable(letter.topic, record.value) or "(no bytes here)", markup=False, highlight=False)
+        console.print(masked(f"{name}: {text}"), highlight=False)
+    console.print(f"key: {masked(record.key.decode(errors='backslashreplace'))}", highlight=False)
+    console.print(readable(letter.topic, record.value) or "(no bytes here)", highlight=False)
 
 
 @app.command()
@@ -169,7 +168,7 @@ def table(chosen: Sequence[Grave]) -> Table:
         facts += ["left there"] if one.left else []
         facts += ["sent back"] if grave.sent_back else []
         why = [f"{', '.join(by)}: {reason}" if by else reason for reason, by in grave.reasons.items()]
-        shown.add_row(str(one.spot), escape(masked("\n".join([", ".join(facts), *why]))))
+        shown.add_row(str(one.spot), masked("\n".join([", ".join(facts), *why])))
     return shown
 
 

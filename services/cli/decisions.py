@@ -6,7 +6,6 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.padding import Padding
-from rich.text import Text
 
 from protos import events_pb2 as events
 from services.cli.logs import TaskName
@@ -39,8 +38,8 @@ def decisions(
         looked = clickhouse.query(NOTES, {"task": task, "rows": last}) if notes else []
     lines = sorted([*_decided(decided), *_noted(looked)], key=lambda line: line[0])[-last:]
     for at, heading, reason in lines:
-        console.print(f"{at:%Y-%m-%d %H:%M:%S}  {heading}", highlight=False, markup=False)
-        console.print(Padding(Text(reason), (0, 0, 0, 4)))
+        console.print(f"{at:%Y-%m-%d %H:%M:%S}  {heading}", highlight=False)
+        console.print(Padding(reason, (0, 0, 0, 4)))
     if not lines:
         console.print(f"nothing was decided about {task} yet: the teacher answers")
 

@@ -53,7 +53,7 @@ def _show(receipt: pb.ErasureReceipt) -> None:
         until = f"gone by {held.gone_by.ToDatetime():%Y-%m-%d %H:%M} UTC" if held.HasField("gone_by") else "stays"
         console.print(f"Kafka, {held.topic}: {until} ({held.rule})", highlight=False)
     for left in receipt.remains:
-        console.print(left, highlight=False, markup=False)
+        console.print(left, highlight=False)
     if receipt.path:
         console.print(f"receipt {receipt.id}: {receipt.path}", highlight=False)
 

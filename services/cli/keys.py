@@ -11,7 +11,7 @@ from protos import control_pb2 as pb
 from protos import events_pb2 as events
 from services.cli.controller import controller
 from services.cli.settings import STATE, StateOption, settings
-from services.screen import TIGHT, clear_errors, console
+from services.screen import TIGHT, clear_errors, console, errors
 
 app = typer.Typer(no_args_is_help=True, help="Who may call the gateway, for what, and how much.")
 CONTROL_S: Final = 30.0
@@ -45,7 +45,8 @@ def create(
     )
     with clear_errors(), controller(settings(state)) as stub:
         made = stub.CreateKey(request, timeout=CONTROL_S)
-    typer.echo(f"key {made.key.id} of {made.key.name}: {limits_text(made.key)}. It is shown this once:", err=True)
+    told = f"key {made.key.id} of {made.key.name}: {limits_text(made.key)}. It is shown this once:"
+    errors.print(told, highlight=False)
     typer.echo(made.secret)
 
 
@@ -74,7 +75,7 @@ def revoke(
     request = pb.RevokeKeyRequest(id=id_, reason=reason, decided_by=getpass.getuser())
     with clear_errors(), controller(settings(state)) as stub:
         key = stub.RevokeKey(request, timeout=CONTROL_S)
-    console.print(f"key {key.id} of {key.name} is taken back", markup=False, highlight=False)
+    console.print(f"key {key.id} of {key.name} is taken back", highlight=False)
 
 
 def limits_text(key: events.ApiKey) -> str:

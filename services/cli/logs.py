@@ -138,9 +138,11 @@ class Lines(Generic[Parsed]):
     def show_bad(self) -> None:
         """Say which lines were left out and why, the first few by number."""
         for number, reason in sorted(self.bad)[:SHOWN_BAD_LINES]:
-            console.print(f"[yellow]{escape(str(self._path))}:{number}[/] {escape(reason)}", highlight=False)
+            console.print(
+                f"[yellow]{escape(str(self._path))}:{number}[/] {escape(reason)}", markup=True, highlight=False
+            )
         if self.bad:
-            console.print(f"[yellow]{len(self.bad)} bad lines left out[/]", highlight=False)
+            console.print(f"[yellow]{len(self.bad)} bad lines left out[/]", markup=True, highlight=False)
 
 
 def _json_object(line: bytes) -> dict[str, Any]:
@@ -187,7 +189,7 @@ def _send_all(
 
         asyncio.run(client.answer_all(gateway, requests, concurrency, timeout_s, on_answer))
     for line in ends.lines():
-        console.print(line, markup=False, highlight=False)
+        console.print(line, highlight=False)
     return ends.answered
 
 

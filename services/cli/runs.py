@@ -79,9 +79,9 @@ def report(
     made = json.loads(run.report)
     console.print(score_table(made))
     if made.get("why"):
-        console.print(f"* {made['why']}", highlight=False, markup=False)
+        console.print(f"* {made['why']}", highlight=False)
     for name, reason in made.get("passed_over", {}).items():
-        console.print(f"- {name} was passed over: {reason}", highlight=False, markup=False)
+        console.print(f"- {name} was passed over: {reason}", highlight=False)
     console.print(kind_table(made))
     _show_run(run)
 
@@ -156,7 +156,7 @@ def _show_run(run: events.Run) -> None:
         console.print(told, highlight=False)
     report = json.loads(run.report or "{}")
     for told in filter(None, (doubts_text(report), pruning_text(report))):
-        console.print(told, highlight=False, markup=False)
+        console.print(told, highlight=False)
     if run.report_path:
         console.print(f"report: {Path(run.report_path)}", highlight=False)
 

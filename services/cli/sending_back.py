@@ -40,7 +40,7 @@ def send_back(found: CliSettings, chosen: Sequence[Grave]) -> None:
             sent.update(_topic(one) for one in batch if _spot(one) not in not_taken)
             bar.update(shown, advance=len(batch))
     for topic, count in sent.most_common():
-        console.print(f"{count:>8}  sent back to {topic}", markup=False, highlight=False)
+        console.print(f"{count:>8}  sent back to {topic}", highlight=False)
     _say_unsent(refused, gone)
     console.print("`tutelage audit` and `tutelage dead-letters list` tell whether they went through")
     if refused or gone:
@@ -49,18 +49,16 @@ def send_back(found: CliSettings, chosen: Sequence[Grave]) -> None:
 
 def _say_unsent(refused: Counter[str], gone: Sequence[Letter]) -> None:
     for why, count in refused.most_common():
-        console.print(f"{count:>8}  refused by Kafka: {why}", markup=False, highlight=False)
+        console.print(f"{count:>8}  refused by Kafka: {why}", highlight=False)
     if refused:
         console.print(
             "Those are not marked as sent. Raise max.message.bytes of their topic and, in KAFKA_OPTIONS, "
             "message.max.bytes; then replay them.",
-            markup=False,
         )
     if gone:
         some = ", ".join(str(letter.spot) for letter in gone[:SHOWN]) + (" ..." if len(gone) > SHOWN else "")
         console.print(
             f"{len(gone):>8}  not sent: Kafka has deleted the letter, or the bytes that it left on its topic: {some}",
-            markup=False,
             highlight=False,
         )
 

@@ -71,9 +71,9 @@ def diff(
     for split in SPLITS:
         for change in found.splits[split].examples:
             told = f"{split} {change.id} {change.column}: {change.before} -> {change.after}"
-            console.print(told, highlight=False, markup=False)
+            console.print(told, highlight=False)
     for difference in found.differences:
-        console.print(difference, highlight=False, markup=False)
+        console.print(difference, highlight=False)
 
 
 @app.command()
@@ -131,7 +131,7 @@ def import_(
     console.print(f"snapshot {made.task}/{made.number}: {told}", highlight=False)
     for split in ("train", "eval"):
         for why, count in counts[split]["removed"].items():
-            console.print(f"{split}: {count} left out: {why}", highlight=False, markup=False)
+            console.print(f"{split}: {count} left out: {why}", highlight=False)
     if aside := manifest["source"]["set_aside"]:
         told = f"{aside} stand on the golden side of the wall, by the hash of their group, and are not learnt from"
         console.print(told, highlight=False)

@@ -4,6 +4,7 @@ import time
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Column, Table
 
 from protos import control_pb2 as pb
@@ -32,7 +33,7 @@ def status(task: Annotated[str, typer.Argument(help="Only this task.")] = "", st
         console.print(_table(reply))
         for one in reply.tasks:
             if one.promotion.reason:
-                console.print(f"{one.task}: {one.promotion.reason}", markup=False, highlight=False)
+                console.print(f"{one.task}: {one.promotion.reason}", highlight=False)
         clickhouse = ClickHouse(found)
         ledger = take(clickhouse, {}, within_s=3).total
         clickhouse.close()
@@ -65,10 +66,10 @@ def _show(record: topics.Record, task: str) -> None:
     try:
         exchange = topics.decode(record)
     except BadEvent as error:
-        console.print(f"[yellow]not an exchange[/] {error.reason}", highlight=False)
+        console.print(f"[yellow]not an exchange[/] {escape(error.reason)}", markup=True, highlight=False)
         return
     if task in ("", exchange.request.task):
-        console.print(line(exchange), markup=False, highlight=False)
+        console.print(line(exchange), highlight=False)
 
 
 def line(exchange: events.Exchange) -> str:

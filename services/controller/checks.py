@@ -24,6 +24,7 @@ MAX_METADATA: Final = 32
 MAX_KINDS: Final = 256
 MAX_LABEL_CHARACTERS: Final = 256
 MAX_REASON_CHARACTERS: Final = 2_000
+CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 KEY: Final = re.compile(r"(?=.{1,64}$)\w+(\.\w+)?", re.ASCII)
 EXPONENT: Final = re.compile(r"[-+]?\d+e[-+]?\d+", re.IGNORECASE)
 """1e-3 is a number to everyone but YAML 1.1."""
@@ -58,6 +59,13 @@ def required(field: str, text: str, limit: int = MAX_LABEL_CHARACTERS) -> str:
     if not text.strip():
         raise invalid(field, "is required")
     return limited(field, text, limit)
+
+
+def label(field: str, text: str) -> str:
+    """A required name of one line, without the spaces around it."""
+    if CONTROL.search(required(field, text)):
+        raise invalid(field, f"{text[:64]!r} has a control character")
+    return text.strip()
 
 
 def limited(field: str, text: str, limit: int) -> str:

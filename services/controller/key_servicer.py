@@ -11,7 +11,7 @@ from protos import control_pb2 as control
 from protos import events_pb2 as events
 from services.controller import keys
 from services.controller.answering import answered
-from services.controller.checks import MAX_REASON_CHARACTERS, Rejected, invalid, known_task, limited, required
+from services.controller.checks import MAX_REASON_CHARACTERS, Rejected, invalid, known_task, label, limited, required
 from services.controller.desk import Desk
 from services.controller.errors import Refused
 from services.controller.state import State
@@ -31,7 +31,7 @@ class Keyring:
 
     @answered
     async def CreateKey(self, request: control.CreateKeyRequest, _context: Any) -> control.NewKey:
-        required("name", request.name)
+        label("name", request.name)
         decided_by = required("decided_by", request.decided_by)
         limited("reason", request.reason, MAX_REASON_CHARACTERS)
         for task in request.tasks:

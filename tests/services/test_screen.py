@@ -4,9 +4,11 @@ import io
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
 
 from protos import events_pb2 as events
-from services.screen import UNKNOWN, doubts_text, policy_text, pruning_text, score_table
+from services.screen import TIGHT, UNKNOWN, Screen, doubts_text, policy_text, pruning_text, score_table
 
 SCORE = {
     "error": 0.1,
@@ -90,3 +92,25 @@ def test_a_policy_is_told_with_what_it_shares() -> None:
     assert policy_text(share) == "share 25%, osm 100% by the student from confidence -0.500"
     assert policy_text(events.Policy(kind=events.POLICY_KIND_SHADOW)) == "teacher, the student unseen in 100%"
     assert policy_text(events.Policy(kind=events.POLICY_KIND_SHADOW, share=0.05)) == "teacher, the student unseen in 5%"
+
+
+ANYBODYS = "[/nope] [red]k[/] :smile: \x1b[2J\x00\x9b1m\x7f\rend"
+SHOWN = "[/nope] [red]k[/] :smile: \u241b[2J\u2400\ufffd1m\u2421\u240dend"
+
+
+def test_what_anybody_wrote_is_shown_as_it_is_and_no_terminal_obeys_it() -> None:
+    table = Table(ANYBODYS, title=ANYBODYS, **TIGHT)
+    table.add_row(ANYBODYS)
+    for what, times in ((ANYBODYS, 1), (Padding(ANYBODYS, 1), 1), (table, 3)):
+        screen = Screen(file=(out := io.StringIO()), width=100, force_terminal=True, no_color=True, highlight=False)
+        screen.print(what)
+        plain = out.getvalue().replace("\x1b[1m", "").replace("\x1b[3m", "").replace("\x1b[0m", "")
+        assert plain.count(SHOWN) == times
+        assert "\x1b" not in plain
+
+
+def test_lines_and_tabs_stay_and_markup_is_there_for_who_asks() -> None:
+    screen = Screen(file=(out := io.StringIO()), width=100)
+    screen.print("a\nb\tc")
+    screen.print("[red]d[/]", markup=True)
+    assert out.getvalue().split() == ["a", "b", "c", "d"]

@@ -4,13 +4,14 @@ import io
 from dataclasses import replace
 
 import pytest
-from rich.console import Console, RenderableType
+from rich.console import RenderableType
 
 from services.audit import Account, Audit
 from services.audit.arithmetic import Course
 from services.audit.graves import Grave
 from services.audit.letters import Letter, Spot
 from services.cli import audit_text, dead_letters
+from services.screen import Screen
 
 SOURCE = "01a1fe16-d912-7194-bd4b-4bdd2e300cbf"
 LARGE = Account(
@@ -20,9 +21,9 @@ LARGE = Account(
 
 def printed(*what: RenderableType) -> list[str]:
     shown = io.StringIO()
-    console = Console(file=shown, width=80, soft_wrap=True)
+    screen = Screen(file=shown, width=80)
     for one in what:
-        console.print(one, highlight=False)
+        screen.print(one, markup=True, highlight=False)
     return shown.getvalue().splitlines()
 
 

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from rich.console import Console
 from typer.testing import CliRunner
 
 from protos import events_pb2 as events
 from services.cli.commands import app
+from services.screen import Screen
 from services.topics import PROMOTIONS, encode
 from tests.fixtures.tables import Tables
 
@@ -23,7 +23,7 @@ def shown(tables: Tables, monkeypatch: pytest.MonkeyPatch) -> CliRunner:
     settings = tables.connection._settings
     monkeypatch.setenv("CLICKHOUSE_URL", settings.clickhouse_url)
     monkeypatch.setenv("CLICKHOUSE_DATABASE", settings.clickhouse_database)
-    monkeypatch.setattr("services.cli.decisions.console", Console(width=140))
+    monkeypatch.setattr("services.cli.decisions.console", Screen(width=140))
     return CliRunner()
 
 

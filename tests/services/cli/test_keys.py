@@ -44,6 +44,12 @@ def test_a_key_that_may_audit_is_told_from_others(world: World, tmp_path: Path) 
     assert "all tasks; may audit" in run("list", state=tmp_path).output
 
 
+@pytest.mark.parametrize("name", ["[/nope] k", "[bold]k", ":smile: k", "k \\[x]"])
+def test_a_key_is_listed_by_its_name_whatever_that_is(world: World, tmp_path: Path, name: str) -> None:
+    assert name in run("create", name, state=tmp_path).stderr
+    assert name in run("list", state=tmp_path).output
+
+
 def test_what_is_wrong_is_told_in_a_line(world: World, tmp_path: Path) -> None:
     unknown = run("revoke", "x", "--reason", "why", state=tmp_path)
     assert (unknown.exit_code, "there is no key 'x'" in unknown.output) == (1, True)

@@ -46,6 +46,12 @@ async def test_a_key_may_audit_only_where_that_is_said(world: World, client: Any
     assert [key.may_audit for key in written(world)] == [True, False]
 
 
+@pytest.mark.parametrize("name", ["shop\x1b[2J", "sh\x00op", "shop\nbank", "shop\x9b2J"])
+async def test_a_name_that_a_terminal_would_obey_is_refused(client: Any, name: str) -> None:
+    code, said = await refusal(client.CreateKey(a_wish(name=name)))
+    assert (code, said) == (grpc.StatusCode.INVALID_ARGUMENT, f"name: {name!r} has a control character")
+
+
 async def test_no_two_keys_are_alike(client: Any) -> None:
     made = [await client.CreateKey(a_wish()) for _ in range(20)]
     assert len({one.secret for one in made}) == len({one.key.id for one in made}) == 20
