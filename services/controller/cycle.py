@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, Final
 
 from protos import events_pb2 as events
-from services.controller.takeover import CONTROLLER
+from services.controller.deciders import CONTROLLER
 from services.controller.verdict import Verdict
 from services.tasks import Task
 

@@ -12,6 +12,7 @@ from protos import events_pb2 as events
 from services.controller import keys
 from services.controller.answering import answered
 from services.controller.checks import MAX_REASON_CHARACTERS, Rejected, invalid, known_task, label, limited, required
+from services.controller.deciders import decider
 from services.controller.desk import Desk
 from services.controller.errors import Refused
 from services.controller.state import State
@@ -30,9 +31,9 @@ class Keyring:
     _desk: Desk
 
     @answered
-    async def CreateKey(self, request: control.CreateKeyRequest, _context: Any) -> control.NewKey:
+    async def CreateKey(self, request: control.CreateKeyRequest, context: Any) -> control.NewKey:
         label("name", request.name)
-        decided_by = required("decided_by", request.decided_by)
+        decided_by = decider(request.decided_by, context.auth_context())
         limited("reason", request.reason, MAX_REASON_CHARACTERS)
         for task in request.tasks:
             known_task(self._tasks, task)
@@ -44,10 +45,10 @@ class Keyring:
         return control.NewKey(key=keys.shown(key), secret=told)
 
     @answered
-    async def RevokeKey(self, request: control.RevokeKeyRequest, _context: Any) -> events.ApiKey:
+    async def RevokeKey(self, request: control.RevokeKeyRequest, context: Any) -> events.ApiKey:
         """Waits for Kafka alone."""
         reason = required("reason", request.reason, MAX_REASON_CHARACTERS)
-        decided_by = required("decided_by", request.decided_by)
+        decided_by = decider(request.decided_by, context.auth_context())
         key = self._state.key(required("id", request.id))
         if key is None:
             raise Rejected(grpc.StatusCode.NOT_FOUND, f"id: there is no key {request.id[:64]!r}")

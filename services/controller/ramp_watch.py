@@ -15,12 +15,13 @@ import structlog
 
 from protos import events_pb2 as events
 from services.controller import evidence, history
+from services.controller.deciders import CONTROLLER
 from services.controller.desk import MAX_RECORDED_CHARACTERS, Desk
 from services.controller.evidence import Aim
 from services.controller.pairs import LONGEST_GUARD, Observed, Sought
 from services.controller.ramp import Claim, Climb, Decision, Move, decide
 from services.controller.state import State
-from services.controller.takeover import CONTROLLER, climbing, succeeded, way_on
+from services.controller.takeover import climbing, succeeded, way_on
 from services.controller.verdict import judge
 from services.errors import Overloaded
 from services.tasks import Task

@@ -13,6 +13,7 @@ from prometheus_client import Gauge
 
 from protos import events_pb2 as events
 from services.controller.calibration import Calibration, Point, at, calibrate
+from services.controller.deciders import CONTROLLER
 from services.controller.desk import Desk
 from services.controller.judged import JudgedCalls
 from services.controller.recalibration import Change, change, concerns
@@ -23,7 +24,6 @@ from training.contract import Report
 
 log = structlog.stdlib.get_logger("tutelage")
 
-CONTROLLER: Final = "controller"
 CASCADE: Final = Gauge(
     "tutelage_cascade",
     "Of a task with a target for its cascade: judged calls, error at the threshold in force, its upper bound, the part "

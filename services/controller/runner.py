@@ -15,10 +15,11 @@ from protos import events_pb2 as events
 from services.controller import reports
 from services.controller.actions import Actions
 from services.controller.cycle import ENDED, Facts, Step, decided_since, lacking, may_be_due, next_step, to_carry_on
+from services.controller.deciders import CONTROLLER
 from services.controller.desk import MAX_RECORDED_CHARACTERS, Desk
 from services.controller.errors import Refused
 from services.controller.state import State
-from services.controller.takeover import CONTROLLER, entered
+from services.controller.takeover import entered
 from services.errors import Overloaded
 from services.tasks import Task
 from services.telemetry import RUNS

@@ -14,6 +14,7 @@ from services.controller.actions import Actions
 from services.controller.answering import answered
 from services.controller.checks import MAX_REASON_CHARACTERS, Rejected, invalid, known_task, required
 from services.controller.cycle import ENDED, lacking, unlicensed
+from services.controller.deciders import decider
 from services.controller.desk import Desk
 from services.controller.erasing import Asked, Erasing
 from services.controller.errors import Refused
@@ -75,24 +76,24 @@ class Control(Shelf, Watching, Keyring, control_pb2_grpc.ControlServicer):
         return await asyncio.to_thread(self._told, run)
 
     @answered
-    async def Promote(self, request: control.PromoteRequest, _context: Any) -> events.Promotion:
+    async def Promote(self, request: control.PromoteRequest, context: Any) -> events.Promotion:
         task = known_task(self._tasks, request.task)
-        decided_by = required("decided_by", request.decided_by)
+        decided_by = decider(request.decided_by, context.auth_context())
         checks.limited("override_reason", request.override_reason, MAX_REASON_CHARACTERS)
         asked = checks.policy(request.policy) if request.HasField("policy") else None
         if asked and asked.kind == events.POLICY_KIND_TEACHER_ONLY:
             return await self._decide(asked, None, task.name, f"teacher only, by {decided_by}", decided_by)
         run = self._finished_run(task, request.student_version)
-        policy, reason = self._supported(task, run, asked, request)
+        policy, reason = self._supported(task, run, asked, request.override_reason, decided_by)
         await asyncio.to_thread(self._actions.load, run, self._state.promotion(task.name))
         return await self._decide(policy, run, task.name, reason, decided_by)
 
     @answered
-    async def Rollback(self, request: control.RollbackRequest, _context: Any) -> events.Promotion:
+    async def Rollback(self, request: control.RollbackRequest, context: Any) -> events.Promotion:
         """Neither ClickHouse nor Triton may stand in the way back, nor Kafka: it is in effect before Kafka has it."""
         task = known_task(self._tasks, request.task)
         reason = required("reason", request.reason, MAX_REASON_CHARACTERS)
-        decided_by = required("decided_by", request.decided_by)
+        decided_by = decider(request.decided_by, context.auth_context())
         async with self._desk.deciding:
             current = self._state.promotion(task.name)
             if current.policy.kind == events.POLICY_KIND_TEACHER_ONLY and not current.previous_student_version:
@@ -107,9 +108,10 @@ class Control(Shelf, Watching, Keyring, control_pb2_grpc.ControlServicer):
         return control.AddGoldenReply(added=len(rows))
 
     @answered
-    async def Erase(self, request: control.EraseRequest, _context: Any) -> control.ErasureReceipt:
+    async def Erase(self, request: control.EraseRequest, context: Any) -> control.ErasureReceipt:
         task = known_task(self._tasks, request.task).name if request.task else ""
-        asked = Asked(required("group_key", request.group_key), task, required("decided_by", request.decided_by))
+        group_key = required("group_key", request.group_key)
+        asked = Asked(group_key, task, decider(request.decided_by, context.auth_context()))
         return await (self._erasing.plan(asked) if request.dry_run else self._erasing.erase(asked))
 
     async def _decide(
@@ -158,7 +160,7 @@ class Control(Shelf, Watching, Keyring, control_pb2_grpc.ControlServicer):
         return run
 
     def _supported(
-        self, task: Task, run: events.Run, asked: events.Policy | None, request: control.PromoteRequest
+        self, task: Task, run: events.Run, asked: events.Policy | None, override: str, decided_by: str
     ) -> tuple[events.Policy, str]:
         """The policy and the reason to record. Raises Refused with the figures where the report does not support it."""
         report = Report.model_validate_json(run.report)
@@ -166,7 +168,7 @@ class Control(Shelf, Watching, Keyring, control_pb2_grpc.ControlServicer):
         if asked is None:
             if verdict.promote:
                 return verdict.policy, verdict.reason
-            if request.override_reason:
+            if override:
                 raise invalid(
                     "policy", f"is required with override_reason, as the report supports none: {verdict.reason}"
                 )
@@ -174,10 +176,10 @@ class Control(Shelf, Watching, Keyring, control_pb2_grpc.ControlServicer):
         policy = _with_measured_threshold(asked, report)
         against = objection(report, task, policy)
         if not against:
-            return policy, f"asked for by {request.decided_by}, and the report supports it: {verdict.reason}"
-        if not request.override_reason:
+            return policy, f"asked for by {decided_by}, and the report supports it: {verdict.reason}"
+        if not override:
             raise Refused(f"the report does not support it: {against}. Give an override_reason to promote all the same")
-        return policy, f"overridden by {request.decided_by}: {request.override_reason} (against: {against})"
+        return policy, f"overridden by {decided_by}: {override} (against: {against})"
 
 
 def _with_measured_threshold(asked: events.Policy, report: Report) -> events.Policy:

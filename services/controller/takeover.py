@@ -1,15 +1,12 @@
 """How a student begins that a report supports, and which promotions a ramp may change; pure."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from protos import events_pb2 as events
+from services.controller.deciders import CONTROLLER
 from services.controller.history import share
 from services.controller.recalibration import TAKEN_BACK
 from services.tasks import Task
-
-CONTROLLER: Final = "controller"
-"""Who decided, where nobody did in person."""
 
 
 def entered(task: Task, current: events.Promotion, supported: events.Policy) -> events.Policy:
