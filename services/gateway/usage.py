@@ -80,9 +80,12 @@ class Usage:
             if name in self._under_way:
                 self._quotas.say_again(usage)
                 continue
-            with suppress(Overloaded):
-                self._under_way.add(name)
+            self._under_way.add(name)  # First: what is too large is refused at once.
+            try:
                 self._producer.send(encode(KEY_USAGE, usage), partial(self._was_told, name, usage))
+            except Overloaded:
+                self._under_way.discard(name)
+                self._quotas.say_again(usage)
 
     def _was_told(self, name: str, usage: events.KeyUsage, refused: str) -> None:
         self._under_way.discard(name)

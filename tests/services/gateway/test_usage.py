@@ -119,3 +119,15 @@ async def test_what_can_not_be_read_is_skipped(broker: FakeBroker) -> None:
     async with gateway(broker, "a") as quotas:
         await until(lambda: quotas.known)
     assert dead.get() == before + 2
+
+
+def test_what_a_full_queue_does_not_take_is_told_when_there_is_room(broker: FakeBroker) -> None:
+    quotas, producer = Quotas("a", wall_s=NOON.timestamp), FakeProducer(broker, queue_records=0)
+    quotas.known = True
+    usage = Usage(quotas, FakeFollower(broker, KEY_USAGE.name), producer, lambda _old: None)
+    spend(quotas, "0.5")
+    usage._tell()
+    producer._room = 1
+    usage._tell()
+    producer.flush(1.0)
+    assert [decode(one).cost_usd for one in broker.records(KEY_USAGE.name)] == ["0.5"]
