@@ -1,11 +1,13 @@
 """`changes`: who decided what, when and why."""
 
+from contextlib import closing
 from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
 from rich.table import Table
 
+from services.cli.controller import check_known
 from services.cli.settings import STATE, StateOption, settings
 from services.clickhouse import ClickHouse
 from services.screen import TIGHT, clear_errors, console
@@ -25,14 +27,16 @@ def changes(
     state: StateOption = STATE,
 ) -> None:
     """Who changed what: promotions and rollbacks, API keys, write-offs, erasures. The latest comes last."""
-    with clear_errors():
-        clickhouse = ClickHouse(settings(state))
+    known = settings(state)
+    with clear_errors(), closing(ClickHouse(known)) as clickhouse:
         found = clickhouse.query(LATEST, {"task": task, "last": last})
-        clickhouse.close()
+        if task and not found:
+            check_known(known, task)
+    about = f" about {task}" if task else ""
     table = Table("at, UTC", "who", "what", "of", "from", "to", "why", **TIGHT)
     for row in reversed(found):
         table.add_row(*cells(row))
-    console.print(table if found else "nothing has been decided yet", highlight=False)
+    console.print(table if found else f"nothing has been decided{about} yet", highlight=False)
 
 
 def cells(row: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from typing import Final
 
 import grpc
 
+from protos import control_pb2 as pb
 from protos import control_pb2_grpc as control_grpc
 from services import client
 from services.cli.settings import CliSettings
@@ -13,6 +14,8 @@ from services.errors import Overloaded
 
 NO_CONNECTION: Final = ("failed to connect to all addresses", "DNS resolution failed", "errors resolving")
 """What gRPC itself says; what the controller says of others that are away stays as it is."""
+
+KNOWN_S: Final = 10.0
 
 
 @contextmanager
@@ -28,3 +31,9 @@ def controller(found: CliSettings) -> Iterator[control_grpc.ControlStub]:
         raise Overloaded(
             f"the controller at {found.control_address} (CONTROL_ADDRESS) does not answer: {why}"
         ) from error
+
+
+def check_known(found: CliSettings, task: str) -> None:
+    """Where nothing is found of a task: raise what the controller says if there is none of that name."""
+    with controller(found) as stub:
+        stub.Status(pb.StatusRequest(task=task), timeout=KNOWN_S)

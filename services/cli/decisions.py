@@ -8,6 +8,7 @@ import typer
 from rich.padding import Padding
 
 from protos import events_pb2 as events
+from services.cli.controller import check_known
 from services.cli.logs import TaskName
 from services.cli.settings import STATE, StateOption, settings
 from services.clickhouse import ClickHouse
@@ -33,9 +34,12 @@ def decisions(
     state: StateOption = STATE,
 ) -> None:
     """How a task was served since when, who decided that, and why. Times are UTC."""
-    with clear_errors(), closing(ClickHouse(settings(state))) as clickhouse:
+    found = settings(state)
+    with clear_errors(), closing(ClickHouse(found)) as clickhouse:
         decided = clickhouse.query(DECISIONS, {"task": task, "rows": last + 1})  # one more: what the first followed
         looked = clickhouse.query(NOTES, {"task": task, "rows": last}) if notes else []
+        if not decided:
+            check_known(found, task)
     lines = sorted([*_decided(decided), *_noted(looked)], key=lambda line: line[0])[-last:]
     for at, heading, reason in lines:
         console.print(f"{at:%Y-%m-%d %H:%M:%S}  {heading}", highlight=False)

@@ -17,7 +17,10 @@ from services.settings import ClickHouseSettings
 from services.sink import schema
 from services.topics import KEYS, PROMOTIONS, encode
 from tests.fixtures.tables import Tables
+from tests.services.cli.test_snapshots import world
+from tests.services.controller.world import World
 
+__all__ = ["world"]
 pytestmark = pytest.mark.contract
 NOON_S = int(datetime(2026, 11, 29, 12, tzinfo=UTC).timestamp())
 
@@ -116,3 +119,10 @@ def test_write_offs_and_erasures_are_told_and_no_customer_is_named(ledger: Table
 
 def test_where_nothing_was_decided_it_says_so(ledger: Tables, tmp_path: Path) -> None:
     assert run(state=tmp_path).output == "nothing has been decided yet\n"
+
+
+def test_of_a_task_that_there_is_not_it_says_which_there_are(ledger: Tables, world: World, tmp_path: Path) -> None:
+    told = CliRunner().invoke(app, ["changes", "--task", "nosuch", "--state", str(tmp_path)])
+    assert told.exit_code == 1
+    assert "task: 'nosuch' is not defined; defined are labels" in told.output
+    assert run("--task", "labels", state=tmp_path).output == "nothing has been decided about labels yet\n"

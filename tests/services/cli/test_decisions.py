@@ -10,7 +10,10 @@ from services.cli.commands import app
 from services.screen import Screen
 from services.topics import PROMOTIONS, encode
 from tests.fixtures.tables import Tables
+from tests.services.cli.test_snapshots import world
+from tests.services.controller.world import World
 
+__all__ = ["world"]
 pytestmark = pytest.mark.contract
 
 NOON = datetime(2026, 1, 2, 12, tzinfo=UTC)
@@ -64,6 +67,12 @@ def test_it_shows_so_many_with_what_the_first_of_them_followed(shown: CliRunner,
     assert heading.startswith("2026-01-02 14:00:00  teacher, the student unseen in 100% -> share 1%")
 
 
-def test_of_a_task_that_nobody_decided_about_it_says_so(shown: CliRunner) -> None:
+def test_of_a_task_that_nobody_decided_about_it_says_so(shown: CliRunner, world: World) -> None:
     told = shown.invoke(app, ["decisions", "labels"])
     assert (told.exit_code, told.output) == (0, "nothing was decided about labels yet: the teacher answers\n")
+
+
+def test_of_a_task_that_there_is_not_it_says_which_there_are(shown: CliRunner, world: World) -> None:
+    told = shown.invoke(app, ["decisions", "nosuch"])
+    assert told.exit_code == 1
+    assert "task: 'nosuch' is not defined; defined are labels" in told.output
