@@ -1,6 +1,8 @@
 """Follows a compacted topic in a thread, from its beginning on: what is decided elsewhere is known within a second."""
 
 import asyncio
+import os
+import signal
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -18,11 +20,17 @@ POLL_S: Final = 0.5
 AT_ONCE: Final = 500
 
 
+def end_gateway() -> None:
+    """Have this process stop as it is told to from outside: what is open is answered, and the spool closed."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 class Following:
     """Hands every record of a topic to `take`, in a thread; `take` may raise BadEvent, and the record is skipped.
 
     A record without a value, by which a key is taken out of the topic, is not handed on. `between` is called after
-    each poll, twice a second at least, also while there is nothing to read.
+    each poll, twice a second at least, also while there is nothing to read. Any other error, such as a fatal one of
+    Kafka's client, ends the gateway: what it knows would stay as it was, and keys that are taken back stay good.
     """
 
     def __init__(
@@ -33,12 +41,13 @@ class Following:
         self._between = between
         self._caught_up = threading.Event()
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._follow, name=topic, daemon=True)
+        self._failure: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name=topic, daemon=True)
 
     @property
     def caught_up(self) -> bool:
-        """Whether the topic has been read to its end once."""
-        return self._caught_up.is_set()
+        """Whether the topic has been read to its end once, and is still being read."""
+        return self._caught_up.is_set() and self._failure is None
 
     async def start(self, wait_s: float) -> bool:
         """Read what is there, for `wait_s` at most, then go on in the background; returns `caught_up`."""
@@ -46,10 +55,20 @@ class Following:
         return await asyncio.to_thread(self._caught_up.wait, wait_s)
 
     async def close(self) -> None:
-        """Stop following."""
+        """Stop following. Raises what has ended it before."""
         self._stopping.set()
         await asyncio.to_thread(self._thread.join)
         self._follower.close()
+        if self._failure is not None:
+            raise self._failure
+
+    def _run(self) -> None:
+        try:
+            self._follow()
+        except Exception as error:  # noqa: BLE001 - `close` raises it
+            self._failure = error
+            telemetry.log.exception("a topic can't be followed any more: the gateway stops", topic=self._thread.name)
+            end_gateway()
 
     def _follow(self) -> None:
         reach = Retrying(
