@@ -66,7 +66,7 @@ async def serve(mode: str, port: int, directory: Path) -> None:
     fsync = Fsync.OFF if mode == "none" else Fsync(mode)
     spool = Spool.open(directory, Producer(KafkaSettings()), settings.spool_max_bytes, fsync)
     ledger: Ledger = NoSpool() if mode == "none" else spool
-    repeats = Repeats(settings.repeat_max_entries, settings.repeat_max_age_s)
+    repeats = Repeats(settings.repeat_max_bytes, settings.repeat_max_age_s)
     echo = {inference.BACKEND_TEACHER: Echo()}
     exchanges = Exchanges(echo, ledger, lambda _task: None, repeats, teacher_needs_s=0.0, stops=lambda: door.turned_out)
     server = Server(

@@ -40,7 +40,7 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     spool = Spool.open(settings.spool_dir, Producer(kafka), settings.spool_max_bytes, settings.spool_fsync)
     promotions = Promotions(kafka)
     backends: Backends = {inference.BACKEND_TEACHER: _teacher(settings), inference.BACKEND_STUDENT: _student(settings)}
-    repeats = Repeats(settings.repeat_max_entries, settings.repeat_max_age_s)
+    repeats = Repeats(settings.repeat_max_bytes, settings.repeat_max_age_s)
     door = Door(settings.max_open_calls)
     needs_s = settings.teacher_needs_s
     shadows = Shadows(backends, spool, most_at_once=settings.shadow_most_at_once, timeout_s=settings.shadow_timeout_s)

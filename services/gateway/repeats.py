@@ -1,11 +1,12 @@
 """A request_id that comes again by the same key is answered once: the same reply, no second exchange."""
 
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 import xxhash
+from cachetools import TTLCache
 
 from protos import inference_pb2 as inference
 from services.gateway.fields import BadInput
@@ -13,29 +14,27 @@ from services.gateway.together import Together
 
 _Name = tuple[str, str]
 """A key's id, '' where none is asked for, and the request_id. What one key asked another learns nothing of."""
+KEEPING_BYTES: Final = 500
+"""What a reply takes beside its own bytes: names, times, places in tables."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answered:
     fingerprint: int
-    reply: inference.Reply
-    at_s: float
+    reply: bytes
 
 
 class Repeats:
-    """Remembers replies for `max_age_s`, `max_entries` at most, and what is under way without limit.
+    """Remembers replies for `max_age_s`, `max_bytes` of them at most, and what is under way without limit.
 
     Failures are not remembered: whoever asks again is answered anew, under the same id.
     """
 
-    def __init__(self, max_entries: int, max_age_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
-        self._max_entries = max_entries
-        self._max_age_s = max_age_s
-        self._now_s = now_s
+    def __init__(self, max_bytes: int, max_age_s: float, now_s: Callable[[], float] = time.monotonic) -> None:
         self._together = Together[tuple[_Name, int], inference.Reply]()
         self._running: dict[_Name, int] = {}
         """The fingerprints of the requests that are under way."""
-        self._answered: OrderedDict[_Name, _Answered] = OrderedDict()
+        self._answered: TTLCache[_Name, _Answered] = TTLCache(max_bytes, max_age_s, now_s, _size_bytes)
 
     async def once(
         self,
@@ -52,9 +51,9 @@ class Repeats:
         """
         name = (key_id, request.request_id)
         fingerprint = xxhash.xxh3_64_intdigest(request.SerializeToString(deterministic=True))
-        if (known := self._known(name)) is not None:
+        if (known := self._answered.get(name)) is not None:
             _check_same(known.fingerprint, fingerprint)
-            return known.reply
+            return inference.Reply.FromString(known.reply)
         _check_same(self._running.get(name, fingerprint), fingerprint)
         reply, _ = await self._together.once(
             (name, fingerprint), lambda: self._make(name, fingerprint, make), patience_s
@@ -68,26 +67,16 @@ class Repeats:
         _check_same(self._running.setdefault(name, fingerprint), fingerprint)
         try:
             reply = await make()
-            kept = inference.Reply()
-            kept.CopyFrom(reply)  # The reply is a part of its exchange, and a part keeps the whole in memory.
-            self._answered[name] = _Answered(fingerprint, kept, self._now_s())
+            answered = _Answered(fingerprint, reply.SerializeToString())
+            if _size_bytes(answered) <= self._answered.maxsize:
+                self._answered[name] = answered
             return reply
         finally:
             del self._running[name]
-            self._forget()
 
-    def _known(self, name: _Name) -> _Answered | None:
-        self._forget()
-        return self._answered.get(name)
 
-    def _forget(self) -> None:
-        """Drop from the oldest end what is too old or too much."""
-        oldest_s = self._now_s() - self._max_age_s
-        while self._answered:
-            first = next(iter(self._answered.values()))
-            if first.at_s >= oldest_s and len(self._answered) <= self._max_entries:
-                return
-            self._answered.popitem(last=False)
+def _size_bytes(answered: _Answered) -> int:
+    return len(answered.reply) + KEEPING_BYTES
 
 
 def _check_same(known: int, given: int) -> None:

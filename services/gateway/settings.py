@@ -94,8 +94,8 @@ class GatewaySettings(ServiceSettings, ControlTrust):
     what the topic's max.message.bytes allows, is cut with a mark, and the whole kept in `refused/` of the spool."""
     request_limits: RequestLimits = RequestLimits()
     """As a JSON object: REQUEST_LIMITS='{"tools": 256}'."""
-    repeat_max_entries: int = Field(10_000, ge=0)
-    """Replies kept for callers who send a request_id again."""
+    repeat_max_bytes: int = Field(64 * 1024**2, ge=0)
+    """Memory of replies kept for callers who send a request_id again: of a kilobyte each, some 40,000."""
     repeat_max_age_s: float = Field(600.0, ge=0)
     shutdown_grace_s: float = Field(10.0, ge=0)
     """How long open calls may go on after SIGTERM; then they end UNAVAILABLE."""

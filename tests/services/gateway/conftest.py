@@ -109,7 +109,7 @@ async def gateway(settings: GatewaySettings) -> AsyncIterator[Gateway]:
         backends,
         spool,
         promotions.get,
-        Repeats(10, 60),
+        Repeats(100_000, 60),
         teacher_needs_s=0.2,
         stops=lambda: door.turned_out,
         shadows=shadows,

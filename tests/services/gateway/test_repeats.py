@@ -6,17 +6,17 @@ import pytest
 
 from protos import inference_pb2 as inference
 from services.gateway.fields import BadInput
-from services.gateway.repeats import Repeats
+from services.gateway.repeats import KEEPING_BYTES, Repeats
 from tests.services.gateway.examples import a_request
 
 
 class Maker:
     """Makes replies, and counts them; its clock is set by hand."""
 
-    def __init__(self, max_entries: int = 10, max_age_s: float = 60.0) -> None:
+    def __init__(self, max_bytes: int = 100_000, max_age_s: float = 60.0) -> None:
         self.made = 0
         self.now_s = 0.0
-        self.repeats = Repeats(max_entries, max_age_s, lambda: self.now_s)
+        self.repeats = Repeats(max_bytes, max_age_s, lambda: self.now_s)
 
     async def ask(self, request_id: str, text: str = "what is it?", key_id: str = "") -> inference.Reply:
         return await self.repeats.once(key_id, a_request(text, request_id=request_id), self._make(request_id))
@@ -50,21 +50,28 @@ async def test_other_ids_have_replies_of_their_own():
 async def test_a_reply_is_forgotten_when_it_is_too_old():
     maker = Maker(max_age_s=60)
     await maker.ask("a")
-    maker.now_s = 60.0
+    maker.now_s = 59.9
     await maker.ask("a")
     assert maker.made == 1
-    maker.now_s = 60.1
+    maker.now_s = 60.0
     await maker.ask("a")
     assert maker.made == 2
 
 
-async def test_the_oldest_reply_is_forgotten_when_there_are_too_many():
-    maker = Maker(max_entries=2)
+async def test_replies_are_forgotten_when_they_take_too_many_bytes():
+    maker = Maker(max_bytes=2 * (KEEPING_BYTES + 100))
     for request_id in ("a", "b", "c", "c", "b"):
         await maker.ask(request_id)
     assert maker.made == 3
     await maker.ask("a")
     assert maker.made == 4
+
+
+async def test_a_reply_larger_than_all_of_the_memory_is_given_and_not_kept():
+    maker = Maker(max_bytes=KEEPING_BYTES)
+    await maker.ask("a")
+    await maker.ask("a")
+    assert maker.made == 2
 
 
 async def test_an_id_of_another_request_is_refused():
