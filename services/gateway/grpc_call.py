@@ -10,8 +10,9 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from services import telemetry
-from services.gateway.grpc_connection import Connection, Stream
+from services.gateway.grpc_connection import Connection
 from services.gateway.grpc_head import WELL, Metadata, status
+from services.gateway.grpc_streams import Stream
 
 UNSENT_MOST: Final = 64 * 1024
 """Bytes of a stream's pieces that may wait for a caller who reads slowly; then its writer waits."""

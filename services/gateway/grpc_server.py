@@ -14,9 +14,10 @@ import grpc
 from grpc import StatusCode
 
 from services.gateway.grpc_call import Call
-from services.gateway.grpc_connection import Broken, Connection, Stream
+from services.gateway.grpc_connection import Connection
 from services.gateway.grpc_head import block, status
 from services.gateway.grpc_messages import Unreadable
+from services.gateway.grpc_streams import Broken, Stream
 
 GREETING_WITHIN_S: Final = 20.0
 """How long a connection may take to say that it speaks HTTP/2."""

@@ -12,8 +12,9 @@ from h2.events import DataReceived, Event
 from h2.settings import SettingCodes
 
 from services.gateway.frames import PREFACE, SETTINGS
-from services.gateway.grpc_connection import Connection, Stream
+from services.gateway.grpc_connection import Connection
 from services.gateway.grpc_messages import Unreadable
+from services.gateway.grpc_streams import Stream
 
 NONE: Final[Mapping[str, str]] = MappingProxyType({})
 HEADERS = (

@@ -14,7 +14,7 @@ from hpack import Encoder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.gateway import grpc_connection
+from services.gateway import grpc_connection, grpc_outgoing
 from services.gateway.frames import (
     ACK,
     CONTINUATION,
@@ -38,18 +38,17 @@ from services.gateway.frames import (
     WINDOW_MOST,
     WINDOW_UPDATE,
 )
-from services.gateway.grpc_connection import (
+from services.gateway.grpc_connection import IDLE_FRAMES_MOST, Connection
+from services.gateway.grpc_head import HEAD_MOST, WELL, status
+from services.gateway.grpc_streams import (
     CALM,
     COMPRESSION,
     FLOW_CONTROL,
     FRAME_SIZE,
-    IDLE_FRAMES_MOST,
     PROTOCOL_ERROR,
     Broken,
-    Connection,
     Stream,
 )
-from services.gateway.grpc_head import HEAD_MOST, WELL, status
 from tests.services.gateway import grpc_caller
 from tests.services.gateway.grpc_caller import GREETING, Kept, Pair, grpc_bytes, raw
 
@@ -482,6 +481,15 @@ def test_who_asks_between_his_pings_keeps_his_connection() -> None:
     assert len(calls.begun) == 4
 
 
+def test_pings_that_come_one_by_one_are_none_too_many() -> None:
+    connection, calls, _ = connected()
+    connection.receive(GREETING)
+    for _ in range(2 * IDLE_FRAMES_MOST):
+        connection.receive(raw(PING, bytes(8)))
+    connection.receive(A_CALL)
+    assert len(calls.begun) == 1
+
+
 def test_priority_and_padding_of_headers_are_passed_over() -> None:
     connection, calls, _ = connected()
     padded = b"\3" + bytes(5) + HEAD + bytes(3)
@@ -657,7 +665,7 @@ def test_a_peer_who_keeps_a_smaller_table_of_headers_can_read_them(size: int) ->
 
 
 def test_answers_that_wait_for_their_windows_are_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_connection, "WAITING_MOST", 1000)
+    monkeypatch.setattr(grpc_outgoing, "WAITING_MOST", 1000)
     pair = Pair(initial_window_size=0)
     for _ in range(20):
         sent, gone = pair.call(b""), pair.call(b"")

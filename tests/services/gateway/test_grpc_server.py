@@ -15,7 +15,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from services.gateway import grpc_connection, grpc_server
+from services.gateway import grpc_outgoing, grpc_server
 from services.gateway.frames import DATA, END_HEADERS, HEADERS
 from services.gateway.grpc_call import UNSENT_MOST, Call
 from services.gateway.grpc_head import block
@@ -477,7 +477,7 @@ async def test_a_stop_waits_no_longer_than_it_may_for_who_does_not_read(ours: Se
 
 
 async def test_who_asks_on_and_never_opens_a_window_is_cut_off(ours: Serving, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_connection, "WAITING_MOST", 100_000)
+    monkeypatch.setattr(grpc_outgoing, "WAITING_MOST", 100_000)
     async with RawCaller(ours.port, initial_window_size=0) as caller:
         for _ in range(3):
             caller.ask("Say", value(bytes(40_000)))
