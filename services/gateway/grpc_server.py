@@ -18,13 +18,12 @@ from services.gateway.grpc_connection import Connection
 from services.gateway.grpc_head import block, status
 from services.gateway.grpc_messages import Unreadable
 from services.gateway.grpc_streams import Broken, Stream
+from services.gateway.sockets import BACKLOG, listening
 
 GREETING_WITHIN_S: Final = 20.0
 """How long a connection may take to say that it speaks HTTP/2."""
 UNREAD_MOST: Final = 64 * 1024**2
 """Bytes that a connection's peer may leave unread; who asks on and never reads is cut off."""
-BACKLOG: Final = 4096
-"""Connections that may wait to be taken: as many as the kernel lets."""
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 3))
 """A peer that vanished without a word is found out after two minutes."""
 
@@ -53,10 +52,8 @@ class GrpcServer:
 
     async def listen(self, address: str, tls: ssl.SSLContext | None, *, reuse_port: bool) -> int:
         """Begin to serve on host:port; returns the port. Raises OSError."""
-        host, _, port = address.rpartition(":")
-        made = asyncio.get_running_loop().create_server(
-            lambda: Peer(self), host.strip("[]"), int(port), ssl=tls, reuse_port=reuse_port or None, backlog=BACKLOG
-        )
+        bound = listening(address, reuse_port=reuse_port)
+        made = asyncio.get_running_loop().create_server(lambda: Peer(self), sock=bound, ssl=tls, backlog=BACKLOG)
         self._listening = await made
         return int(self._listening.sockets[0].getsockname()[1])
 

@@ -16,6 +16,7 @@ from services.gateway.http_calls import Answer, Calls
 from services.gateway.http_events import event
 from services.gateway.http_log import http_log
 from services.gateway.settings import GatewaySettings
+from services.gateway.sockets import BACKLOG, listening
 from services.tls import context
 
 web_response.SERVER_SOFTWARE = "tutelage"  # type: ignore[attr-defined]
@@ -66,14 +67,11 @@ class HttpServer:
     async def start(self) -> int:
         """Begin to serve; returns the port. Raises OSError naming the address if it can't be had."""
         await self._runner.setup()
-        host, _, port = self._listen.rpartition(":")
         try:
-            reuse_port = self._reuse_port or None
-            await web.TCPSite(
-                self._runner, host.strip("[]"), int(port), ssl_context=self._tls, reuse_port=reuse_port
-            ).start()
+            bound = listening(self._listen, reuse_port=self._reuse_port)
         except OSError as error:
             raise OSError(f"HTTP_LISTEN={self._listen} can't be bound: is it in use?") from error
+        await web.SockSite(self._runner, bound, ssl_context=self._tls, backlog=BACKLOG).start()
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:

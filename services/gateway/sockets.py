@@ -1,0 +1,27 @@
+"""The socket that a door of the gateway listens on."""
+
+import socket
+from typing import Final
+
+BACKLOG: Final = 4096
+"""Connections that may wait to be taken: as many as the kernel lets."""
+ALL: Final = frozenset({"", "::"})
+"""Hosts that mean every address of the machine."""
+
+
+def listening(address: str, *, reuse_port: bool) -> socket.socket:
+    """Bound to host:port, which several processes may be with `reuse_port`. `[::]` is IPv4's addresses, too.
+
+    Raises OSError.
+    """
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]")
+    both = host in ALL and socket.has_dualstack_ipv6()
+    family = socket.AF_INET6 if both or ":" in host else socket.AF_INET
+    return socket.create_server(
+        ("::" if both else host, int(port)),
+        family=family,
+        backlog=BACKLOG,
+        reuse_port=reuse_port,
+        dualstack_ipv6=both,
+    )
