@@ -5,9 +5,8 @@ model, student_version and confidence. Latency, cost and whether the answer is k
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
@@ -35,8 +34,7 @@ class BackendFailed(Exception):  # noqa: N818 - it says what happened
         """When the backend says that it may be asked again; None where it does not say."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """One question to one backend. `timeout_s` is what is left of its budget, to be passed on.
 
     `partial` is the beginning of an answer that another backend has given and broken off, '' for none: the answer goes

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
@@ -31,8 +30,7 @@ class Ledger(Protocol):
         """It is taken at once, and written whoever waits for it; to be awaited until it is on disk."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """A checked request: with its task, how it came, how long its caller waits, its exchange's id, and by which key he
     was let in."""
 

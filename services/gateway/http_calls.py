@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from protos import inference_pb2 as inference
@@ -84,7 +84,7 @@ class Calls:
         return await self._exchanges.reply(self._arrival(asked))
 
     async def _stream(self, asked: Asked, begin: Headers, send: Send) -> None:
-        arrival = replace(self._arrival(asked), bears_restart=asked.bears_restart)
+        arrival = self._arrival(asked)._replace(bears_restart=asked.bears_restart)
         begin(_stream_headers(asked, arrival.exchange_id))
         events = Events(arrival.exchange_id, asked)
         async with streamed(self._exchanges, arrival) as chunks:

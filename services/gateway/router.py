@@ -5,9 +5,8 @@ checked against them before it is kept. That costs at most the student's budget 
 """
 
 import json
-from dataclasses import dataclass, replace
 from math import inf
-from typing import Final
+from typing import Final, NamedTuple
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
@@ -27,16 +26,14 @@ NEVER: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Budget:
+class Budget(NamedTuple):
     """The seconds that remain to the deadline, and what the teacher typically takes of them."""
 
     remaining_s: float
     teacher_needs_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One backend to ask. It has until `until_s` seconds after the plan was made."""
 
     backend: inference.Backend
@@ -45,8 +42,7 @@ class Step:
     first_by_s: float = inf  # When the next is asked if nothing has come of it, though it has time.
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """The steps in order: the next is taken where the one before brought nothing that is kept."""
 
     steps: tuple[Step, ...]
@@ -55,8 +51,7 @@ class Plan:
     student_version: int
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """Whether an answer goes to the caller, and why or why not, for people; a refusal starts with its kind."""
 
     kept: bool
@@ -75,7 +70,7 @@ def plan(
     may_stream = not is_cascade(promotion.policy) and not request.tools
     student = Step(inference.BACKEND_STUDENT, until_s, streams=may_stream)
     behind_s = min(task.student.timeout_s, budget.remaining_s * LEAST_STUDENT_PART)
-    steps = (student, teacher) if asks_student else (replace(teacher, first_by_s=until_s - behind_s), student)
+    steps = (student, teacher) if asks_student else (teacher._replace(first_by_s=until_s - behind_s), student)
     return Plan(steps, why, promotion.policy, promotion.student_version)
 
 
@@ -94,8 +89,8 @@ def without_restart(plan: Plan) -> Plan:
     A teacher's is kept unless it breaks, so it goes out as it is written.
     """
     *before, last = plan.steps
-    held = [replace(step, streams=step.streams and step.backend == inference.BACKEND_TEACHER) for step in before]
-    return replace(plan, steps=(*held, last))
+    held = [step._replace(streams=step.streams and step.backend == inference.BACKEND_TEACHER) for step in before]
+    return plan._replace(steps=(*held, last))
 
 
 def _asks_student(

@@ -4,10 +4,9 @@ import os
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from services import telemetry
 from services.errors import Overloaded
@@ -27,8 +26,7 @@ PRIVATE: Final = partial(os.open, mode=0o600)
 """Opens a file that its owner alone may read."""
 
 
-@dataclass(frozen=True)
-class _Sent:
+class _Sent(NamedTuple):
     """A record on its way to Kafka: the segment that holds it, the bytes that it takes there, its place in a source."""
 
     segment: Segment
@@ -171,7 +169,7 @@ class Drain:
             if shorter := shortened(sent.record):
                 self._keep_whole(sent.record, refused)
                 try:
-                    self._producer.send(shorter, partial(self._acked, replace(sent, record=shorter)))
+                    self._producer.send(shorter, partial(self._acked, sent._replace(record=shorter)))
                 except Overloaded:
                     return
             else:

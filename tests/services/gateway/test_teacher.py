@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -191,7 +190,7 @@ async def test_a_teacher_goes_on_as_its_api_is_asked_to(server: OpenAILike, resu
     teacher = OpenAITeacher(server.url, SecretStr(KEY), resumes=resumes)
     pieces: list[str] = []
     assert teacher.resumes
-    attempt = await teacher.answer(replace(an_ask(), partial="one two"), pieces.append)
+    attempt = await teacher.answer(an_ask()._replace(partial="one two"), pieces.append)
     assert (attempt.message.content, "".join(pieces)) == ("one two three", " three")
     assert server.bodies[0]["messages"][-1]["content"] == "one two"
 
@@ -212,7 +211,7 @@ async def test_a_teacher_slower_than_its_time_is_a_timeout(server: OpenAILike):
     server.delay_s = 60
     teacher = OpenAITeacher(server.url, SecretStr(KEY), max_retries=0)
     with pytest.raises(BackendFailed) as failed:
-        await teacher.answer(replace(an_ask(), timeout_s=0.1), None)
+        await teacher.answer(an_ask()._replace(timeout_s=0.1), None)
     assert failed.value.kind is FailureKind.TIMEOUT
     await teacher.close()
 

@@ -1,7 +1,6 @@
 """A request in the words of OpenAI's API."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 from protos import inference_pb2 as inference
@@ -105,7 +104,7 @@ def test_a_conversation_with_tool_calls_keeps_its_ids():
 
 
 def resumed(resumes: Resumes, **fields: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(body(replace(an_ask(**fields), partial="it is"), "llama", resumes=resumes))
+    found: dict[str, Any] = json.loads(body(an_ask(**fields)._replace(partial="it is"), "llama", resumes=resumes))
     return found
 
 
