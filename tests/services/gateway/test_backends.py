@@ -1,7 +1,6 @@
 """What every backend promises: one suite for the fake, the teacher over HTTP and the student in Triton."""
 
 import asyncio
-import dataclasses
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -167,7 +166,7 @@ async def _until_it_begins(backend: Backend, ask: Ask, begun: asyncio.Barrier) -
 
 async def test_a_student_goes_on_from_the_beginning_of_an_answer(student: Rig):
     told: list[str] = []
-    ask = dataclasses.replace(an_ask(version=VERSION, text="12 Oak"), partial="the house\n")
+    ask = an_ask(version=VERSION, text="12 Oak")._replace(partial="the house\n")
     resumed = await student.backend.answer(ask, told.append)
     whole = await student.backend.answer(an_ask(version=VERSION, text="12 Oak\nthe house"), None)
     assert resumed.message.content == ask.partial + "".join(told)

@@ -1,7 +1,6 @@
 """The student over one stream per Triton, against a gRPC server that the test scripts."""
 
 import asyncio
-import dataclasses
 import struct
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
@@ -160,7 +159,7 @@ async def test_a_beginning_is_passed_on_and_the_answer_holds_it_but_only_what_is
     student: TritonStudent, triton: FakeTriton
 ):
     triton.answers, pieces = False, list[str]()
-    ask = dataclasses.replace(asked(), partial="The hou")
+    ask = asked()._replace(partial="The hou")
     asking = asyncio.create_task(student.answer(ask, pieces.append))
     (request,) = await triton.until(requests=1)
     assert inputs(request)["partial"] == b"The hou"
@@ -178,7 +177,7 @@ async def test_a_student_that_can_not_go_on_from_a_beginning_refuses_it(
 ):
     triton.fails = refusal
     with pytest.raises(BackendFailed, match="refused: partial: ") as failed:
-        await student.answer(dataclasses.replace(asked(), partial="The hou"), None)
+        await student.answer(asked()._replace(partial="The hou"), None)
     assert failed.value.kind is FailureKind.REFUSED
 
 
