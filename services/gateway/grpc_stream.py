@@ -6,7 +6,7 @@ more of RFC 9113 than one stream without TLS needs; headers are `hpack`'s.
 """
 
 import struct
-from collections import deque
+from collections import OrderedDict, deque
 from typing import Final
 from urllib.parse import unquote
 
@@ -50,7 +50,7 @@ class GrpcStream:
         self._headers_end_stream = False
         self._decoder = Decoder()
         self._unread_bytes = 0  # that the peer has not been told of as read
-        self._unsent = dict[str, bytes]()
+        self._unsent = OrderedDict[str, bytes]()  # A dict takes the longer for its first the more went before.
         self._begun = bytearray()  # what must go out next: it holds the rest of a message that is partly sent
         self._connection_window = self._stream_window = self._initial_window = DEFAULT_WINDOW
         self._frame_most = DEFAULT_FRAME
@@ -83,7 +83,7 @@ class GrpcStream:
         """As much of the messages as the peer's windows have room for."""
         room = min(self._connection_window, self._stream_window)
         while self._unsent and len(self._begun) < room:
-            message = self._unsent.pop(next(iter(self._unsent)))
+            _, message = self._unsent.popitem(last=False)
             self._begun += framed(message)
         data = bytes(self._begun[: max(0, room)])
         del self._begun[: len(data)]
