@@ -87,7 +87,7 @@ class GatewaySettings(ServiceSettings, ControlTrust):
     spool_max_bytes: int = Field(1024**3, ge=1024**2)
     spool_fsync: Fsync = Fsync.INTERVAL
     max_open_calls: int = Field(120_000, ge=1)
-    """More are refused with RESOURCE_EXHAUSTED. An open call takes 25 KB of memory and more."""
+    """More are refused with RESOURCE_EXHAUSTED. An open call takes 20 KB of memory and more."""
     max_request_bytes: int = Field(8 * 1024**2, ge=1024)
     """A larger message is refused by gRPC itself, with RESOURCE_EXHAUSTED; below, the limits of the request and of its
     task refuse by the field's name. What with its answers does not fit into a Kafka message of 4 MiB, or
