@@ -1,6 +1,7 @@
 """HTTP/2's frames (RFC 9113, section 6), as far as gRPC needs them on either side."""
 
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -15,6 +16,32 @@ WINDOW_MOST: Final = 2**31 - 1
 HEAD: Final = struct.Struct(">HBBBI")
 """A frame's length (its upper 16 bits, its lower 8), kind, flags and stream."""
 _HEAD = struct.Struct(">IBI")
+
+
+class TooLong(ValueError):  # noqa: N818 - it names what the frame is
+    """A frame of more bytes than the peer was told that it may send."""
+
+
+class Incoming:
+    """A peer's frames, from what comes of them."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def take(self, data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+        """Kind, flags, stream and payload of each frame that these bytes complete. Raises TooLong."""
+        data, at = self._rest + data if self._rest else data, 0
+        while len(data) - at >= HEAD.size:
+            upper, lower, kind, flags, stream = HEAD.unpack_from(data, at)
+            length = upper << 8 | lower
+            if length > DEFAULT_FRAME:
+                raise TooLong(f"a frame of {length} bytes, of at most {DEFAULT_FRAME}")
+            start, end = at + HEAD.size, at + HEAD.size + length
+            if end > len(data):
+                break
+            yield kind, flags, stream & WINDOW_MOST, data[start:end]
+            at = end
+        self._rest = data[at:]
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
@@ -58,6 +85,12 @@ def unpadded(flags: int, payload: bytes) -> bytes:
     if not payload or payload[0] >= len(payload):
         raise ValueError("more padding than payload")
     return payload[1 : len(payload) - payload[0]]
+
+
+def header_block(flags: int, payload: bytes) -> bytes:
+    """The block, or its beginning, that HEADERS carry. Raises ValueError as `unpadded` does."""
+    block = unpadded(flags, payload)
+    return block[5:] if flags & HAS_PRIORITY else block
 
 
 def number(payload: bytes) -> int:

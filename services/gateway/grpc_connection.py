@@ -49,7 +49,8 @@ class Connection(Outgoing):
         super().__init__(write, calls)
         self._message_most = message_most
         self._streams_most = streams_most
-        self._rest = b""
+        self._incoming = frames.Incoming()
+        self._said = b""  # of the greeting
         self._is_greeted = False
         self._heads = Heads()
         self._block: tuple[int, int, bytearray, int] | None = None  # stream, flags, headers so far, frames
@@ -78,28 +79,18 @@ class Connection(Outgoing):
 
     def receive(self, data: bytes) -> None:
         """Take what came. Raises Broken; the connection is of no use then but for `leave`."""
-        data = self._rest + data if self._rest else data
         self._idle_frames = max(0, self._idle_frames - 1)  # One with each read is no flood: a caller's pings, for days.
-        at = 0
-        if not self._is_greeted and not (at := self._greeting(data)):
-            self._rest = data
-            return
-        while len(data) - at >= 9:
-            upper, lower, kind, flags, stream = frames.HEAD.unpack_from(data, at)
-            length = upper << 8 | lower
-            if length > DEFAULT_FRAME:
-                raise Broken(FRAME_SIZE, f"a frame of {length} bytes, of at most {DEFAULT_FRAME}")
-            end = at + 9 + length
-            if end > len(data):
-                break
-            try:
-                self._frame(kind, flags, stream & WINDOW_MOST, data[at + 9 : end])
-            except (ValueError, struct.error) as error:
-                raise Broken(PROTOCOL_ERROR, str(error)) from error
-            except HPACKError as error:
-                raise Broken(COMPRESSION, f"headers that can't be read: {error}") from error
-            at = end
-        self._rest = data[at:]
+        if not self._is_greeted:
+            data = self._after_greeting(data)
+        try:
+            for kind, flags, stream, payload in self._incoming.take(data):
+                self._frame(kind, flags, stream, payload)
+        except frames.TooLong as error:
+            raise Broken(FRAME_SIZE, str(error)) from error
+        except (ValueError, struct.error) as error:
+            raise Broken(PROTOCOL_ERROR, str(error)) from error
+        except HPACKError as error:
+            raise Broken(COMPRESSION, f"headers that can't be read: {error}") from error
 
     def leave(self, code: int = NO_ERROR, why: str = "") -> None:
         """Tell the peer to take new calls elsewhere."""
@@ -125,13 +116,14 @@ class Connection(Outgoing):
         self._held -= stream.messages.held_bytes + stream.untaken
         super()._close(stream)
 
-    def _greeting(self, data: bytes) -> int:
-        """How long it is; 0 while more of it is to come."""
-        most = len(frames.PREFACE)
-        if data[:most] != frames.PREFACE[: len(data)]:
+    def _after_greeting(self, data: bytes) -> bytes:
+        """What follows it; nothing while more of it is to come."""
+        said, most = self._said + data, len(frames.PREFACE)
+        if said[:most] != frames.PREFACE[: len(said)]:
             raise Broken(PROTOCOL_ERROR, "this port speaks gRPC, over HTTP/2 without an upgrade")
-        self._is_greeted = len(data) >= most
-        return most if self._is_greeted else 0
+        self._is_greeted = len(said) >= most
+        self._said = b"" if self._is_greeted else said
+        return said[most:]
 
     def _frame(self, kind: int, flags: int, stream: int, payload: bytes) -> None:
         if self._block and (kind != frames.CONTINUATION or stream != self._block[0]):
@@ -166,8 +158,7 @@ class Connection(Outgoing):
             raise Broken(CALM, "too many frames that ask for nothing")
 
     def _headers(self, flags: int, number: int, payload: bytes) -> None:
-        block = frames.unpadded(flags, payload)
-        block = block[5:] if flags & frames.HAS_PRIORITY else block
+        block = frames.header_block(flags, payload)
         if flags & END_HEADERS:
             self._open(flags, number, block)
         else:

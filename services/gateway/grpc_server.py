@@ -18,7 +18,7 @@ from services.gateway.grpc_connection import Connection
 from services.gateway.grpc_head import block, status
 from services.gateway.grpc_messages import Unreadable
 from services.gateway.grpc_streams import Broken, Stream
-from services.gateway.sockets import BACKLOG, listening
+from services.gateway.sockets import BACKLOG, keep_alive, listening
 
 GREETING_WITHIN_S: Final = 20.0
 """How long a connection may take to say that it speaks HTTP/2."""
@@ -96,7 +96,7 @@ class Peer(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport: asyncio.Transport = transport
-        _keep_alive(transport.get_extra_info("socket"))
+        keep_alive(transport.get_extra_info("socket"), KEEPALIVE)
         server = self._server
         self.connection = Connection(
             self._write, self, message_most=server.message_most, streams_most=server.streams_most
@@ -174,11 +174,3 @@ class Peer(asyncio.Protocol):
             self.transport.abort()
         else:
             self.transport.write(data)
-
-
-def _keep_alive(connected: socket.socket | None) -> None:
-    """Find out about a peer that vanished without a word."""
-    if connected and connected.family in {socket.AF_INET, socket.AF_INET6}:
-        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        for option, value in KEEPALIVE:
-            connected.setsockopt(socket.IPPROTO_TCP, option, value)

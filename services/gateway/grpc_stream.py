@@ -20,7 +20,6 @@ from services.gateway.frames import (
     DEFAULT_WINDOW,
     END_HEADERS,
     END_STREAM,
-    HAS_PRIORITY,
     HEADERS,
     INITIAL_WINDOW_SIZE,
     frame,
@@ -45,7 +44,7 @@ class GrpcStream:
 
     def __init__(self, authority: str, path: str) -> None:
         """`authority` is host:port, `path` the method as /package.Service/Method."""
-        self._received, self._message = b"", bytearray()
+        self._incoming, self._message = frames.Incoming(), bytearray()
         self._headers = bytearray()  # a block whose end has not come yet
         self._headers_end_stream = False
         self._decoder = Decoder()
@@ -94,23 +93,11 @@ class GrpcStream:
     def receive(self, data: bytes) -> list[bytes]:
         """The messages that these bytes complete. If they end the stream, `ended` says why."""
         try:
-            self._frames(data)
+            for kind, flags, stream, payload in self._incoming.take(data):
+                self._frame(kind, flags, stream, payload)
         except (_Ended, ValueError, struct.error) as ended:
             self.ended = str(ended)
         return self._messages()
-
-    def _frames(self, data: bytes) -> None:
-        received, at = self._received + data, 0
-        while len(received) - at >= 9:
-            length, kind, flags = int.from_bytes(received[at : at + 3], "big"), received[at + 3], received[at + 4]
-            if length > DEFAULT_FRAME:
-                raise _Ended(f"a frame of {length} bytes, of at most {DEFAULT_FRAME}")
-            if len(received) - at - 9 < length:
-                break
-            stream = int.from_bytes(received[at + 5 : at + 9], "big") & 0x7FFF_FFFF
-            self._frame(kind, flags, stream, received[at + 9 : at + 9 + length])
-            at += 9 + length
-        self._received = received[at:]
 
     def _messages(self) -> list[bytes]:
         messages, at, held = [], 0, self._message
@@ -156,8 +143,7 @@ class GrpcStream:
     def _header_block(self, kind: int, flags: int, payload: bytes) -> None:
         if kind == HEADERS:
             self._headers_end_stream = bool(flags & END_STREAM)
-            payload = unpadded(flags, payload)
-            self._headers = bytearray(payload[5:] if flags & HAS_PRIORITY else payload)
+            self._headers = bytearray(frames.header_block(flags, payload))
         else:
             self._headers += payload
         if len(self._headers) > DEFAULT_FRAME:

@@ -1,6 +1,7 @@
-"""The socket that a door of the gateway listens on."""
+"""The socket that a door of the gateway listens on, and how one tells that its peer has vanished."""
 
 import socket
+from collections.abc import Iterable
 from typing import Final
 
 BACKLOG: Final = 4096
@@ -25,3 +26,11 @@ def listening(address: str, *, reuse_port: bool) -> socket.socket:
         reuse_port=reuse_port,
         dualstack_ipv6=both,
     )
+
+
+def keep_alive(connected: socket.socket | None, options: Iterable[tuple[int, int]]) -> None:
+    """Have TCP find out about a peer that vanished without a word. `options`: those of TCP, with their values."""
+    if connected and connected.family in {socket.AF_INET, socket.AF_INET6}:
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in options:
+            connected.setsockopt(socket.IPPROTO_TCP, option, value)

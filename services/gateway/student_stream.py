@@ -9,6 +9,7 @@ from typing import Final, cast
 
 from services.gateway.backends import BackendFailed, FailureKind
 from services.gateway.grpc_stream import GrpcStream
+from services.gateway.sockets import keep_alive
 from services.gateway.student_wire import Response, failed, read
 
 METHOD: Final = "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -129,10 +130,8 @@ class StudentStream(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         connection: socket.socket = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
-        for name, seconds in KEEPALIVE:
-            connection.setsockopt(socket.IPPROTO_TCP, name, seconds)
+        keep_alive(connection, KEEPALIVE)
         self._flush()
 
     def data_received(self, data: bytes) -> None:

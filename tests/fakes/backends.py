@@ -18,6 +18,7 @@ class FakeBackend:
     backend: inference.Backend
     text: str = "an answer of the fake"
     finish: inference.Finish = inference.FINISH_STOP
+    tells_usage: bool = True
     confidence: float | None = None
     model: str = "fake"
     delay_s: float = 0.0
@@ -63,8 +64,9 @@ class FakeBackend:
             model=self.model,
             message=inference.Message(role=inference.ROLE_ASSISTANT, content=content, tool_calls=self.calls),
             finish=finish,
-            usage=inference.Usage(prompt_tokens=100, completion_tokens=len(pieces)),
         )
+        if self.tells_usage:
+            attempt.usage.CopyFrom(inference.Usage(prompt_tokens=100, completion_tokens=len(pieces)))
         if self.backend == inference.BACKEND_STUDENT:
             attempt.student_version = ask.student_version
         if self.confidence is not None:

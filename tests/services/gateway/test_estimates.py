@@ -46,6 +46,13 @@ def the_estimate(exchange: events.Exchange) -> tuple[int, int]:
     return read, written
 
 
+async def the_estimate_of_a_broken_stream(gateway: Gateway) -> tuple[int, int]:
+    call = gateway.inference.CompleteStream(a_request(LONG))
+    with pytest.raises(grpc.aio.AioRpcError):
+        [chunk async for chunk in call]
+    return the_estimate(gateway.exchange)
+
+
 LONG_READ = (len("Say something.") + len(LONG) + 4) // 4
 
 
@@ -73,20 +80,14 @@ async def test_who_hangs_up_before_the_first_word_pays_for_what_was_read(gateway
 @pytest.mark.contract
 async def test_an_answer_that_breaks_off_is_paid_as_far_as_it_was_heard(gateway: Gateway) -> None:
     gateway.teacher.breaks(after=2)
-    call = gateway.inference.CompleteStream(a_request(LONG))
-    with pytest.raises(grpc.aio.AioRpcError):
-        [chunk async for chunk in call]
-    assert the_estimate(gateway.exchange) == (LONG_READ, 2)
+    assert await the_estimate_of_a_broken_stream(gateway) == (LONG_READ, 2)
 
 
 @pytest.mark.contract
 async def test_a_deadline_that_passes_does_not_make_an_answer_free(gateway: Gateway) -> None:
     gateway.task.__dict__["latency_budget_ms"] = 100
     gateway.teacher.stalls_after = 2
-    call = gateway.inference.CompleteStream(a_request(LONG))
-    with pytest.raises(grpc.aio.AioRpcError):
-        [chunk async for chunk in call]
-    assert the_estimate(gateway.exchange) == (LONG_READ, 2)
+    assert await the_estimate_of_a_broken_stream(gateway) == (LONG_READ, 2)
 
 
 @pytest.mark.contract
@@ -100,17 +101,10 @@ async def test_who_fails_without_a_word_costs_nothing(gateway: Gateway) -> None:
 @pytest.mark.parametrize("streams", [True, False])
 @pytest.mark.parametrize("finish", [inference.FINISH_STOP, inference.FINISH_UNSPECIFIED])
 async def test_an_api_that_tells_no_usage_is_not_free(
-    gateway: Gateway, streams: bool, finish: inference.Finish, monkeypatch: pytest.MonkeyPatch
+    gateway: Gateway, streams: bool, finish: inference.Finish
 ) -> None:
     gateway.teacher.finish = finish
-    tells = gateway.teacher.answer
-
-    async def answer(*given: object) -> events.Attempt:
-        attempt = await tells(*given)  # type: ignore[arg-type]
-        attempt.ClearField("usage")
-        return attempt
-
-    monkeypatch.setattr(gateway.teacher, "answer", answer)
+    gateway.teacher.tells_usage = False
     if streams:
         reply = [chunk async for chunk in gateway.inference.CompleteStream(a_request(LONG))][-1].reply
     else:

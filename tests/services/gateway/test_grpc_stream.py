@@ -1,6 +1,7 @@
 """Bytes of HTTP/2 in, messages out, and back. That real servers understand it stands in `test_student`."""
 
 import struct
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -28,16 +29,10 @@ from services.gateway.frames import (
     WINDOW_UPDATE,
 )
 from services.gateway.grpc_stream import MESSAGE_MOST, WINDOW, GrpcStream
+from tests.services.gateway.grpc_caller import grpc_bytes, raw
 
 MANY = 10 * DEFAULT_WINDOW
-
-
-def frame(kind: int, payload: bytes = b"", flags: int = 0, stream: int = 1) -> bytes:
-    return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
-
-
-def grpc(*messages: bytes) -> bytes:
-    return b"".join(b"\0" + struct.pack(">I", len(message)) + message for message in messages)
+frame = partial(raw, stream=1)
 
 
 def headers(**values: str) -> bytes:
@@ -81,7 +76,7 @@ def test_it_opens_with_the_preface_its_settings_and_a_request_that_stays_open():
     cuts=st.lists(st.integers(0, 4_000), max_size=10),
 )
 def test_messages_come_out_whole_however_their_bytes_are_cut(messages: list[bytes], frame_bytes: int, cuts: list[int]):
-    body, stream = grpc(*messages), opened()
+    body, stream = grpc_bytes(*messages), opened()
     data = frame(HEADERS, Encoder().encode([(":status", "200")]), END_HEADERS)
     data += b"".join(frame(DATA, body[at : at + frame_bytes]) for at in range(0, len(body), frame_bytes))
     places = sorted({0, len(data), *(cut for cut in cuts if cut < len(data))})
@@ -96,14 +91,14 @@ def test_messages_go_out_in_order_in_frames_no_larger_than_allowed_and_never_bey
     stream, gone, room = opened(), b"", DEFAULT_WINDOW
     for place, message in enumerate(messages):
         stream.send(str(place), message)
-    while len(gone) < len(grpc(*messages)):
+    while len(gone) < len(grpc_bytes(*messages)):
         found = frames(stream.data_to_send())
         assert all(0 < len(payload) <= DEFAULT_FRAME for *_, payload in found)
         gone += b"".join(payload for *_, payload in found)
         assert len(gone) <= room
         stream.receive(window_update(step, 0) + window_update(step, 1))
         room += step
-    assert gone == grpc(*messages)
+    assert gone == grpc_bytes(*messages)
 
 
 def test_each_of_the_two_windows_holds_messages_back():
@@ -157,13 +152,13 @@ def test_a_ping_is_answered_and_an_answer_to_one_is_not():
 def test_padding_and_headers_in_parts_are_read():
     stream, block = opened(), Encoder().encode([(":status", "200"), ("x", "y" * 50)])
     stream.receive(frame(HEADERS, block[:5]) + frame(CONTINUATION, block[5:], END_HEADERS))
-    assert stream.receive(frame(DATA, b"\3" + grpc(b"hello") + b"\0\0\0", PADDED)) == [b"hello"]
+    assert stream.receive(frame(DATA, b"\3" + grpc_bytes(b"hello") + b"\0\0\0", PADDED)) == [b"hello"]
     assert stream.ended == ""
 
 
 def test_a_peer_that_takes_no_more_streams_goes_on_with_this_one():
     stream = opened()
-    assert stream.receive(frame(GOAWAY, struct.pack(">II", 1, 0), stream=0) + frame(DATA, grpc(b"hi"))) == [b"hi"]
+    assert stream.receive(frame(GOAWAY, struct.pack(">II", 1, 0), stream=0) + frame(DATA, grpc_bytes(b"hi"))) == [b"hi"]
     assert (stream.leaving, stream.ended) == (True, "")
 
 
@@ -188,7 +183,7 @@ def test_a_peer_that_takes_no_more_streams_goes_on_with_this_one():
 )
 def test_what_ends_the_stream_is_said_and_what_came_before_it_is_not_lost(data: bytes, why: str):
     stream = opened()
-    assert stream.receive(frame(DATA, grpc(b"before")) + data) == [b"before"]
+    assert stream.receive(frame(DATA, grpc_bytes(b"before")) + data) == [b"before"]
     assert why in stream.ended
 
 

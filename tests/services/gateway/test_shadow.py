@@ -79,17 +79,8 @@ async def test_the_students_answer_stands_beside_the_teachers(bench: Bench) -> N
     assert pair.asked_at.seconds == 1_700_000_000 < pair.compared_at.seconds
 
 
-async def test_what_an_unseen_answer_cost_is_estimated_where_it_is_not_told(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tells = bench.teacher.answer
-
-    async def answer(*given: object) -> events.Attempt:
-        attempt = await tells(*given)  # type: ignore[arg-type]
-        attempt.ClearField("usage")
-        return attempt
-
-    monkeypatch.setattr(bench.teacher, "answer", answer)
+async def test_what_an_unseen_answer_cost_is_estimated_where_it_is_not_told(bench: Bench) -> None:
+    bench.teacher.tells_usage = False
     usage = (await bench.pair(answered(inference.BACKEND_STUDENT), ALONE)).teacher.usage
     assert usage == inference.Usage(prompt_tokens=7, completion_tokens=len("billing") // 4)
 
