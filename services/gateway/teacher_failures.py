@@ -19,6 +19,10 @@ ADVICE: Final = {
     404: "it does not know the path or the model: check TEACHER_BASE_URL and the model's name",
     429: "it takes no more requests now, or the key's money is spent",
 }
+UNREACHABLE: Final = "it can't be reached: check TEACHER_BASE_URL"
+NOT_TRUSTED: Final = "its certificate is not trusted: check TEACHER_CA_FILE"
+BROKE_BEFORE: Final = "its connection broke before it answered"
+BROKE_OFF: Final = "its answer broke off"
 ELSEWHERE: Final = "it sends callers to another address, which the gateway does not follow: check TEACHER_BASE_URL"
 
 
@@ -35,6 +39,11 @@ class TeacherFailed(BackendFailed):
 def unavailable(message: str, *, passes: bool = False) -> TeacherFailed:
     """The API is away or broken."""
     return TeacherFailed(FailureKind.UNAVAILABLE, message, passes=passes)
+
+
+def no_time() -> TeacherFailed:
+    """The call's time was over before the answer."""
+    return TeacherFailed(FailureKind.TIMEOUT, "no answer in time")
 
 
 def of_status(status: int, said: str, retry_after_s: float | None = None) -> TeacherFailed:
