@@ -17,9 +17,11 @@ class Events:
 
     def take(self, piece: bytes) -> Iterator[str]:
         """The data of each event that ends in this piece. One without data is none."""
-        if self._after_cr and piece[:1] == b"\n":
-            piece = piece[1:]
-        self._after_cr = piece.endswith(b"\r") if piece else self._after_cr
+        if not piece:
+            return
+        if self._after_cr:
+            piece = piece.removeprefix(b"\n")
+        self._after_cr = piece.endswith(b"\r")
         self._line += piece
         if b"\n" in piece or b"\r" in piece:
             yield from self._ended(bytes(self._line).splitlines(keepends=True))
@@ -31,8 +33,10 @@ class Events:
         for line in lines:
             if text := line.rstrip(b"\r\n"):
                 self._field(text)
-            elif data := "\n".join(self._data):
-                self._data.clear()
+                continue
+            data = "\n".join(self._data)
+            self._data.clear()
+            if data:
                 yield data
 
     def _field(self, line: bytes) -> None:
