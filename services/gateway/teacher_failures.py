@@ -74,7 +74,7 @@ def _number(text: str | None) -> float | None:
 def _until(date: str | None, now: datetime) -> float | None:
     try:
         moment = parsedate_to_datetime(date or "")
-    except ValueError:
+    except (ValueError, OverflowError):  # The second for a year of twenty digits.
         return None
     return _within((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() - now.timestamp())
 
