@@ -14,7 +14,7 @@ from services.gateway.teacher_failures import BROKE_OFF, no_time, unavailable
 from services.gateway.teacher_heard import Heard
 
 HEAD_MOST: Final = 64 * 1024
-"""Bytes of a response's status and headers."""
+"""Bytes of a response's status and headers, and of all else that may come before the next piece of its body."""
 END_S: Final = 0.2
 """How long after a stream's last event its end may take, for the connection to serve another call."""
 FRAMED: Final = frozenset({b"content-length", b"transfer-encoding"})
@@ -37,14 +37,14 @@ class Connection(asyncio.Protocol):
         self._answered: asyncio.Future[None] | None = None
         self._ending: asyncio.TimerHandle | None = None
         self._head: list[tuple[bytes, bytes]] = []
-        self._head_bytes = 0
+        self._bare_bytes = 0
         self._is_framed = self._is_whole = self._is_lasting = False
 
     async def ask(self, request: bytes, until_s: float, heard: Heard) -> None:
         """Return when `heard` has the whole answer, or enough. Raises TeacherFailed, WentAway."""
         loop = asyncio.get_running_loop()
         self._heard, self._answered = heard, loop.create_future()
-        self._head_bytes, self._is_framed, self._is_whole = 0, False, False
+        self._bare_bytes, self._is_framed, self._is_whole = 0, False, False
         timer = loop.call_at(until_s, self._fail_late, heard)
         self._transport.write(request)
         try:
@@ -67,24 +67,28 @@ class Connection(asyncio.Protocol):
         if self._heard is None:
             self._drop()  # Nothing was asked.
             return
+        self._bare_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserCallbackError as error:
             self._fail(error.__context__ or error)
-        except httptools.HttpParserError:
-            self._fail(unavailable("what it says is not HTTP: check TEACHER_BASE_URL"))
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self._fail_malformed()
         else:
-            self._go_on(len(data))
+            self._go_on()
 
-    def _go_on(self, size: int) -> None:
+    def _fail_malformed(self) -> None:
+        if self._is_whole:  # What comes behind the answer takes nothing from it.
+            self._is_lasting = False
+            self._end()
+        else:
+            self._fail(unavailable("what it says is not HTTP: check TEACHER_BASE_URL"))
+
+    def _go_on(self) -> None:
         if self._is_whole:
             self._end()
-        elif not self._heard or self._heard.status:
-            return
-        else:
-            self._head_bytes += size
-            if self._head_bytes > HEAD_MOST:
-                self._fail(unavailable(f"the headers of its answer are larger than {HEAD_MOST} bytes"))
+        elif self._bare_bytes > HEAD_MOST:
+            self._fail(unavailable(f"the headers of its answer are larger than {HEAD_MOST} bytes"))
 
     def on_message_begin(self) -> None:
         self._is_lasting = self._is_lasting and not self._is_whole  # It says more than was asked.
@@ -101,7 +105,7 @@ class Connection(asyncio.Protocol):
             self._heard.begin(status, partial(_value, self._head))
 
     def on_body(self, piece: bytes) -> None:
-        heard = self._heard
+        heard, self._bare_bytes = self._heard, 0
         if heard and not (heard.is_enough or self._is_whole):
             heard.piece(piece)
             if heard.is_enough:
