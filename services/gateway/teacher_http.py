@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Final, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
@@ -38,14 +39,12 @@ class TeacherHttp:
         ca_file: Path | None = None,
     ) -> None:
         """Raises ValueError for a `base_url` or key that can't be sent, OSError for a `ca_file` that can't be read."""
-        if not base_url.startswith(SCHEMES):
-            raise ValueError(f"TEACHER_BASE_URL: {base_url!r} does not begin with http:// or https://")
+        url = _url(base_url)
         # Servers without keys want the header nevertheless.
         self._key = api_key.get_secret_value() or "none"
         if not (self._key.isascii() and self._key.isprintable()):
             raise ValueError("TEACHER_API_KEY: has a character that no header can carry, such as the end of a line")
         self._max_answer_bytes = max_answer_bytes
-        url = f"{base_url.rstrip('/')}/chat/completions"
         is_plain = base_url.startswith("http://")
         self._carrier: Carrier = (
             Http1(url, self._key, ca_file)
@@ -79,3 +78,15 @@ class TeacherHttp:
     def close(self) -> None:
         """Let go of the idle connections; one in use goes with its call."""
         self._carrier.close()
+
+
+def _url(base_url: str) -> str:
+    """Of the API's one path; what the base asks by a query comes behind it. Raises ValueError."""
+    try:
+        parts = urlsplit(base_url)
+        host, _port = (parts.hostname or "").encode("idna"), parts.port
+    except ValueError as error:
+        raise ValueError(f"TEACHER_BASE_URL: {base_url!r} is no address: {error}") from error
+    if not (base_url.startswith(SCHEMES) and host):
+        raise ValueError(f"TEACHER_BASE_URL: {base_url!r} does not begin with http:// or https:// and a host")
+    return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/chat/completions"))

@@ -32,13 +32,12 @@ class Http1:
     """See `teacher_http.Carrier`."""
 
     def __init__(self, url: str, key: str, ca_file: Path | None) -> None:
-        """Raises ValueError for a `url` without a host, OSError for a `ca_file` that can't be read."""
+        """Raises OSError for a `ca_file` that can't be read."""
         parts = urlsplit(url)
-        if not parts.hostname:
-            raise ValueError(f"TEACHER_BASE_URL: {url!r} names no host")
-        self._host, self._port = parts.hostname.encode("idna").decode(), parts.port or PORTS[parts.scheme]
+        self._host, self._port = (parts.hostname or "").encode("idna").decode(), parts.port or PORTS[parts.scheme]
         self._tls = _tls(ca_file) if parts.scheme == "https" else None
-        host = parts.netloc.rpartition("@")[2]
+        name = f"[{self._host}]" if ":" in self._host else self._host
+        host = f"{name}:{parts.port}" if parts.port else name
         path = quote(parts.path + (f"?{parts.query}" if parts.query else ""), safe=IN_A_PATH)
         self._head = (
             f"POST {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: tutelage\r\nauthorization: Bearer {key}\r\n"

@@ -1,11 +1,12 @@
 """A gateway on loopback with backends, promotions and spool in memory."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 
 import grpc
 import pytest
+import uvloop
 
 from protos import control_pb2_grpc, inference_pb2_grpc
 from protos import events_pb2 as events
@@ -25,6 +26,17 @@ from services.tasks import Task
 from services.topics import Record
 from tests.fakes.backends import FakeBackend
 from tests.services.gateway.examples import a_task
+
+LOOPS: Mapping[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    "asyncio": asyncio.new_event_loop,
+    "uvloop": uvloop.new_event_loop,
+}
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Asyncio's own; where a test names loops, those: the gateway itself runs on uvloop."""
+    mark = item.get_closest_marker("asyncio")
+    return LOOPS if mark and mark.kwargs else {"asyncio": LOOPS["asyncio"]}
 
 
 @dataclass
