@@ -79,7 +79,6 @@ class Connection(asyncio.Protocol):
 
     def _fail_malformed(self) -> None:
         if self._is_whole:  # What comes behind the answer takes nothing from it.
-            self._is_lasting = False
             self._end()
         else:
             self._fail(unavailable("what it says is not HTTP: check TEACHER_BASE_URL"))

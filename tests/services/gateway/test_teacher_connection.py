@@ -367,7 +367,6 @@ async def test_a_call_cancelled_in_the_turn_its_answer_came_harms_no_other_on_it
     heard = Heard(100)
     wire.hear(YES)
     asking = asyncio.create_task(wire.connection.ask(b"request", asyncio.get_running_loop().time() + 30.0, heard))
-    asyncio.get_running_loop().call_soon(dropped.cancel)
     dropped.cancel()
     with pytest.raises(asyncio.CancelledError):
         await dropped
