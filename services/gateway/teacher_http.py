@@ -40,16 +40,16 @@ class TeacherHttp:
     ) -> None:
         """Raises ValueError for a `base_url` or key that can't be sent, OSError for a `ca_file` that can't be read."""
         url = _url(base_url)
-        # Servers without keys want the header nevertheless.
-        self._key = api_key.get_secret_value() or "none"
+        self._key = api_key.get_secret_value()
         if not (self._key.isascii() and self._key.isprintable()):
             raise ValueError("TEACHER_API_KEY: has a character that no header can carry, such as the end of a line")
+        key = self._key or "none"  # Servers without keys want the header nevertheless.
         self._max_answer_bytes = max_answer_bytes
         is_plain = base_url.startswith("http://")
         self._carrier: Carrier = (
-            Http1(url, self._key, ca_file)
+            Http1(url, key, ca_file)
             if version == "1.1" or (version == "auto" and is_plain)
-            else Http2(url, self._key, version, calls_per_connection, ca_file)
+            else Http2(url, key, version, calls_per_connection, ca_file)
         )
 
     async def whole(self, body: bytes, timeout_s: float) -> bytes:
@@ -73,7 +73,7 @@ class TeacherHttp:
 
     def masked(self, text: str) -> str:
         """`text` without the key."""
-        return text.replace(self._key, "***")
+        return text.replace(self._key, "***") if self._key else text
 
     def close(self) -> None:
         """Let go of the idle connections; one in use goes with its call."""

@@ -477,6 +477,17 @@ async def test_the_request_is_well_formed_whatever_the_base_is(base: str, path: 
         teacher.close()
 
 
+@pytest.mark.parametrize(
+    ("key", "sent", "told"), [("", "none", "none of it, not one"), ("one", "one", "n*** of it, not ***")]
+)
+async def test_a_refusal_is_told_without_the_key_and_whole_where_there_is_none(key: str, sent: str, told: str):
+    async with serving_raw(answering(b"HTTP/1.1 400 No\r\nContent-Length: 19\r\n\r\nnone of it, not one")) as api:
+        teacher = a_teacher(api.url, key)
+        assert str(await failure(teacher)) == f"refused: HTTP 400: {told}"
+        assert f"\r\nauthorization: Bearer {sent}\r\n".encode() in api.requests[0]
+        teacher.close()
+
+
 @pytest.mark.parametrize("key", ["sk-1\n", "sk\r\nx: y", "sk-\x00", "sk-ü", "\tsk"])
 async def test_a_key_that_no_header_can_carry_is_refused_at_once(key: str):
     with pytest.raises(ValueError, match="TEACHER_API_KEY") as refused:
