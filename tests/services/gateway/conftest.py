@@ -1,8 +1,10 @@
 """A gateway on loopback with backends, promotions and spool in memory."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 import pytest
@@ -37,6 +39,18 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
     """Asyncio's own; where a test names loops, those: the gateway itself runs on uvloop."""
     mark = item.get_closest_marker("asyncio")
     return LOOPS if mark and mark.kwargs else {"asyncio": LOOPS["asyncio"]}
+
+
+@pytest.fixture
+async def nobody_complains() -> AsyncIterator[None]:
+    """The loop was told of no error that nobody had looked at; of what is left, only this test's own is collected."""
+    told: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
+    gc.freeze()
+    yield
+    gc.collect()
+    gc.unfreeze()
+    assert told == []
 
 
 @dataclass

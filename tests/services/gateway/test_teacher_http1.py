@@ -1,7 +1,6 @@
 """The teacher over HTTP/1.1: which connection a call gets, what becomes of it, and how calls fail. On both loops."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,21 +16,16 @@ from services.gateway.teacher_http import TeacherHttp
 from tests.services.gateway.examples import until
 from tests.services.gateway.raw_api import Line, RawApi, Talk, answering, serving_raw
 
-pytestmark = [pytest.mark.contract, pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])]
+pytestmark = [
+    pytest.mark.contract,
+    pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"]),
+    pytest.mark.usefixtures("nobody_complains"),
+]
 YES = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 DONE = b"10\r\ndata: [DONE]\r\n\r\n\r\n"
 END = b"0\r\n\r\n"
 HALF = CHUNKED + b"9\r\ndata: on"
-
-
-@pytest.fixture(autouse=True)
-async def complaints() -> AsyncIterator[list[dict[str, Any]]]:
-    """What the loop was told that nobody had looked at: nothing, in any test."""
-    told: list[dict[str, Any]] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: told.append(context))
-    yield told
-    assert told == []
 
 
 def a_teacher(url: str, key: str = "sk-1", **options: Any) -> TeacherHttp:
@@ -284,7 +278,6 @@ async def test_a_cancelled_call_hangs_up_and_leaves_no_error_behind(talk: Talk):
         await until(lambda: api.requests)
         await is_cancelled(asking)
         await gone.wait()
-        gc.collect()
 
 
 @pytest.mark.parametrize("talk", [silent, begins])
@@ -313,7 +306,6 @@ async def test_a_call_cancelled_as_it_connects_hangs_up():
         await until(lambda: api.lines)
         await is_cancelled(asking)
         await gone.wait()
-        gc.collect()
 
 
 @pytest.mark.parametrize(
