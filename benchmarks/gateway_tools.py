@@ -47,10 +47,11 @@ def _unpack(home: Path) -> None:
 
 
 def python(name: str, cache: Path) -> Path:
-    """The interpreter of a neighbour's environment; made once, and again where its pins have changed."""
+    """The interpreter of a neighbour's environment, of the same Python as ours; made anew where its pins change."""
     home, pins = cache / name, Path(__file__).with_name(f"gateway_{name}.txt")
     interpreter, made = home / "bin" / "python", home / "made"
-    if not made.is_file() or made.read_text() != pins.read_text():
+    wanted = f"{sys.base_prefix} {sys.version}\n{pins.read_text()}"
+    if not made.is_file() or made.read_text() != wanted:
         _say(f"making the environment of {name}")
         uv = Path(sys.executable).with_name("uv")
         subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, home], check=True)
@@ -66,7 +67,7 @@ def python(name: str, cache: Path) -> Path:
             pins,
         ]
         subprocess.run(install, check=True)
-        made.write_text(pins.read_text())
+        made.write_text(wanted)
     return interpreter
 
 
