@@ -22,7 +22,7 @@ from services.gateway.repeats import Repeats
 from services.gateway.server import Server
 from services.gateway.servicer import FeedbackServicer, InferenceServicer
 from services.gateway.settings import GatewaySettings
-from services.gateway.spool import Fsync, Spool
+from services.gateway.spool import LINGER_MS, Fsync, Spool
 from services.kafka import Producer
 from services.settings import KafkaSettings
 
@@ -64,7 +64,7 @@ async def serve(mode: str, port: int, directory: Path) -> None:
     settings = GatewaySettings(gateway_listen=f"127.0.0.1:{port}")
     door, reception = Door(settings.max_open_calls), Reception(tasks.load(settings.tasks_dir), settings.request_limits)
     fsync = Fsync.OFF if mode == "none" else Fsync(mode)
-    spool = Spool.open(directory, Producer(KafkaSettings()), settings.spool_max_bytes, fsync)
+    spool = Spool.open(directory, Producer(KafkaSettings(), LINGER_MS), settings.spool_max_bytes, fsync)
     ledger: Ledger = NoSpool() if mode == "none" else spool
     repeats = Repeats(settings.repeat_max_bytes, settings.repeat_max_age_s)
     echo = {inference.BACKEND_TEACHER: Echo()}

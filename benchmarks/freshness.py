@@ -22,7 +22,7 @@ from benchmarks import engines
 from benchmarks.messages import exchange
 from benchmarks.result import Help, at_most, percentile, tell
 from services.clickhouse import ClickHouse
-from services.gateway.spool import Fsync, Spool
+from services.gateway.spool import LINGER_MS, Fsync, Spool
 from services.kafka import Producer
 from services.settings import ClickHouseSettings, KafkaSettings
 from services.sink import schema
@@ -83,7 +83,7 @@ async def at_rate(
     directory: Path, kafka: KafkaSettings, clickhouse: ClickHouseSettings, rate: int, seconds: float
 ) -> dict[str, Any]:
     """The waits at one rate, without those of the first WARM_UP_S."""
-    spool = Spool.open(directory / f"spool-{rate}", Producer(kafka), 2**30, Fsync.INTERVAL)
+    spool = Spool.open(directory / f"spool-{rate}", Producer(kafka, LINGER_MS), 2**30, Fsync.INTERVAL)
     count: asyncio.Future[int] = asyncio.get_running_loop().create_future()
     looking = asyncio.create_task(asyncio.to_thread(look, clickhouse, spool.source, count))
     answered = await answer(spool, rate, seconds + WARM_UP_S)

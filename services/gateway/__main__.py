@@ -24,7 +24,7 @@ from services.gateway.server import Server
 from services.gateway.servicer import FeedbackServicer, InferenceServicer
 from services.gateway.settings import GatewaySettings
 from services.gateway.shadow import Shadows
-from services.gateway.spool import Spool
+from services.gateway.spool import LINGER_MS, Spool
 from services.gateway.student import TritonStudent
 from services.gateway.teacher import OpenAITeacher
 from services.gateway.tracing import Traces
@@ -37,7 +37,7 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     """Serve until SIGTERM or SIGINT; then finish what is open and leave nothing but what the spool keeps."""
     stopped = _stop_signals(settings)
     defined = tasks.load(settings.tasks_dir)
-    spool = Spool.open(settings.spool_dir, Producer(kafka), settings.spool_max_bytes, settings.spool_fsync)
+    spool = Spool.open(settings.spool_dir, Producer(kafka, LINGER_MS), settings.spool_max_bytes, settings.spool_fsync)
     promotions = Promotions(kafka)
     backends: Backends = {inference.BACKEND_TEACHER: _teacher(settings), inference.BACKEND_STUDENT: _student(settings)}
     repeats = Repeats(settings.repeat_max_bytes, settings.repeat_max_age_s)

@@ -24,15 +24,15 @@ def client_config(settings: KafkaSettings) -> dict[str, Any]:
     }
 
 
-def producer_config(settings: KafkaSettings) -> dict[str, Any]:
-    """librdkafka's properties for an idempotent producer."""
+def producer_config(settings: KafkaSettings, linger_ms: int = 5) -> dict[str, Any]:
+    """librdkafka's properties for an idempotent producer, which waits `linger_ms` for a batch to fill."""
     return {
         **client_config(settings),
         "enable.idempotence": True,
         "acks": "all",
         "delivery.timeout.ms": 0,  # For ever: giving up and sending anew would lose the order.
         "compression.type": "lz4",  # Costs nothing; zstd is a quarter smaller for half as much time again.
-        "linger.ms": 5,
+        "linger.ms": linger_ms,
         "partitioner": "murmur2_random",  # As Java's clients and aiokafka do: what shares a key shares a partition.
         "message.max.bytes": MAX_MESSAGE_BYTES,
         "queue.buffering.max.messages": 100_000,

@@ -28,8 +28,9 @@ class Producer:
 
     RESEND_AFTER_S: Final = 1.0
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        self._producer = _Producer(producer_config(settings))
+    def __init__(self, settings: KafkaSettings, linger_ms: int = 5) -> None:
+        """`linger_ms`: how long a batch may wait for more; `flush` waits for none."""
+        self._producer = _Producer(producer_config(settings, linger_ms))
         self._again: list[tuple[Record, Acked]] = []
         self._again_at_s = 0.0
 
