@@ -27,7 +27,7 @@ from services.topics import EXCHANGES, Record, encode
 KEEP_S: Final = 2.0
 """How often a file that Kafka has whole is left, so that a quiet gateway keeps no text; one costs less than a call."""
 LINGER_MS: Final = 50
-"""How long its producer lets a batch wait for more. No caller waits for that; the broker takes half the time for a call."""
+"""How long its producer lets a batch wait for more: no caller waits, and a broker takes half as long for a call."""
 RESERVE_BYTES: Final = 32 * 1024 * 1024
 RESERVE_SHARE: Final = 8  # An eighth of the limit is kept for calls that were admitted before it was reached.
 SYNC_EVERY_S: Final = 0.2
