@@ -142,7 +142,7 @@ def main() -> None:
         sys.exit(uvloop.run(keep(settings)))
     telemetry.start("gateway", settings.log_level, settings.metrics_listen)
     gc.freeze()
-    gc.set_threshold(50_000, 20, 100)  # With 100,000 calls open it looked through ten million objects again and again.
+    gc.set_threshold(200_000, 20, 100)  # With 100,000 calls open it looked through ten million objects again and again.
     uvloop.run(serve(settings, KafkaSettings()))
 
 
