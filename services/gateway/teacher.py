@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from pydantic import SecretStr
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, stop_before_delay
+from tenacity import AsyncRetrying, RetryCallState, retry_if_result, stop_after_attempt, stop_before_delay
 from tenacity.wait import wait_random_exponential
 
 from protos import events_pb2 as events
@@ -18,6 +18,9 @@ from services.gateway.teacher_wire import HttpVersion, Resumes, body
 FIRST_WAIT_S: Final = 0.5
 LONGEST_WAIT_S: Final = 8.0
 """Between tries, by chance up to twice as long each time, as OpenAI's own client waits; callers wait, too."""
+
+Outcome = events.Attempt | TeacherFailed
+"""Of a try."""
 
 
 class OpenAITeacher:
@@ -59,28 +62,38 @@ class OpenAITeacher:
 
     async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:
         until_s = _now_s() + ask.timeout_s
+        outcome = await self._outcome(ask, until_s, on_text)
+        if _passes(outcome) and self._max_retries:
+            outcome = await self._again(outcome, ask, until_s, on_text)
+        try:
+            if isinstance(outcome, TeacherFailed):
+                raise outcome
+            return outcome
+        finally:
+            del outcome  # Or the error and this frame would keep each other, and the request.
+
+    async def _outcome(self, ask: Ask, until_s: float, on_text: OnText | None) -> Outcome:
+        """Of one try. A failure comes without the frames that it passed: they hold the request."""
         try:
             return await self._try(ask, until_s, on_text)
         except TeacherFailed as failure:
-            if not failure.passes or not self._max_retries:
-                raise
-            failed = failure
-        return await self._again(failed, ask, until_s, on_text)
+            return failure.with_traceback(None)
 
-    async def _again(self, failed: TeacherFailed, ask: Ask, until_s: float, on_text: OnText | None) -> events.Attempt:
-        """The tries after one that has failed; they never wait past `until_s`."""
+    async def _again(self, first: Outcome, ask: Ask, until_s: float, on_text: OnText | None) -> Outcome:
+        """Of the tries after one that has failed; they never wait past `until_s`."""
         tries = AsyncRetrying(
-            retry=retry_if_exception(lambda error: isinstance(error, TeacherFailed) and error.passes),
+            retry=retry_if_result(_passes),
             wait=_wait_s,
             stop=stop_after_attempt(1 + self._max_retries) | stop_before_delay(max(until_s - _now_s(), 0.0)),
-            reraise=True,
+            retry_error_callback=lambda _state: None,
         )
+        outcome = first
         async for each in tries:
             with each:
-                if each.retry_state.attempt_number == 1:
-                    raise failed
-                return await self._try(ask, until_s, on_text)
-        raise failed
+                if each.retry_state.attempt_number > 1:
+                    outcome = await self._outcome(ask, until_s, on_text)
+            each.retry_state.set_result(outcome)
+        return outcome
 
     async def _try(self, ask: Ask, until_s: float, on_text: OnText | None) -> events.Attempt:
         model = self._model or ask.task.teacher.model
@@ -121,9 +134,13 @@ class OpenAITeacher:
 _backoff_s: Final = wait_random_exponential(FIRST_WAIT_S, LONGEST_WAIT_S)
 
 
+def _passes(outcome: Outcome) -> bool:
+    return isinstance(outcome, TeacherFailed) and outcome.passes
+
+
 def _wait_s(state: RetryCallState) -> float:
     """What the API asks for, and by chance a bit more, so that not all who were sent away come back at once."""
-    failure = state.outcome.exception() if state.outcome is not None else None
+    failure = state.outcome.result() if state.outcome is not None else None
     asked_s = failure.retry_after_s if isinstance(failure, TeacherFailed) else None
     return (asked_s or 0.0) + _backoff_s(state)
 

@@ -4,15 +4,19 @@ A call's deadline is the connection's own timer: nothing else bounds what an API
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 import httptools
 
+from services.gateway.sockets import keep_alive
 from services.gateway.teacher_failures import BROKE_OFF, no_time, unavailable
 from services.gateway.teacher_heard import Heard
 
+KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
+"""An API whose host vanished without a word is found out in 45 seconds; balancers see a long call at work."""
 HEAD_MOST: Final = 64 * 1024
 """Bytes of a response's status and headers, and of all else that may come before the next piece of its body."""
 END_S: Final = 0.2
@@ -40,13 +44,16 @@ class Connection(asyncio.Protocol):
         self._bare_bytes = 0
         self._is_framed = self._is_whole = self._is_lasting = False
 
-    async def ask(self, request: bytes, until_s: float, heard: Heard) -> None:
-        """Return when `heard` has the whole answer, or enough. Raises TeacherFailed, WentAway."""
+    async def ask(self, request: tuple[bytes, bytes], until_s: float, heard: Heard) -> None:
+        """Return when `heard` has the whole answer, or enough, to a request's head and body.
+
+        Raises TeacherFailed, WentAway.
+        """
         loop = asyncio.get_running_loop()
         self._heard, self._answered = heard, loop.create_future()
         self._bare_bytes, self._is_framed, self._is_whole = 0, False, False
         timer = loop.call_at(until_s, self._fail_late, heard)
-        self._transport.write(request)
+        self._transport.writelines(request)
         try:
             await self._answered
         except asyncio.CancelledError:
@@ -62,6 +69,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport: asyncio.Transport = transport
+        keep_alive(transport.get_extra_info("socket"), KEEPALIVE)
 
     def data_received(self, data: bytes) -> None:
         if self._heard is None:
@@ -124,6 +132,7 @@ class Connection(asyncio.Protocol):
             self._fail(WentAway())
         elif error is None and not self._is_framed:
             self._answer()
+            self._heard = None
         else:
             self._fail(unavailable(BROKE_OFF))
 
@@ -132,18 +141,22 @@ class Connection(asyncio.Protocol):
         if self._ending is not None:
             self._ending.cancel()
         self._heard = self._ending = None
-        if self._is_lasting:
+        if self._transport.get_write_buffer_size():
+            self._transport.abort()  # The API did not hear all of the request out.
+        elif self._is_lasting:
             self._keep(self)
         else:
             self._transport.close()
 
     def _answer(self) -> None:
-        if self._answered and not self._answered.done():
-            self._answered.set_result(None)
+        answered, self._answered = self._answered, None
+        if answered and not answered.done():
+            answered.set_result(None)
 
     def _fail(self, error: BaseException) -> None:
-        if self._answered and not self._answered.done():
-            self._answered.set_exception(error)
+        answered, self._answered = self._answered, None  # Its traceback leads back here: it would keep the request.
+        if answered and not answered.done():
+            answered.set_exception(error)
         self._drop()
 
     def _fail_late(self, heard: Heard) -> None:

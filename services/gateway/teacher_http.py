@@ -86,7 +86,9 @@ def _url(base_url: str) -> str:
         parts = urlsplit(base_url)
         host, _port = (parts.hostname or "").encode("idna"), parts.port
     except ValueError as error:
-        raise ValueError(f"TEACHER_BASE_URL: {base_url!r} is no address: {error}") from error
+        raise ValueError("TEACHER_BASE_URL: is no address, or its port is no number") from error
+    if "@" in parts.netloc:
+        raise ValueError("TEACHER_BASE_URL: names a user, who would not be told; a key goes into TEACHER_API_KEY")
     if not (base_url.startswith(SCHEMES) and host):
-        raise ValueError(f"TEACHER_BASE_URL: {base_url!r} does not begin with http:// or https:// and a host")
+        raise ValueError("TEACHER_BASE_URL: does not begin with http:// or https:// and a host")
     return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/chat/completions"))

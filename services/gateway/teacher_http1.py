@@ -11,17 +11,13 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from services.gateway.teacher_connection import Connection, WentAway
-from services.gateway.teacher_failures import (
-    BROKE_BEFORE,
-    NOT_TRUSTED,
-    UNREACHABLE,
-    no_time,
-    unavailable,
-)
+from services.gateway.teacher_dialing import Dialing
+from services.gateway.teacher_failures import BROKE_BEFORE, no_time, unavailable
 from services.gateway.teacher_heard import Heard
 
-CONNECT_S: Final = 5.0
-"""A host that takes no connection for this long is down; what is left of the call's time serves another try."""
+RACE_S: Final = 1.0
+"""A kept connection that breaks so soon, without a word, was closed for its idleness as the request went out: it goes
+out once more, and counts as no other try. Later, the API may have been at work on it."""
 IDLE_S: Final = 60.0
 """How long a connection is kept that no call needs."""
 PORTS: Final = {"http": 80, "https": 443}
@@ -34,10 +30,11 @@ class Http1:
     def __init__(self, url: str, key: str, ca_file: Path | None) -> None:
         """Raises OSError for a `ca_file` that can't be read."""
         parts = urlsplit(url)
-        self._host, self._port = (parts.hostname or "").encode("idna").decode(), parts.port or PORTS[parts.scheme]
-        self._tls = _tls(ca_file) if parts.scheme == "https" else None
-        name = f"[{self._host}]" if ":" in self._host else self._host
-        host = f"{name}:{parts.port}" if parts.port else name
+        name = (parts.hostname or "").encode("idna").decode()
+        tls = _tls(ca_file) if parts.scheme == "https" else None
+        self._dialing = Dialing(name, parts.port or PORTS[parts.scheme], tls)
+        bracketed = f"[{name}]" if ":" in name else name
+        host = f"{bracketed}:{parts.port}" if parts.port else bracketed
         path = quote(parts.path + (f"?{parts.query}" if parts.query else ""), safe=IN_A_PATH)
         self._head = (
             f"POST {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: tutelage\r\nauthorization: Bearer {key}\r\n"
@@ -49,36 +46,26 @@ class Http1:
         self._is_closed = False
 
     async def ask(self, body: bytes, timeout_s: float, heard: Heard) -> None:
+        if timeout_s <= 0:
+            raise no_time()
         loop = asyncio.get_running_loop()
-        until_s = loop.time() + timeout_s
-        request = b"%b%d\r\n\r\n%b" % (self._head, len(body), body)
+        began_s = loop.time()
+        until_s = began_s + timeout_s
+        request = (b"%b%d\r\n\r\n" % (self._head, len(body)), body)
         if self._idle:
             connection, _ = self._idle.popitem()
             try:
                 await connection.ask(request, until_s, heard)
-            except WentAway:
-                pass  # It was closed for its idleness as the request went out.
+            except WentAway as error:
+                if loop.time() - began_s > RACE_S:
+                    raise unavailable(BROKE_BEFORE, passes=True) from error
             else:
                 return
-        connection = await self._connected(until_s - loop.time())
+        connection = await self._dialing.connected(self._connection, until_s - loop.time())
         try:
             await connection.ask(request, until_s, heard)
         except WentAway as error:
             raise unavailable(BROKE_BEFORE, passes=True) from error
-
-    async def _connected(self, timeout_s: float) -> Connection:
-        loop = asyncio.get_running_loop()
-        name = self._host if self._tls else None
-        made = loop.create_connection(self._connection, self._host, self._port, ssl=self._tls, server_hostname=name)
-        try:
-            async with asyncio.timeout(min(CONNECT_S, timeout_s)):
-                return (await made)[1]
-        except TimeoutError as error:
-            raise (no_time() if timeout_s <= CONNECT_S else unavailable(UNREACHABLE, passes=True)) from error
-        except ssl.SSLCertVerificationError as error:
-            raise unavailable(NOT_TRUSTED) from error
-        except OSError as error:
-            raise unavailable(UNREACHABLE, passes=True) from error
 
     def _connection(self) -> Connection:
         return Connection(self._keep, self._forget)

@@ -1,6 +1,8 @@
 """A connection to the teacher's API without a network: what it makes of any bytes, cut anywhere, and of its end."""
 
 import asyncio
+import gc
+import weakref
 from itertools import pairwise
 
 import pytest
@@ -32,11 +34,18 @@ class Wire:
         self.kept: list[Connection] = []
         self.forgotten: list[Connection] = []
         self.end = ""
+        self.unsent = 0
         self.connection = Connection(self.kept.append, self.forgotten.append)
         self.connection.connection_made(self)
 
-    def write(self, data: bytes) -> None:
-        self.sent.append(data)
+    def writelines(self, data: tuple[bytes, ...]) -> None:
+        self.sent += data
+
+    def get_write_buffer_size(self) -> int:
+        return self.unsent
+
+    def get_extra_info(self, _name: str) -> None:
+        """There is no socket."""
 
     def close(self) -> None:
         self.end = self.end or "closed"
@@ -47,7 +56,7 @@ class Wire:
     async def ask(self, heard: Heard, timeout_s: float = 30.0) -> "asyncio.Task[None]":
         """A call whose request is sent."""
         until_s = asyncio.get_running_loop().time() + timeout_s
-        asking = asyncio.create_task(self.connection.ask(b"request", until_s, heard))
+        asking = asyncio.create_task(self.connection.ask((b"head", b"body"), until_s, heard))
         await asyncio.sleep(0)
         assert self.sent
         return asking
@@ -350,11 +359,13 @@ async def test_a_call_cancelled_in_the_turn_its_answer_came_harms_no_other_on_it
     dropped = await wire.ask(Heard(100))
     heard = Heard(100)
     wire.hear(YES)
-    asking = asyncio.create_task(wire.connection.ask(b"request", asyncio.get_running_loop().time() + 30.0, heard))
+    asking = asyncio.create_task(
+        wire.connection.ask((b"head", b"body"), asyncio.get_running_loop().time() + 30.0, heard)
+    )
     dropped.cancel()
     with pytest.raises(asyncio.CancelledError):
         await dropped
-    assert len(wire.sent) == 2
+    assert len(wire.sent) == 4
     wire.hear(NO)
     await asking
     assert (heard.body, wire.end) == (b"no", "")
@@ -382,3 +393,28 @@ async def test_the_time_of_an_answered_call_is_not_the_next_ones(wire: Wire):
 
 async def test_a_call_without_time_fails_at_once(wire: Wire):
     assert (await failure(await wire.ask(Heard(100), timeout_s=-1.0))).kind is FailureKind.TIMEOUT
+
+
+async def test_a_connection_whose_request_was_not_heard_out_serves_no_other(wire: Wire):
+    asking = await wire.ask(Heard(100))
+    wire.unsent = 1
+    wire.hear(YES)
+    await asking
+    assert (wire.kept, wire.end) == ([], "aborted")
+
+
+@pytest.mark.parametrize(("said", "timeout_s"), [(b"", 30.0), (YES[:-1], 30.0), (ENDLESS, 30.0), (b"", 0.0)])
+async def test_what_was_asked_and_heard_is_let_go_without_the_garbage_collector(said: bytes, timeout_s: float):
+    gc.disable()
+    try:
+        wire, heard = Wire(), Heard(100)
+        gone, asking = weakref.ref(heard), await wire.ask(heard, timeout_s)
+        wire.hear(said)
+        if timeout_s:
+            wire.connection.connection_lost(None)
+        await asyncio.wait([asking])
+        asking.exception()
+        del heard, asking
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -135,6 +135,21 @@ async def test_a_new_connection_that_breaks_before_a_word_is_a_failure_that_pass
         assert (BROKE_BEFORE in str(failed), failed.passes, len(api.lines)) == (True, True, 1)
 
 
+async def test_a_used_connection_that_breaks_late_is_a_failure_and_not_asked_again(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("services.gateway.teacher_http1.RACE_S", -1.0)
+
+    async def talk(line: Line) -> None:
+        await line.asked()
+        line.say(YES)
+        await line.asked()
+        line.reset()
+
+    async with asked(talk) as (api, teacher):
+        await ask(teacher)
+        failed = await failure(teacher)
+        assert (BROKE_BEFORE in str(failed), failed.passes, len(api.requests)) == (True, True, 2)
+
+
 async def test_a_used_connection_is_replaced_only_once():
     async def talk(line: Line) -> None:
         await line.asked()
@@ -315,7 +330,7 @@ async def test_a_call_cancelled_as_it_connects_hangs_up():
 async def test_a_host_that_takes_no_connection_leaves_the_rest_of_the_time_to_another_try(
     monkeypatch: pytest.MonkeyPatch, connect_s: float, timeout_s: float, kind: FailureKind, passes: bool
 ):
-    monkeypatch.setattr("services.gateway.teacher_http1.CONNECT_S", connect_s)
+    monkeypatch.setattr("services.gateway.teacher_dialing.CONNECT_S", connect_s)
 
     async with serving_raw(Line.hung_up) as api:
         failed = await failure(a_teacher(api.url.replace("http:", "https:")), timeout_s)
@@ -458,14 +473,13 @@ async def test_an_api_may_live_at_an_ipv6_address():
 async def test_the_request_is_well_formed_whatever_the_base_is(base: str, path: str):
     async with serving_raw(answering(YES)) as api:
         host = api.url.removeprefix("http://").removesuffix("/v1")
-        teacher = a_teacher(f"http://name:word@{host}{base}")
+        teacher = a_teacher(f"http://{host}{base}")
         await ask(teacher)
         head, _, body = api.requests[0].partition(b"\r\n\r\n")
         line, *headers = head.decode().split("\r\n")
         assert (line, body) == (f"POST {path} HTTP/1.1", b"{}")
         named = dict(header.split(": ", 1) for header in headers)
         assert (named["host"], named["authorization"], named["content-length"]) == (host, "Bearer sk-1", "2")
-        assert "word" not in head.decode()
         teacher.close()
 
 
@@ -489,12 +503,22 @@ async def test_a_key_that_no_header_can_carry_is_refused_at_once(key: str):
 
 @pytest.mark.parametrize(
     "url",
-    ["http://", "http:///v1", "http://a..b/v1", "http://[::1/v1", "http://a:port/v1", "http://a:99999", "ftp://a"],
+    [
+        "http://",
+        "http:///v1",
+        "http://a..b/v1",
+        "http://[::1/v1",
+        "http://a:port/v1",
+        "http://a:99999",
+        "ftp://a",
+        "http://name:word@a",
+    ],
 )
 @pytest.mark.parametrize("version", ["1.1", "2"])
 async def test_an_address_that_is_none_is_refused_at_once(url: str, version: Any):
-    with pytest.raises(ValueError, match="TEACHER_BASE_URL"):
+    with pytest.raises(ValueError, match="TEACHER_BASE_URL") as refused:
         TeacherHttp(url, SecretStr("sk-1"), version=version)
+    assert "word" not in str(refused.value)
 
 
 async def test_a_name_in_other_letters_is_asked_for_by_its_ascii_form():
