@@ -30,7 +30,7 @@ from services.gateway.teacher import OpenAITeacher
 from services.gateway.tracing import Traces
 from services.gateway.watch import Watch
 from services.kafka import Producer
-from services.settings import KafkaSettings
+from services.settings import KafkaSettings, WrongSettings
 
 
 async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
@@ -39,7 +39,7 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     defined = tasks.load(settings.tasks_dir)
     spool = Spool.open(settings.spool_dir, Producer(kafka, LINGER_MS), settings.spool_max_bytes, settings.spool_fsync)
     promotions = Promotions(kafka)
-    backends: Backends = {inference.BACKEND_TEACHER: _teacher(settings), inference.BACKEND_STUDENT: _student(settings)}
+    backends: Backends = {inference.BACKEND_TEACHER: teacher(settings), inference.BACKEND_STUDENT: _student(settings)}
     repeats = Repeats(settings.repeat_max_bytes, settings.repeat_max_age_s)
     door = Door(settings.max_open_calls)
     needs_s = settings.teacher_needs_s
@@ -92,20 +92,26 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     telemetry.log.info("the gateway has stopped")
 
 
-def _teacher(settings: GatewaySettings) -> OpenAITeacher:
-    return OpenAITeacher(
-        settings.teacher_base_url,
-        settings.teacher_api_key,
-        model=settings.teacher_model,
-        max_retries=settings.teacher_max_retries,
-        max_calls=settings.teacher_max_calls,
-        token_limit_field=settings.teacher_token_limit_field,
-        resumes=settings.teacher_resumes,
-        http=settings.teacher_http,
-        calls_per_connection=settings.teacher_calls_per_connection,
-        max_answer_bytes=settings.teacher_max_answer_bytes,
-        ca_file=settings.teacher_ca_file,
-    )
+def teacher(settings: GatewaySettings) -> OpenAITeacher:
+    """The one that the settings name. Raises WrongSettings, in a line that a person can act on."""
+    try:
+        return OpenAITeacher(
+            settings.teacher_base_url,
+            settings.teacher_api_key,
+            model=settings.teacher_model,
+            max_retries=settings.teacher_max_retries,
+            max_calls=settings.teacher_max_calls,
+            token_limit_field=settings.teacher_token_limit_field,
+            resumes=settings.teacher_resumes,
+            http=settings.teacher_http,
+            calls_per_connection=settings.teacher_calls_per_connection,
+            max_answer_bytes=settings.teacher_max_answer_bytes,
+            ca_file=settings.teacher_ca_file,
+        )
+    except ValueError as error:
+        raise WrongSettings(str(error)) from None
+    except OSError as error:
+        raise WrongSettings(f"TEACHER_CA_FILE: can't be read: {error.strerror or error}") from None
 
 
 def _student(settings: GatewaySettings) -> TritonStudent:

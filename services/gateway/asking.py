@@ -126,7 +126,7 @@ class Asking:
                 self._watch.cancel()
             if tries:
                 breaker.dropped()  # If nothing else was told.
-                tell(call.task, self.step.backend, breaker)
+                tell(call.task, self.step.backend, self._standing)
             attempt.latency_us = round((self._ended_s - self._began_s) * 1e6)
             if not estimates.is_told(attempt.usage):
                 self._estimate()
@@ -247,7 +247,7 @@ class Asking:
         self.attempt.refusal, self.attempt.end = why, inference.END_FAILED
         if kind is not FailureKind.REFUSED and fair:
             self._standing.breaker.failed(time.monotonic(), retry_after_s)
-            tell(self._call.task, self.step.backend, self._standing.breaker)
+            tell(self._call.task, self.step.backend, self._standing, kind)
         if self.has_spoken:  # What its caller has heard of it, so that what comes next can be told from it.
             self.attempt.message.role, self.attempt.message.content = inference.ROLE_ASSISTANT, self._call.told.heard
 

@@ -1,17 +1,25 @@
 """What the caller of a stream hears of an answer while it grows, and the clock of one exchange."""
 
 import time
+from math import inf
 from typing import Final, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 REPLY_RESERVE_S: Final = 0.01
 """Kept free of the caller's deadline, to write the exchange down and say how it ended."""
+ROUNDED_S: Final = ((1.0, 0.001), (10.0, 0.01), (100.0, 0.1), (1_000.0, 1.0), (inf, 10.0))
+"""By how much gRPC's C core, in most of its clients, may round a deadline up that is below so many seconds."""
 
 
 def stamp(at: Timestamp) -> None:
     """Write down that it is now."""
     at.seconds, at.nanos = divmod(time.time_ns(), 1_000_000_000)
+
+
+def reserve_s(timeout_s: float) -> float:
+    """What must be kept free of so much time: the caller may have less than he said, and is gone then."""
+    return REPLY_RESERVE_S + next(step_s for below_s, step_s in ROUNDED_S if timeout_s < below_s or below_s == inf)
 
 
 def in_words(seconds: float) -> str:
@@ -35,7 +43,7 @@ class Clock:
     def __init__(self, timeout_s: float) -> None:
         self._arrived_s = time.monotonic()
         self.timeout_s = timeout_s
-        self.usable_s = timeout_s - REPLY_RESERVE_S
+        self.usable_s = timeout_s - reserve_s(timeout_s)
 
     def elapsed_s(self) -> float:
         """Since the arrival."""

@@ -35,20 +35,20 @@ class Outlet:
     """
 
     def __init__(self) -> None:
-        self._chunks: deque[inference.Chunk] = deque()
+        self._waiting: deque[list[str]] = deque()  # Joined as they go: a message that grows keeps all that it was.
         self._news = asyncio.Event()
         self._heard = self._over = False
 
     def text(self, delta: str) -> None:
         self._heard = True
-        if len(self._chunks) >= MOST_WAITING and not self._chunks[-1].restart:
-            self._chunks[-1].delta += delta
+        if len(self._waiting) >= MOST_WAITING and self._waiting[-1]:
+            self._waiting[-1].append(delta)
         else:
-            self._chunks.append(inference.Chunk(delta=delta))
+            self._waiting.append([delta])
             self._news.set()
 
     def restart(self) -> None:
-        self._chunks.append(inference.Chunk(restart=True))
+        self._waiting.append([])
         self._news.set()
 
     def end(self) -> None:
@@ -58,11 +58,13 @@ class Outlet:
 
     async def until(self, reply: "asyncio.Task[inference.Reply]") -> AsyncIterator[inference.Chunk]:
         """Every chunk, and then the reply; with its text where none was heard, as for a repeated request."""
-        while not self._over:
-            await self._news.wait()
-            self._news.clear()
-            while self._chunks:
-                yield self._chunks.popleft()
+        while self._waiting or not self._over:
+            if self._waiting:
+                pieces = self._waiting.popleft()
+                yield inference.Chunk(delta="".join(pieces), restart=not pieces)
+            else:
+                self._news.clear()
+                await self._news.wait()
         whole = await reply
         yield inference.Chunk(delta="" if self._heard else whole.message.content, reply=whole)
 

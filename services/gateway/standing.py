@@ -8,7 +8,7 @@ from typing import Final
 from protos import inference_pb2 as inference
 from services import telemetry
 from services.gateway import shedding
-from services.gateway.breaker import Breaker
+from services.gateway.breaker import Breaker, State
 from services.gateway.hedge_budget import HedgeBudget
 from services.gateway.pace import Pace
 from services.gateway.router import Plan
@@ -38,6 +38,8 @@ class Standing:
     answers: Pace = field(default_factory=Pace)
     """From the question to the whole answer."""
     breaker: Breaker = field(default_factory=Breaker)
+    is_left_alone: bool = False
+    """Whether the log says that the breaker is open."""
 
     def first_stall_s(self, bound_s: float | None, now_s: float) -> float:
         """After how long without a first piece a stream is called stalled; `bound_s` is the task's own setting."""
@@ -89,6 +91,12 @@ def said_of(task: Task, backend: inference.Backend) -> Teacher | Student:
     return task.teacher if backend == inference.BACKEND_TEACHER else task.student
 
 
-def tell(task: Task, backend: inference.Backend, breaker: Breaker) -> None:
-    """The breaker's state, as a metric."""
-    telemetry.BREAKER.labels(task.name, NAMES[backend]).set(breaker.state)
+def tell(task: Task, backend: inference.Backend, standing: Standing, why: str = "") -> None:
+    """The breaker's state, as a metric; in the log, too, where it has opened or closed. `why`: the failure's kind."""
+    state, name = standing.breaker.state, NAMES[backend]
+    telemetry.BREAKER.labels(task.name, name).set(state)
+    if state is State.OPEN and not standing.is_left_alone:
+        telemetry.log.warning("a backend fails too often: it is left alone", task=task.name, backend=name, reason=why)
+    elif state is State.CLOSED and standing.is_left_alone:
+        telemetry.log.info("a backend answers again", task=task.name, backend=name)
+    standing.is_left_alone = state is not State.CLOSED

@@ -139,6 +139,25 @@ async def test_whatever_befalls_a_backend_another_one_is_asked_and_the_log_says_
     assert gateway.spool.exchanges[-1].attempts[0].refusal.startswith("breaker: ")
 
 
+async def test_the_log_says_once_that_a_backend_is_left_alone_and_once_that_it_answers_again(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.breaker.FIRST_PAUSE_S", 0.0)
+    gateway.promote(events.POLICY_KIND_STUDENT_ONLY)
+    gateway.student.breaks()
+    with structlog.testing.capture_logs() as logged:
+        for _ in range(FAILURES_IN_A_ROW + 2):
+            await gateway.inference.Complete(a_request())
+        gateway.student.failure = None
+        for _ in range(2):
+            await gateway.inference.Complete(a_request())
+    told = [(line["event"], line["backend"], line.get("reason")) for line in logged if "backend" in line]
+    assert told == [
+        ("a backend fails too often: it is left alone", "student", "unavailable"),
+        ("a backend answers again", "student", None),
+    ]
+
+
 async def test_an_answer_that_can_not_even_be_judged_is_not_kept(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,8 +15,10 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from protos import inference_pb2_grpc
 from services import topics
+from services.gateway.__main__ import teacher
+from services.gateway.settings import GatewaySettings
 from services.kafka import Follower, create_topics
-from services.settings import KafkaSettings
+from services.settings import KafkaSettings, WrongSettings
 from tests.services.gateway.openai_like import KEY, OpenAILike, serving
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -112,3 +114,19 @@ async def test_sigterm_in_mid_stream_finishes_what_it_can_and_says_unavailable_o
     found = {one.request.messages[0].content: one for one in read_exchanges(kafka) if one.request.messages}
     assert found["quick"].outcome == events.OUTCOME_ANSWERED
     assert (found["slow"].outcome, found["slow"].error) == (events.OUTCOME_FAILED, "the gateway was stopped")
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"TEACHER_BASE_URL": "localhost:9"}, "TEACHER_BASE_URL: does not begin with http:// or https:// and a host"),
+        ({"TEACHER_BASE_URL": "https://localhost:9", "TEACHER_HTTP": "1.1", "TEACHER_CA_FILE": "/none"}, "CA_FILE"),
+    ],
+)
+def test_a_teacher_who_can_not_be_asked_is_told_in_a_line(
+    variables: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+):
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(WrongSettings, match=told):
+        teacher(GatewaySettings())
