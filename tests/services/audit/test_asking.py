@@ -113,3 +113,27 @@ def test_what_was_inserted_and_is_gone_has_vanished_and_an_erased_one_has_not(le
     assert asking.vanished(ledger) == {}  # It is too young to be told from what is on its way.
     ledger.command("TRUNCATE TABLE exchanges")
     assert asking.vanished(ledger, settled_s=0) == {"s": 5}
+
+
+@pytest.mark.contract
+def test_a_call_sent_again_under_its_id_is_one_row_and_nothing_has_vanished(ledger: ClickHouse) -> None:
+    again, lost = str(uuid_utils.uuid7()), str(uuid_utils.uuid7())
+    for sequence, id_ in enumerate([again, again, again, lost, lost], start=1):
+        put(ledger, EXCHANGES, exchange(sequence, "s", id=id_, outcome=events.OUTCOME_FAILED))
+    put(ledger, EXCHANGES, exchange(1, "other", id=again))  # Answered, by another gateway: the row that stays.
+    ledger.command("OPTIMIZE TABLE exchanges FINAL")
+    assert ledger.query("SELECT source FROM exchanges WHERE id = {id:UUID}", {"id": again}) == [{"source": "other"}]
+    assert asking.vanished(ledger, settled_s=0) == {}
+    ledger.command(f"DELETE FROM exchanges WHERE id = '{lost}'")
+    assert asking.vanished(ledger, settled_s=0) == {"s": 1}
+
+
+@pytest.mark.contract
+def test_a_try_of_today_folded_into_an_older_row_has_not_vanished(ledger: ClickHouse) -> None:
+    id_ = str(uuid_utils.uuid7())
+    put(ledger, EXCHANGES, exchange(1, "s", id=id_))
+    for table in ("exchanges", "ledger"):
+        ledger.command(f"ALTER TABLE {table} UPDATE inserted_at = now() - 172800 WHERE 1 SETTINGS mutations_sync = 1")
+    put(ledger, EXCHANGES, exchange(2, "s", id=id_, outcome=events.OUTCOME_FAILED))
+    ledger.command("OPTIMIZE TABLE exchanges FINAL")
+    assert asking.vanished(ledger, settled_s=0) == {}
