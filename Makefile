@@ -2,8 +2,7 @@
 # Bytecode is compiled once, here: where PYTHONDONTWRITEBYTECODE is set, each process would do it anew, for half a minute.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
-# The system's is built with the profile of a run, pyenv's as a rule without: it takes a fifth more calls.
-PYTHON ?= /usr/bin/python3.11 python3.11 python3
+PYTHON ?= python3.11 python3
 BIN := .venv/bin
 STAMP := .venv/.installed-$(shell cat pyproject.toml constraints.txt protos/*.proto | sha256sum | cut -c1-16)
 

@@ -77,11 +77,12 @@ def remembers(world: World, told: list[str]) -> str:
     """Assert that each decision somebody was told of is on Kafka and in its table, and the last one in force."""
     decided = on_topic(world)
     assert set(told) <= set(decided)
-    assert len(decided) == len(set(decided))
+    # One that was killed just as Kafka took a decision is followed by one that brings it once more, under its id.
+    assert len(decided) <= len(set(decided)) + TIMES
     wait_until(lambda: stored(world) == set(decided), 60, every_s=1)
     assert stored(world) == set(decided)
     assert latest(world) == decided[-1]
-    return f"told of {len(told)} decisions; {len(decided)} on Kafka = in ClickHouse"
+    return f"told of {len(told)} decisions; {len(set(decided))} on Kafka = in ClickHouse"
 
 
 @pytest.mark.drill
