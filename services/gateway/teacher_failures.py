@@ -21,6 +21,7 @@ ADVICE: Final = {
 }
 UNREACHABLE: Final = "it can't be reached: check TEACHER_BASE_URL"
 NOT_TRUSTED: Final = "its certificate is not trusted: check TEACHER_CA_FILE"
+OWN_AUTHORITY: Final = "its certificate is its own authority, which only OpenSSL takes: set TEACHER_HTTP=1.1"
 BROKE_BEFORE: Final = "its connection broke before it answered"
 BROKE_OFF: Final = "its answer broke off"
 ELSEWHERE: Final = "it sends callers to another address, which the gateway does not follow: check TEACHER_BASE_URL"

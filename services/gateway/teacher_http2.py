@@ -17,6 +17,7 @@ from services.gateway.teacher_failures import (
     BROKE_BEFORE,
     BROKE_OFF,
     NOT_TRUSTED,
+    OWN_AUTHORITY,
     UNREACHABLE,
     TeacherFailed,
     no_time,
@@ -134,8 +135,13 @@ def _failed(error: ry.ReqwestError) -> TeacherFailed:
     if error.is_builder():
         return unavailable("the request can't be made: check TEACHER_BASE_URL and TEACHER_API_KEY")
     if error.is_connect():
-        untrusted = "ertificate" in str(error)
-        return unavailable(NOT_TRUSTED if untrusted else UNREACHABLE, passes=not untrusted)
+        return _not_connected(str(error))
     if error.is_timeout():
         return no_time()
     return unavailable(BROKE_BEFORE, passes=True) if error.is_request() else unavailable(BROKE_OFF)
+
+
+def _not_connected(why: str) -> TeacherFailed:
+    if "CaUsedAsEndEntity" in why:
+        return unavailable(OWN_AUTHORITY)
+    return unavailable(NOT_TRUSTED) if "ertificate" in why else unavailable(UNREACHABLE, passes=True)

@@ -55,15 +55,18 @@ class Http2Like:
 
 
 @asynccontextmanager
-async def serving_http2(folder: Path | None = None) -> AsyncIterator[Http2Like]:
-    """A server on a free port of loopback; with a `folder` over TLS, its authority's certificate in `ca.pem` there."""
+async def serving_http2(folder: Path | None = None, *, is_authority: bool = False) -> AsyncIterator[Http2Like]:
+    """A server on a free port of loopback; with a `folder` over TLS, its authority's certificate in `ca.pem` there.
+
+    `is_authority`: that one is its own.
+    """
     server, config, stop = Http2Like(), Config(), asyncio.Event()
     listening = socket.create_server(("127.0.0.1", 0))
     server.url = f"{'http' if folder is None else 'https'}://localhost:{listening.getsockname()[1]}/v1"
     config.bind = [f"fd://{listening.detach()}"]
     config.graceful_timeout = config.shutdown_timeout = 0.1
     if folder is not None:
-        _certify(folder, config)
+        _certify(folder, config, is_authority=is_authority)
     running = asyncio.create_task(serve(server, config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
     try:
         yield server
@@ -72,10 +75,13 @@ async def serving_http2(folder: Path | None = None) -> AsyncIterator[Http2Like]:
         await running
 
 
-def _certify(folder: Path, config: Config) -> None:
+def _certify(folder: Path, config: Config, *, is_authority: bool) -> None:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(folder / "ca.pem")
     certificate = authority.issue_cert("localhost")
-    certificate.private_key_pem.write_to_path(folder / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(folder / "cert.pem")
+    key, shown = certificate.private_key_pem, certificate.cert_chain_pems[0]
+    if is_authority:
+        key, shown = authority.private_key_pem, authority.cert_pem
+    key.write_to_path(folder / "key.pem")
+    shown.write_to_path(folder / "cert.pem")
     config.certfile, config.keyfile = str(folder / "cert.pem"), str(folder / "key.pem")

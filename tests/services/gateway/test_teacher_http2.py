@@ -87,3 +87,11 @@ async def test_a_certificate_of_nobody_that_is_trusted_is_told_and_not_tried_aga
             await teacher.answer(an_ask(), None)
         assert failed.value.kind is FailureKind.UNAVAILABLE
         await teacher.close()
+
+
+async def test_a_certificate_that_is_its_own_authority_is_told_with_the_way_out(tmp_path: Path):
+    async with serving_http2(tmp_path, is_authority=True) as server:
+        teacher = OpenAITeacher(server.url, SecretStr("sk-1"), ca_file=tmp_path / "ca.pem")
+        with pytest.raises(BackendFailed, match=r"TEACHER_HTTP=1\.1"):
+            await teacher.answer(an_ask(), None)
+        await teacher.close()
