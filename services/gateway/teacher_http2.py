@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import ry
 
+from services.gateway.teacher_dialing import CONNECT_S
 from services.gateway.teacher_failures import (
     BROKE_BEFORE,
     BROKE_OFF,
@@ -30,8 +31,6 @@ from services.gateway.teacher_wire import HttpVersion
 # tenth of a call's cost.
 os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
 
-CONNECT_S: Final = 5.0
-"""A host that takes no connection for this long is down; what is left of the call's time serves another try."""
 PING_INTERVAL_S: Final = 20.0
 """A connection of a hundred calls that died without a word is found out before their time is over."""
 PING_TIMEOUT_S: Final = 10.0
