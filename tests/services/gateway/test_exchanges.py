@@ -111,7 +111,7 @@ async def test_a_millisecond_is_told_as_one() -> None:
     for backend, takes_s in ((inference.BACKEND_TEACHER, 0.5), (inference.BACKEND_STUDENT, 0.002)):
         pace = a_pace(*[takes_s] * LEAST_NOTED, now_s=time.monotonic())
         rig.exchanges._standings.of(rig.task, backend, 3).answers = pace
-    told = r"1 ms are left, and 75% of the answers take more than 12(\.\d)? ms until they are written"
+    told = r"1 ms are left, and 75% of the answers take more than 13(\.\d)? ms until they are written"
     with pytest.raises(TooLate, match=f"^{told}"):
         await rig.ask(timeout_s=0.001)
     assert rig.spool.exchanges == []
