@@ -8,6 +8,8 @@ BACKLOG: Final = 4096
 """Connections that may wait to be taken: as many as the kernel lets."""
 ALL: Final = frozenset({"", "::"})
 """Hosts that mean every address of the machine."""
+BACKEND_KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
+"""For `keep_alive`, in seconds: a backend whose host vanished without a word is found out in 45."""
 
 
 def listening(address: str, *, reuse_port: bool) -> socket.socket:

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from services.gateway.backends import BackendFailed, FailureKind
 from services.gateway.grpc_stream import GrpcStream
-from services.gateway.sockets import keep_alive
+from services.gateway.sockets import BACKEND_KEEPALIVE, keep_alive
 from services.gateway.student_wire import Response, failed, read
 
 METHOD: Final = "/inference.GRPCInferenceService/ModelStreamInfer"
@@ -17,8 +17,6 @@ CONNECT_S: Final = 5.0
 """A Triton that can't be connected to in this time is as good as away."""
 DRAIN_S: Final = 2.0
 """What closing waits for answers to end: Triton keeps for ever what is cut off as its last response arrives."""
-KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
-"""Seconds. By TCP and not by HTTP/2's PING: gRPC's servers take one in five minutes and hang up at the third more."""
 UNACKNOWLEDGED_MS: Final = 10_000
 """A host that acknowledges nothing for so long is gone, and the calls on it fail."""
 
@@ -131,7 +129,8 @@ class StudentStream(asyncio.Protocol):
         connection: socket.socket = transport.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS)
-        keep_alive(connection, KEEPALIVE)
+        # Not by HTTP/2's PING: gRPC's servers take one in five minutes and hang up at the third more.
+        keep_alive(connection, BACKEND_KEEPALIVE)
         self._flush()
 
     def data_received(self, data: bytes) -> None:

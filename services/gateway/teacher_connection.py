@@ -4,23 +4,18 @@ A call's deadline is the connection's own timer: nothing else bounds what an API
 """
 
 import asyncio
-import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
 import httptools
 
-from services.gateway.sockets import keep_alive
+from services.gateway.sockets import BACKEND_KEEPALIVE, keep_alive
 from services.gateway.teacher_failures import BROKE_OFF, no_time, unavailable
-from services.gateway.teacher_heard import Heard
+from services.gateway.teacher_heard import END_S, Heard
 
-KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
-"""An API whose host vanished without a word is found out in 45 seconds; balancers see a long call at work."""
 HEAD_MOST: Final = 64 * 1024
 """Bytes of a response's status and headers, and of all else that may come before the next piece of its body."""
-END_S: Final = 0.2
-"""How long after a stream's last event its end may take, for the connection to serve another call."""
 FRAMED: Final = frozenset({b"content-length", b"transfer-encoding"})
 """Headers that tell where a body ends; without them the connection's end is its end."""
 
@@ -69,7 +64,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport: asyncio.Transport = transport
-        keep_alive(transport.get_extra_info("socket"), KEEPALIVE)
+        keep_alive(transport.get_extra_info("socket"), BACKEND_KEEPALIVE)  # Balancers see a long call at work, too.
 
     def data_received(self, data: bytes) -> None:
         if self._heard is None:

@@ -14,6 +14,8 @@ Header = Callable[[str], str | None]
 """The value of the header of this name, in small letters."""
 MAX_REFUSAL_BYTES: Final = 64 * 1024
 """Of an error's body; its first 300 characters are told."""
+END_S: Final = 0.2
+"""How long after a stream's last event its end may take, for the connection to serve another call."""
 
 
 class Heard:

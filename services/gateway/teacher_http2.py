@@ -24,7 +24,7 @@ from services.gateway.teacher_failures import (
     no_time,
     unavailable,
 )
-from services.gateway.teacher_heard import Heard
+from services.gateway.teacher_heard import END_S, Heard
 from services.gateway.teacher_wire import HttpVersion
 
 # Read by ry's runtime when it starts. A gateway process has one core; a second thread would fight for the GIL, for a
@@ -34,8 +34,6 @@ os.environ.setdefault("TOKIO_WORKER_THREADS", "1")
 PING_INTERVAL_S: Final = 20.0
 """A connection of a hundred calls that died without a word is found out before their time is over."""
 PING_TIMEOUT_S: Final = 10.0
-END_S: Final = 0.2
-"""How long after a stream's last event its end may take."""
 
 
 class _Client:

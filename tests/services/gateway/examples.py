@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway.backends import Ask
@@ -62,3 +64,10 @@ async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(30):
         while not condition():  # noqa: ASYNC110 - what is waited for has no event
             await asyncio.sleep(0.005)
+
+
+async def is_cancelled(asking: "asyncio.Task[Any]") -> None:
+    """Cancel it, and see that it ends by that."""
+    asking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asking

@@ -65,6 +65,17 @@ def answering(*answers: bytes) -> Talk:
     return talk
 
 
+def noted(talk: Talk) -> tuple[Talk, asyncio.Event]:
+    """The same, and what tells that it has ended."""
+    ended = asyncio.Event()
+
+    async def noting(line: Line) -> None:
+        await talk(line)
+        ended.set()
+
+    return noting, ended
+
+
 @asynccontextmanager
 async def serving_raw(
     talk: Talk, host: str = "127.0.0.1", certified: trustme.CA | None = None

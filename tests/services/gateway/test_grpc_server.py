@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from random import random, shuffle
 from typing import Any
@@ -387,14 +387,6 @@ async def test_a_call_taken_back_whose_answer_waits_for_its_window_leaves_its_pl
             caller.h2.reset_stream(number)
         caller.send()
         await eventually(lambda: _open(ours) == [])
-
-
-@pytest.fixture
-def only_ours_is_collected() -> Iterator[None]:
-    """What other tests left stays where it is: who knows what its end would set off."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("only_ours_is_collected")

@@ -13,7 +13,7 @@ from services.gateway.backends import FailureKind
 from services.gateway.teacher_connection import HEAD_MOST, Connection, WentAway
 from services.gateway.teacher_failures import BROKE_OFF, TeacherFailed
 from services.gateway.teacher_heard import MAX_REFUSAL_BYTES, Heard, OnEvent
-from tests.services.gateway.examples import until
+from tests.services.gateway.examples import is_cancelled, until
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -337,9 +337,7 @@ async def test_a_stream_whose_connection_breaks_after_its_last_event_is_whole(wi
 async def test_a_call_that_is_cancelled_hangs_up_whatever_comes_then(wire: Wire, said: bytes):
     asking = await wire.ask(Heard(100))
     wire.hear(said)
-    asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
+    await is_cancelled(asking)
     assert wire.end == "aborted"
     wire.connection.connection_lost(ConnectionResetError())
 
@@ -349,9 +347,7 @@ async def test_a_call_that_is_cancelled_hangs_up_whatever_comes_then(wire: Wire,
 async def test_a_call_that_fails_in_the_turn_it_is_cancelled_leaves_no_error_behind(wire: Wire, said: bytes):
     asking = await wire.ask(Heard(100))
     wire.hear(said)
-    asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
+    await is_cancelled(asking)
     assert wire.end == "aborted"
 
 

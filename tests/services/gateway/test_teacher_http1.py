@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from services.gateway.backends import FailureKind
 from services.gateway.teacher_failures import BROKE_BEFORE, BROKE_OFF, NOT_TRUSTED, UNREACHABLE, TeacherFailed
 from services.gateway.teacher_http import TeacherHttp
-from tests.services.gateway.examples import until
-from tests.services.gateway.raw_api import Line, RawApi, Talk, answering, serving_raw
+from tests.services.gateway.examples import is_cancelled, until
+from tests.services.gateway.raw_api import Line, RawApi, Talk, answering, noted, serving_raw
 
 pytestmark = [
     pytest.mark.contract,
@@ -51,12 +51,6 @@ async def failure(teacher: TeacherHttp, timeout_s: float = 30.0) -> TeacherFaile
     with pytest.raises(TeacherFailed) as failed:
         await ask(teacher, timeout_s)
     return failed.value
-
-
-async def is_cancelled(asking: "asyncio.Task[Any]") -> None:
-    asking.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asking
 
 
 def is_done(data: str) -> bool:
@@ -282,12 +276,7 @@ async def begins(line: Line) -> None:
 
 @pytest.mark.parametrize("talk", [silent, begins])
 async def test_a_cancelled_call_hangs_up_and_leaves_no_error_behind(talk: Talk):
-    gone = asyncio.Event()
-
-    async def noting(line: Line) -> None:
-        await talk(line)
-        gone.set()
-
+    noting, gone = noted(talk)
     async with asked(noting) as (api, teacher):
         asking = asyncio.create_task(ask(teacher))
         await until(lambda: api.requests)
@@ -297,24 +286,14 @@ async def test_a_cancelled_call_hangs_up_and_leaves_no_error_behind(talk: Talk):
 
 @pytest.mark.parametrize("talk", [silent, begins])
 async def test_a_call_that_runs_out_of_time_hangs_up(talk: Talk):
-    gone = asyncio.Event()
-
-    async def noting(line: Line) -> None:
-        await talk(line)
-        gone.set()
-
+    noting, gone = noted(talk)
     async with asked(noting) as (_, teacher):
         assert (await failure(teacher, timeout_s=0.1)).kind is FailureKind.TIMEOUT
         await gone.wait()
 
 
 async def test_a_call_cancelled_as_it_connects_hangs_up():
-    gone = asyncio.Event()
-
-    async def noting(line: Line) -> None:
-        await line.hung_up()
-        gone.set()
-
+    noting, gone = noted(Line.hung_up)
     async with serving_raw(noting) as api:
         teacher = a_teacher(api.url.replace("http:", "https:"))
         asking = asyncio.create_task(ask(teacher))
