@@ -8,8 +8,7 @@ import asyncio
 import multiprocessing
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import grpc
@@ -49,12 +48,12 @@ class Echo(inference_pb2_grpc.InferenceServicer):
         yield inference.Chunk(reply=self._reply)
 
 
-async def serve(port: int, add: Callable[[grpc.aio.Server], None]) -> None:
-    """Serve what `add` adds, and health, until SIGTERM."""
+async def serve(port: int, echo: Echo) -> None:
+    """Serve it, and health, until SIGTERM."""
     stopped = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
     server, healthy = grpc.aio.server(options=OPTIONS), health.aio.HealthServicer()
-    add(server)
+    inference_pb2_grpc.add_InferenceServicer_to_server(echo, server)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
@@ -75,7 +74,7 @@ def main() -> None:
 
 def run(port: int, hold_s: float) -> None:
     """One process."""
-    uvloop.run(serve(port, partial(inference_pb2_grpc.add_InferenceServicer_to_server, Echo(hold_s))))
+    uvloop.run(serve(port, Echo(hold_s)))
 
 
 if __name__ == "__main__":
