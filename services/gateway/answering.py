@@ -2,6 +2,7 @@
 
 import time
 from decimal import Decimal
+from typing import Final
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
@@ -9,11 +10,13 @@ from services import telemetry
 from services.gateway import ends, router
 from services.gateway.asking import CANCELLED, Asking, Backends, Call
 from services.gateway.backends import FailureKind
-from services.gateway.breaker import FIRST_PAUSE_S
 from services.gateway.hedge import Hedge
 from services.gateway.listening import Clock, Told, in_words
 from services.gateway.standing import NAMES, Standings
 from services.tasks import Task
+
+OF_THE_REQUEST: Final = frozenset({FailureKind.REFUSED, FailureKind.MISSED})
+"""Ends that the same request most likely comes to again."""
 
 
 class NoAnswer(Exception):  # noqa: N818
@@ -26,7 +29,7 @@ class NoAnswer(Exception):  # noqa: N818
         self.outcome = outcome
         self.kind = kind
         self.retry_after_s = retry_after_s
-        """When it may be worth while to ask again; None where nobody knows."""
+        """When it may be worth while to ask again; None where nobody knows: all have been asked as often as helps."""
 
 
 def too_late(clock: Clock, why: str) -> NoAnswer:
@@ -136,7 +139,7 @@ class Answering:
         if asking.gave_way:
             self._steps.append(asking.step)  # It has not failed: it may be asked again if the quicker one does.
             return
-        self._failed(asking.step, asking.failure or FailureKind.UNAVAILABLE)
+        self._failed(asking.step, asking.failure or FailureKind.MISSED)
         if asking.retry_after_s is not None:
             self._retries_s.append(asking.retry_after_s)
         if asking.partial and asking.failure in {None, FailureKind.REFUSED}:
@@ -145,8 +148,8 @@ class Answering:
             self._steps.insert(0, asking.step)
 
     def _failed(self, step: router.Step, failure: FailureKind) -> None:
-        """What the call fails of if nothing else comes; where the teacher refuses the request, that is the caller's."""
-        if self._failure is not FailureKind.REFUSED or step.backend == inference.BACKEND_TEACHER:
+        """What the call fails of if nothing else comes; the teacher's word on the request outweighs others'."""
+        if self._failure not in OF_THE_REQUEST or step.backend == inference.BACKEND_TEACHER:
             self._failure = failure
 
     def _keep(self, asking: Asking) -> inference.Reply:
@@ -197,6 +200,5 @@ class Answering:
             why = f"no answer within the deadline of {in_words(clock.timeout_s)}, allow more time"
             return NoAnswer(events.OUTCOME_DEADLINE_EXCEEDED, self._failure, f"{why} ({told or 'nobody was asked'})")
         why = f"no backend could answer ({told})"
-        if self._failure is FailureKind.REFUSED:
-            return NoAnswer(events.OUTCOME_FAILED, self._failure, why)
-        return NoAnswer(events.OUTCOME_FAILED, self._failure, why, min(self._retries_s, default=FIRST_PAUSE_S))
+        wait_s = None if self._failure in OF_THE_REQUEST else min(self._retries_s, default=None)
+        return NoAnswer(events.OUTCOME_FAILED, self._failure, why, wait_s)

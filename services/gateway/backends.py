@@ -22,6 +22,7 @@ class FailureKind(StrEnum):
     UNAVAILABLE = "unavailable"  # Away, overloaded or broken: the same request may succeed later or elsewhere.
     TIMEOUT = "timeout"  # Too slow for its budget.
     REFUSED = "refused"  # The request itself is at fault: the same request fails again.
+    MISSED = "missed"  # It answered, but not what may be kept: the same request most likely misses again.
 
 
 class BackendFailed(Exception):  # noqa: N818 - it says what happened
@@ -31,7 +32,7 @@ class BackendFailed(Exception):  # noqa: N818 - it says what happened
         super().__init__(f"{kind}: {message}")
         self.kind = kind
         self.retry_after_s = retry_after_s
-        """When the backend says that it may be asked again; None where it does not say."""
+        """When it may be worth while to ask it again, as it says itself or as its failure tells; None where neither."""
 
 
 class Ask(NamedTuple):

@@ -67,6 +67,8 @@ def status(error: Exception) -> grpc.StatusCode:
             return grpc.StatusCode.DEADLINE_EXCEEDED
         case NoAnswer(kind=FailureKind.REFUSED):
             return grpc.StatusCode.INVALID_ARGUMENT
+        case NoAnswer(kind=FailureKind.MISSED):
+            return grpc.StatusCode.FAILED_PRECONDITION
         case NoAnswer():
             return grpc.StatusCode.UNAVAILABLE
     return STATUSES.get(type(error), grpc.StatusCode.INTERNAL)
@@ -131,7 +133,8 @@ class Door:
             return await self.visit(method, answer, *given, priority=priority)
         except Refusal as refusal:
             text = str(refusal)
-            await context.abort(refusal.code, text, trailers(refusal.code, text, refusal.retry_after_s))
+            left_s = context.time_remaining()
+            await context.abort(refusal.code, text, trailers(refusal.code, text, refusal.retry_after_s, left_s))
         raise AssertionError  # The call has been aborted.
 
     async def visit(

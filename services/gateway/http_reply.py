@@ -10,6 +10,7 @@ from pydantic_core import to_json
 from protos import inference_pb2 as inference
 from services import openai_request
 from services.gateway.door import Refusal
+from services.gateway.hints import is_pointless
 from services.gateway.http_fields import ID_PREFIX, field_of
 from services.gateway.standing import NAMES
 from services.openai_request import MODEL_PREFIX
@@ -24,6 +25,7 @@ ERRORS: Final[Mapping[grpc.StatusCode, tuple[int, str, str]]] = {
     grpc.StatusCode.PERMISSION_DENIED: (403, "permission_error", "permission_denied"),
     grpc.StatusCode.NOT_FOUND: (404, "invalid_request_error", "model_not_found"),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (429, "rate_limit_error", "rate_limit_exceeded"),
+    grpc.StatusCode.FAILED_PRECONDITION: (502, "server_error", "answer_not_valid"),
     grpc.StatusCode.ABORTED: (503, "server_error", "answer_replaced"),
     grpc.StatusCode.UNAVAILABLE: (503, "server_error", "unavailable"),
     grpc.StatusCode.DEADLINE_EXCEEDED: (504, "server_error", "timeout"),
@@ -108,10 +110,13 @@ def _come_again(refusal: Refusal) -> dict[str, str]:
     after_s = refusal.retry_after_s
     if after_s is None and refusal.code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         after_s = COME_AGAIN_S
+    pointless = (
+        {"x-should-retry": "false"} if is_pointless(refusal.code, after_s) else {}
+    )  # The openai packages heed it.
     if after_s is None:
-        return {}
+        return pointless
     # The second is for the openai packages: the first knows only whole seconds.
-    return {"retry-after": str(math.ceil(after_s)), "retry-after-ms": str(math.ceil(after_s * 1000))}
+    return pointless | {"retry-after": str(math.ceil(after_s)), "retry-after-ms": str(math.ceil(after_s * 1000))}
 
 
 def head(kind: str, exchange_id: str, task: str, created_s: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tenacity.wait import wait_random_exponential
 from protos import events_pb2 as events
 from services.gateway.backends import Ask, OnText
 from services.gateway.teacher_answer import Growing
-from services.gateway.teacher_failures import TeacherFailed, unavailable
+from services.gateway.teacher_failures import TeacherFailed, broke_off
 from services.gateway.teacher_http import TeacherHttp
 from services.gateway.teacher_wire import HttpVersion, Resumes, body
 
@@ -125,7 +125,7 @@ class OpenAITeacher:
             if not growing.finished:  # An answer that came to its end is one, however its connection does.
                 raise
         if not growing.finished:
-            raise unavailable("its stream ended before the answer did")
+            raise broke_off("its stream ended before the answer did")
 
     async def close(self) -> None:
         self._http.close()

@@ -11,7 +11,7 @@ from typing import Any, Final
 import httptools
 
 from services.gateway.sockets import BACKEND_KEEPALIVE, keep_alive
-from services.gateway.teacher_failures import BROKE_OFF, no_time, unavailable
+from services.gateway.teacher_failures import BROKE_OFF, broke_off, no_time, unavailable
 from services.gateway.teacher_heard import END_S, Heard
 
 HEAD_MOST: Final = 64 * 1024
@@ -129,7 +129,7 @@ class Connection(asyncio.Protocol):
             self._answer()
             self._heard = None
         else:
-            self._fail(unavailable(BROKE_OFF))
+            self._fail(broke_off(BROKE_OFF))
 
     def _end(self) -> None:
         self._answer()

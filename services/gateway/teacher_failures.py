@@ -42,6 +42,11 @@ def unavailable(message: str, *, passes: bool = False) -> TeacherFailed:
     return TeacherFailed(FailureKind.UNAVAILABLE, message, passes=passes)
 
 
+def broke_off(message: str) -> TeacherFailed:
+    """It was lost in the middle of its answer. The gateway does not ask again by itself, so it is for its caller to."""
+    return TeacherFailed(FailureKind.UNAVAILABLE, message, retry_after_s=0.0)
+
+
 def no_time() -> TeacherFailed:
     """The call's time was over before the answer."""
     return TeacherFailed(FailureKind.TIMEOUT, "no answer in time")

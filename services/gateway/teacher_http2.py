@@ -21,6 +21,7 @@ from services.gateway.teacher_failures import (
     OWN_AUTHORITY,
     UNREACHABLE,
     TeacherFailed,
+    broke_off,
     no_time,
     unavailable,
 )
@@ -135,7 +136,7 @@ def _failed(error: ry.ReqwestError) -> TeacherFailed:
         return _not_connected(str(error))
     if error.is_timeout():
         return no_time()
-    return unavailable(BROKE_BEFORE, passes=True) if error.is_request() else unavailable(BROKE_OFF)
+    return unavailable(BROKE_BEFORE, passes=True) if error.is_request() else broke_off(BROKE_OFF)
 
 
 def _not_connected(why: str) -> TeacherFailed:

@@ -14,7 +14,10 @@ from services.tasks import Task
 
 ORIGIN: Final = ("x-tutelage-origin", "kafka")
 REFUSED: Final = frozenset(
-    {grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED}
+    {
+        *(grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND, grpc.StatusCode.PERMISSION_DENIED),
+        grpc.StatusCode.FAILED_PRECONDITION,  # It was answered, each time not as it must be.
+    }
 )
 PASSING: Final = frozenset(
     {

@@ -94,6 +94,11 @@ class Rig:
         """Whether nothing tells that it is broken but time."""
         return bool(self.fault.whole_says)
 
+    @property
+    def misses(self) -> bool:
+        """Whether the last that answers says what may not be kept."""
+        return self.broken == TEACHER and not self.fault.teacher_says.startswith(("unavailable", "stall"))
+
     def expected(self, *, streams: bool) -> str:
         """How the refusal of the broken one's attempt begins."""
         if self.waits and (not streams or not self._is_taken_over):
@@ -199,7 +204,8 @@ async def _fails(rig: Rig, ask: Callable[..., Any]) -> None:
         await ask(rig.gateway, a_request(response_schema=SCHEMA))
     exchange = rig.gateway.exchange
     hopeless = rig.waits and rig.broken == TEACHER
-    assert failed.value.code() is (grpc.StatusCode.DEADLINE_EXCEEDED if hopeless else grpc.StatusCode.UNAVAILABLE)
+    otherwise = grpc.StatusCode.FAILED_PRECONDITION if rig.misses else grpc.StatusCode.UNAVAILABLE
+    assert failed.value.code() is (grpc.StatusCode.DEADLINE_EXCEEDED if hopeless else otherwise)
     assert exchange.outcome == (events.OUTCOME_DEADLINE_EXCEEDED if hopeless else events.OUTCOME_FAILED)
     assert exchange.error == failed.value.details()
     assert exchange.attempts[0].refusal in exchange.error

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import topics
-from services.gateway.backends import FailureKind
+from services.gateway.backends import BackendFailed, FailureKind
 from tests.services.gateway.calls import eventually_written
 from tests.services.gateway.conftest import Gateway
 from tests.services.gateway.examples import until
@@ -151,7 +151,30 @@ async def test_an_answer_that_is_not_of_the_schema_is_no_answer(gateway: Gateway
     gateway.teacher.text = '{"street":"Main St"}'
     with pytest.raises(openai.InternalServerError, match="schema: ") as failed:
         await client.chat.completions.parse(model="tutelage/say", messages=QUESTION, response_format=Address)
-    assert failed.value.status_code == 503
+    assert (failed.value.status_code, failed.value.code) == (502, "answer_not_valid")
+    assert gateway.exchange.outcome == events.OUTCOME_FAILED
+
+
+async def test_the_package_does_not_repeat_what_the_gateway_has_repeated(
+    gateway: Gateway, client: openai.AsyncOpenAI
+) -> None:
+    patient = client.with_options(max_retries=2)
+    gateway.teacher.text = '{"street":"Main St"}'
+    with pytest.raises(openai.InternalServerError, match="schema: "):
+        await patient.chat.completions.parse(model="tutelage/say", messages=QUESTION, response_format=Address)
+    gateway.teacher.breaks()
+    with pytest.raises(openai.InternalServerError, match="it is broken"):
+        await asking(patient)
+    assert len(gateway.teacher.asks) == 2
+
+
+async def test_the_package_repeats_what_may_succeed_a_moment_later(
+    gateway: Gateway, client: openai.AsyncOpenAI
+) -> None:
+    gateway.teacher.failure = BackendFailed(FailureKind.UNAVAILABLE, "HTTP 429", retry_after_s=0.001)
+    with pytest.raises(openai.InternalServerError, match="HTTP 429"):
+        await asking(client.with_options(max_retries=2))
+    assert len(gateway.teacher.asks) == 3
 
 
 async def test_the_models_are_the_tasks(gateway: Gateway, client: openai.AsyncOpenAI) -> None:

@@ -16,6 +16,7 @@ from services.gateway.door import STATUSES, Refusal
         (grpc.StatusCode.PERMISSION_DENIED, 403, "permission_error"),
         (grpc.StatusCode.NOT_FOUND, 404, "invalid_request_error"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, 429, "rate_limit_error"),
+        (grpc.StatusCode.FAILED_PRECONDITION, 502, "server_error"),
         (grpc.StatusCode.INTERNAL, 500, "server_error"),
         (grpc.StatusCode.UNAVAILABLE, 503, "server_error"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, 504, "server_error"),
@@ -47,7 +48,25 @@ def test_whatever_a_call_may_end_with_has_a_status_of_its_own() -> None:
 def test_a_refusal_says_when_to_come_again_in_both_spellings() -> None:
     _status, _body, headers = http_reply.refusal_of(Refusal(grpc.StatusCode.UNAVAILABLE, "no", retry_after_s=1.25))
     assert headers == {"retry-after": "2", "retry-after-ms": "1250"}
-    assert http_reply.refusal_of(Refusal(grpc.StatusCode.UNAVAILABLE, "no"))[2] == {}
+    assert http_reply.refusal_of(Refusal(grpc.StatusCode.INVALID_ARGUMENT, "no"))[2] == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "after_s", "headers"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, None, {"x-should-retry": "false"}),
+        (grpc.StatusCode.FAILED_PRECONDITION, None, {"x-should-retry": "false"}),
+        (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            3600.0,
+            {"x-should-retry": "false", "retry-after": "3600", "retry-after-ms": "3600000"},
+        ),
+    ],
+)
+def test_the_openai_packages_are_told_where_a_repeat_is_pointless(
+    code: grpc.StatusCode, after_s: float | None, headers: dict[str, str]
+) -> None:
+    assert http_reply.refusal_of(Refusal(code, "no", after_s))[2] == headers
 
 
 def test_a_models_name_can_not_begin_another_header() -> None:

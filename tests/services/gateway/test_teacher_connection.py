@@ -248,7 +248,7 @@ async def test_an_answer_that_breaks_off_is_none(wire: Wire, said: bytes, error:
     wire.hear(said)
     wire.connection.connection_lost(error)
     failed = await failure(asking)
-    assert (BROKE_OFF in str(failed), failed.passes) == (True, False)
+    assert (BROKE_OFF in str(failed), failed.passes, failed.retry_after_s) == (True, False, 0.0)
 
 
 @pytest.mark.parametrize("status", [204, 304])

@@ -55,6 +55,7 @@ async def test_the_intake_says_who_it_is_and_how_the_request_came(says: tuple[Sa
         (grpc.StatusCode.RESOURCE_EXHAUSTED, Overloaded),
         (grpc.StatusCode.PERMISSION_DENIED, BadEvent),
         (grpc.StatusCode.INVALID_ARGUMENT, BadEvent),
+        (grpc.StatusCode.FAILED_PRECONDITION, BadEvent),
     ],
 )
 async def test_no_request_is_lost_by_the_intakes_own_key_and_one_that_is_not_for_it_is_put_aside(
