@@ -54,7 +54,7 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
         teacher_needs_s=needs_s,
         stops=lambda: door.turned_out,
         shadows=shadows,
-        charge=callers.charge if callers else None,
+        reserve=callers.reserve if callers else None,
         trace=traces.tell if traces else None,
     )
     reception = Reception(defined, settings.request_limits, callers)

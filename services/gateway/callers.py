@@ -4,9 +4,10 @@ import asyncio
 
 from protos import events_pb2 as events
 from services.gateway.keys import Keys
-from services.gateway.quotas import Quotas
+from services.gateway.quotas import Charge, Quotas
 from services.gateway.usage import Usage
 from services.settings import KafkaSettings
+from services.tasks import Task
 
 
 class Callers:
@@ -44,9 +45,9 @@ class Callers:
         """Whether the caller may ask for the task; nothing is counted. Raises Unauthenticated or KeysUnread."""
         return self._keys.holder(authorization).may(task)
 
-    def charge(self, exchange: events.Exchange) -> None:
-        """Count what an exchange that has ended took."""
-        self._quotas.charge(exchange)
+    def reserve(self, exchange: events.Exchange, task: Task) -> Charge:
+        """Keep free what an exchange that begins may take; the charge counts what it took. Raises OverQuota."""
+        return self._quotas.reserve(exchange, task)
 
     async def start(self) -> None:
         """Read who there is and what they have used, for a few seconds at most, then go on in the background."""

@@ -11,12 +11,12 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from protos.inference_pb2 import Priority
 from services import telemetry
+from services.gateway.allowances import OverQuota
 from services.gateway.answering import NoAnswer
 from services.gateway.backends import FailureKind
 from services.gateway.fields import BadInput, BegunOtherwise, UnknownTask
 from services.gateway.hints import trailers
 from services.gateway.keys import KeysUnread, NotAllowed, Unauthenticated
-from services.gateway.quotas import OverQuota
 from services.gateway.shedding import TooLate, TooManyCalls, places
 from services.gateway.spool import SpoolFull
 

@@ -13,6 +13,29 @@ BYTES_PER_TOKEN: Final = 4
 """Of English, by OpenAI's rule of thumb. Other scripts have fewer characters a token, but more bytes each."""
 
 
+TEMPLATE_TOKENS: Final = 256
+"""What an API's template may put around a chat: of gpt-oss about 70, a system prompt that names the day and so on."""
+PART_TOKENS: Final = 16
+"""Around each message and tool: OpenAI's templates have 4, others up to 10."""
+TOOLS_TOKENS: Final = 512
+"""Where there are tools, how to call them: Claude's templates have 350 to 500."""
+
+
+def most(task: Task, request: inference.Request) -> inference.Usage:
+    """The most that a teacher can use for one answer: a token has a byte at least, but for those of its template."""
+    parts = len(request.messages) + len(request.tools) + bool(task.instructions)
+    around = TEMPLATE_TOKENS + PART_TOKENS * parts + (TOOLS_TOKENS if request.tools else 0)
+    return inference.Usage(
+        prompt_tokens=_sent_bytes(task, request) + around, completion_tokens=written_most(task, request)
+    )
+
+
+def written_most(task: Task, request: inference.Request) -> int:
+    """How many tokens the teacher may write: as many as the request says, the task's limit at most."""
+    limit, sampling = task.limits.max_completion_tokens, request.sampling
+    return min(sampling.max_tokens, limit) if sampling.HasField("max_tokens") else limit
+
+
 def is_told(usage: inference.Usage) -> bool:
     """Whether a backend has said what it used. Who says that it read nothing has not."""
     return bool(usage.prompt_tokens or usage.completion_tokens)

@@ -58,13 +58,14 @@ class Exchanges:
         teacher_needs_s: float,
         stops: Callable[[], bool],
         shadows: Shadows | None = None,
-        charge: Callable[[events.Exchange], None] | None = None,
+        reserve: Callable[[events.Exchange, Task], Callable[[], None]] | None = None,
         trace: Callable[[events.Exchange, str], None] | None = None,
     ) -> None:
         """`stops` says whether the gateway itself now ends calls, rather than their callers.
 
-        `shadows` compares what it answered; None compares nothing. `charge` is told of each exchange that came with a
-        key, as it ends, and `trace` of every one, with its caller's `traceparent`.
+        `shadows` compares what it answered; None compares nothing. `reserve` is told of each exchange that comes with a
+        key, and what it returns is called once, as it ends; `trace` is told of every one, with its caller's
+        `traceparent`.
         """
         self._backends = backends
         self._ledger = ledger
@@ -74,12 +75,12 @@ class Exchanges:
         self._stops = stops
         self._standings = Standings()
         self._shadows = shadows
-        self._charge = charge
+        self._reserve = reserve
         self._trace = trace
         self._alike = Alike()
 
     async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
-        """The reply, once it is on disk. Raises BadInput, SpoolFull, TooLate or NoAnswer.
+        """The reply, once it is on disk. Raises BadInput, SpoolFull, TooLate, OverQuota or NoAnswer.
 
         A repeated request_id has the first one's reply; the listener hears nothing of it.
         """
@@ -105,8 +106,10 @@ class Exchanges:
             error="internal: the gateway is at fault, see its log",  # Stays if it is.
         )
         key = digest(exchange, arrival.task, promotion.id if promotion else "")
+        charge = None
         if key is None or not self._alike.keeps(arrival.task, key):
             self._check_time(arrival, plan, clock)
+            charge = self._reserve(exchange, arrival.task) if self._reserve and exchange.key_id else None
         stamp(exchange.started_at)
         try:
             await self._answer(exchange, arrival.task, plan, key, Told(clock, listener))
@@ -116,21 +119,21 @@ class Exchanges:
             try:
                 written = self._ledger.append_exchange(exchange)
             finally:
-                self._tell(exchange, arrival.traceparent)
+                self._tell(exchange, arrival.traceparent, charge)
             await written
         if self._shadows is not None:
             self._shadows.begin(exchange, arrival.task, promotion)
         return exchange.reply
 
-    def _tell(self, exchange: events.Exchange, traceparent: str) -> None:
+    def _tell(self, exchange: events.Exchange, traceparent: str, charge: Callable[[], None] | None) -> None:
         """Those who want to know of each exchange. Whatever they raise, it is written down and its caller answered."""
         try:
             try:
                 count(exchange)
             finally:
                 try:
-                    if self._charge and exchange.key_id:
-                        self._charge(exchange)
+                    if charge:
+                        charge()
                 finally:
                     if self._trace:
                         self._trace(exchange, traceparent)

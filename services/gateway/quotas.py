@@ -1,59 +1,29 @@
 """How much a key may use: requests and tokens a minute, dollars a day and a month, in all gateways together.
 
 A request is counted as it comes; tokens and dollars are known only after the answer, with those of every attempt. So a
-call is let in while nothing is overdrawn, and what is under way then may overdraw it. What other gateways let in is
-taken from the same buckets as soon as they tell, within two seconds. Answers that nobody sees (services.gateway.shadow)
-are not the caller's to pay.
+call is let in if the most that it may take (services.gateway.reserves) fits into what is left beside those that are
+under way. What other gateways let in is taken from the same buckets as soon as they tell, within two seconds. Answers
+that nobody sees (services.gateway.shadow) are not the caller's to pay.
 """
 
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
-from prometheus_client import Counter
-
 from protos import events_pb2 as events
-from services.gateway.bucket import Bucket
+from services.gateway.allowances import Allowance, Budget
 from services.gateway.keys import Holder, KeysUnread
+from services.gateway.reserves import Amount, Reserve
 from services.gateway.spending import Spending, Used
+from services.tasks import Task
 
-OVER: Final = Counter("tutelage_quota_refusals_total", "Calls refused because a key has used what it may.", ("limit",))
 DAY_S: Final = 86_400
-
-
-class OverQuota(Exception):  # noqa: N818
-    """The key has used what it may; `retry_after_s` says when there is room again."""
-
-    def __init__(self, text: str, retry_after_s: float) -> None:
-        super().__init__(text)
-        self.retry_after_s = retry_after_s
-
-
-@dataclass(slots=True)
-class Allowance:
-    """What is left to a key this minute; None where there is no limit."""
-
-    holder: Holder
-    requests: Bucket | None
-    tokens: Bucket | None
-
-    @classmethod
-    def of(cls, holder: Holder, now_s: float) -> "Allowance":
-        """That of a key of which nothing was used lately."""
-        requests, tokens = holder.requests_per_minute, holder.tokens_per_minute
-        return cls(holder, Bucket(requests, now_s) if requests else None, Bucket(tokens, now_s) if tokens else None)
-
-    def take(self, used: Used, now_s: float) -> None:
-        """Charge the minute's buckets."""
-        if self.requests:
-            self.requests.take(used.requests, now_s)
-        if self.tokens:
-            self.tokens.take(used.tokens, now_s)
+Charge = Callable[[], None]
+"""To be called once, as an exchange ends."""
 
 
 class Quotas:
@@ -82,22 +52,35 @@ class Quotas:
         with self._lock:
             allowed = self._allowances.get(holder.id)
             if allowed is None or allowed.holder is not holder:  # A key that changed has another holder.
-                allowed = self._allowances[holder.id] = Allowance.of(holder, now_s)
-            self._check_minute(allowed, now_s)
-            if holder.usd_per_day or holder.usd_per_month:
-                self._check_money(holder, day)
+                reserve = allowed.reserve if allowed else Reserve()  # Of calls that the other one let in.
+                allowed = self._allowances[holder.id] = Allowance.of(holder, reserve, now_s)
+            allowed.check_minute(now_s)
+            self._check_known(holder)
+            for budget in self._budgets(holder):
+                allowed.check_budget(budget)
             allowed.take(_ONE, now_s)
             self.spending.add(holder.id, day, _ONE)
 
-    def charge(self, exchange: events.Exchange) -> None:
-        """Count what all attempts of an exchange took, hedges, too."""
+    def reserve(self, exchange: events.Exchange, task: Task) -> Charge:
+        """Keep free what an exchange that begins may take; the charge counts what it took. Raises OverQuota."""
         if (allowed := self._allowances.get(exchange.key_id)) is None:
-            return
+            return _nothing
+        amount, reserve = allowed.most(task, exchange.request), allowed.reserve
+        with self._lock:
+            allowed.check_tokens(amount, self._now_s())
+            for budget in self._budgets(allowed.holder):
+                allowed.check_dollars(amount, budget)
+            reserve.keep(amount)
+        return partial(self._charge, exchange, reserve, amount)
+
+    def _charge(self, exchange: events.Exchange, reserve: Reserve, amount: Amount) -> None:
+        """Count what all attempts of an exchange took, hedges, too, in the place of what was kept free."""
         tokens = sum(one.usage.prompt_tokens + one.usage.completion_tokens for one in exchange.attempts)
         usd = sum((Decimal(one.cost_usd or 0) for one in exchange.attempts), Decimal(0))
         used = Used(0, tokens, usd)
         with self._lock:
-            allowed.take(used, self._now_s())
+            reserve.free(amount)
+            self._allowances[exchange.key_id].take(used, self._now_s())
             self.spending.add(exchange.key_id, _day(self._wall_s()), used)
 
     def hear(self, usage: events.KeyUsage, partition: int) -> None:
@@ -126,23 +109,18 @@ class Quotas:
         with self._lock:
             return self.spending.drop_before(_day(self._wall_s())[:7])
 
-    def _check_minute(self, allowed: Allowance, now_s: float) -> None:
-        holder = allowed.holder
-        if allowed.requests and (wait_s := allowed.requests.wait_s(1, now_s)):
-            raise _over(holder, "requests_per_minute", f"{holder.requests_per_minute:,} requests a minute", wait_s)
-        if allowed.tokens and (wait_s := allowed.tokens.wait_s(0, now_s)):
-            raise _over(holder, "tokens_per_minute", f"{holder.tokens_per_minute:,} tokens a minute", wait_s)
-
-    def _check_money(self, holder: Holder, day: str) -> None:
-        if not self.known:
+    def _check_known(self, holder: Holder) -> None:
+        if not self.known and (holder.usd_per_day or holder.usd_per_month):
             raise KeysUnread(f"quota: what key {holder.id} has spent is not read yet: try again in a moment")
-        if (most := holder.usd_per_day) and (spent := self.spending.usd(holder.id, day)) >= most:
-            raise _over(
-                holder, "usd_per_day", f"${most:f} of {day} (UTC), ${spent:f} being spent", self._to_next_day_s()
-            )
-        if (most := holder.usd_per_month) and (spent := self.spending.usd(holder.id, day[:7])) >= most:
-            said = f"${most:f} of {day[:7]} (UTC), ${spent:f} being spent"
-            raise _over(holder, "usd_per_month", said, self._to_next_month_s())
+
+    def _budgets(self, holder: Holder) -> Iterator[Budget]:
+        """Those that the key has."""
+        day = _day(self._wall_s())
+        if most := holder.usd_per_day:
+            yield Budget("usd_per_day", most, day, self.spending.usd(holder.id, day), self._to_next_day_s())
+        if most := holder.usd_per_month:
+            month, renewed_s = day[:7], self._to_next_month_s()
+            yield Budget("usd_per_month", most, month, self.spending.usd(holder.id, month), renewed_s)
 
     def _to_next_day_s(self) -> float:
         return DAY_S - self._wall_s() % DAY_S
@@ -156,10 +134,8 @@ class Quotas:
 _ONE: Final = Used(requests=1)
 
 
-def _over(holder: Holder, limit: str, said: str, wait_s: float) -> OverQuota:
-    OVER.labels(limit).inc()
-    text = f"quota: key {holder.id} has used its {said}; try again in {max(wait_s, 0.1):,.1f} s"
-    return OverQuota(f"{text}, or ask for more ({limit})", wait_s)
+def _nothing() -> None:
+    """Of a key without limits."""
 
 
 def _day(wall_s: float) -> str:

@@ -6,6 +6,7 @@ import msgspec
 
 from protos import inference_pb2 as inference
 from services.gateway.backends import Ask
+from services.gateway.estimates import written_most
 from services.openai_request import SEEDS
 from services.tasks import ROLE_NAMES, Task
 
@@ -28,7 +29,7 @@ def body(
     """What is posted to /chat/completions, as JSON. Absent sampling fields are left to the teacher."""
     request = ask.request
     fields: dict[str, Any] = {"model": model, "messages": _messages(ask.task, request)}
-    fields[token_limit_field] = _max_tokens(ask.task, request.sampling)
+    fields[token_limit_field] = written_most(ask.task, request)
     if request.HasField("sampling"):
         fields |= _sampled(request.sampling)
     if request.tools:
@@ -87,11 +88,6 @@ def _tool(tool: inference.Tool) -> dict[str, Any]:
     parameters = msgspec.Raw(tool.parameters.encode() if tool.parameters else NO_PARAMETERS)
     function = {"name": tool.name, "description": tool.description, "parameters": parameters}
     return {"type": "function", "function": function}
-
-
-def _max_tokens(task: Task, sampling: inference.Sampling) -> int:
-    limit = task.limits.max_completion_tokens
-    return min(sampling.max_tokens, limit) if sampling.HasField("max_tokens") else limit
 
 
 def _short(number: float) -> float:

@@ -14,6 +14,12 @@ from services.tasks import Task
 PRICES = {"input_usd_per_million": "30", "output_usd_per_million": "60"}
 AN_ID = "0190a0b0-0000-7000-8000-00000000000A"
 STUDENT_PRICES = {"input_usd_per_million": "0.1", "output_usd_per_million": "0.1"}
+NO_PRICES = {"input_usd_per_million": "0", "output_usd_per_million": "0"}
+FREE = {
+    "teacher": {"model": "gpt-4", "prices": NO_PRICES, "may_be_trained_on": True},
+    "student": {"prices": NO_PRICES, "training": "tiny"},
+}
+"""Of a task for which no dollars need be kept free."""
 
 
 def a_task(**fields: Any) -> Task:

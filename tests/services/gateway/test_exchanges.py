@@ -16,10 +16,11 @@ from services.gateway.hedge import Hedge
 from services.gateway.pace import LEAST_NOTED
 from services.gateway.repeats import Repeats
 from services.gateway.shedding import TooLate
-from services.tasks import Hedging
+from services.gateway.spool import SpoolFull
+from services.tasks import Hedging, Task
 from tests.fakes.backends import FakeBackend
 from tests.services.gateway.conftest import MemorySpool
-from tests.services.gateway.examples import a_promotion, a_request, a_task
+from tests.services.gateway.examples import a_promotion, a_request, a_task, until
 from tests.services.gateway.test_pace import a_pace
 
 
@@ -29,7 +30,7 @@ class Rig:
     def __init__(
         self,
         *,
-        charge: Callable[[events.Exchange], None] | None = None,
+        reserve: Callable[[events.Exchange, Task], Callable[[], None]] | None = None,
         trace: Callable[[events.Exchange, str], None] | None = None,
         **fields: object,
     ) -> None:
@@ -43,7 +44,7 @@ class Rig:
             Repeats(100_000, 60),
             teacher_needs_s=0.2,
             stops=lambda: False,
-            charge=charge,
+            reserve=reserve,
             trace=trace,
         )
 
@@ -85,7 +86,9 @@ async def test_what_is_told_of_an_exchange_and_fails_keeps_it_from_nobody(monkey
         raise ValueError(name)
 
     monkeypatch.setattr("services.gateway.exchanges.count", lambda _exchange: fails("count"))
-    rig = Rig(charge=lambda _exchange: fails("charge"), trace=lambda _exchange, _traceparent: fails("trace"))
+    rig = Rig(
+        reserve=lambda _exchange, _task: lambda: fails("charge"), trace=lambda _exchange, _traceparent: fails("trace")
+    )
     with structlog.testing.capture_logs() as logged:
         assert (await rig.ask()).message.content == "the student says so"
     assert told == ["count", "charge", "trace"]
@@ -95,11 +98,39 @@ async def test_what_is_told_of_an_exchange_and_fails_keeps_it_from_nobody(monkey
 
 async def test_an_exchange_that_can_not_be_written_is_charged_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     charged: list[events.Exchange] = []
-    rig = Rig(charge=charged.append)
+    rig = Rig(reserve=lambda exchange, _task: lambda: charged.append(exchange))
     monkeypatch.setattr(rig.spool, "append_exchange", broken)
     with pytest.raises(ValueError, match="no exchange"):
         await rig.ask()
     assert [exchange.outcome for exchange in charged] == [events.OUTCOME_ANSWERED]
+
+
+@pytest.mark.parametrize("fate", ["answered", "failed", "cancelled"])
+async def test_what_was_kept_free_for_a_call_is_charged_once_however_it_ends(fate: str) -> None:
+    told: list[str] = []
+
+    def reserve(exchange: events.Exchange, _task: Task) -> Callable[[], None]:
+        told.append("kept")
+        return lambda: told.append(events.Outcome.Name(exchange.outcome))
+
+    rig = Rig(reserve=reserve)
+    if fate == "failed":
+        rig.student.breaks()
+        rig.teacher.breaks()
+    rig.student.delay_s = 60 if fate == "cancelled" else 0
+    call = asyncio.create_task(rig.ask())
+    await until(lambda: rig.student.asks)
+    if fate == "cancelled":
+        call.cancel()
+    await asyncio.wait([call])
+    assert told == ["kept", f"OUTCOME_{fate.upper()}"]
+
+
+async def test_for_what_is_refused_before_anybody_is_asked_nothing_is_kept_free() -> None:
+    rig = Rig(reserve=lambda _exchange, _task: pytest.fail("nobody is asked"))
+    rig.spool.full = "the spool is full"
+    with pytest.raises(SpoolFull):
+        await rig.ask()
 
 
 def broken(_exchange: events.Exchange) -> "asyncio.Future[None]":

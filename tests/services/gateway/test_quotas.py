@@ -1,16 +1,26 @@
 """How much a key may use, and what a refusal says."""
 
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
+from services.gateway import reserves
+from services.gateway.allowances import SOON_S, OverQuota
 from services.gateway.keys import Holder, KeysUnread
-from services.gateway.quotas import OverQuota, Quotas
+from services.gateway.quotas import Quotas
+from services.tasks import Task
+from tests.services.gateway.examples import FREE, a_request, a_task
 
+COSTS_NOTHING = a_task(**FREE)
 EVENING = datetime(2026, 11, 30, 23, 0, tzinfo=UTC)
 
 
@@ -32,8 +42,20 @@ class Desk:
 
     def charge(self, tokens: int = 0, usd: str = "0", **attempt: Any) -> None:
         usage = inference.Usage(prompt_tokens=tokens // 2, completion_tokens=tokens - tokens // 2)
-        attempts = [events.Attempt(usage=usage, cost_usd=usd, **attempt)]
-        self.quotas.charge(events.Exchange(key_id="ann", attempts=attempts))
+        self.begin()(events.Attempt(usage=usage, cost_usd=usd, **attempt))
+
+    def begin(self, task: Task | None = None, **request: Any) -> Callable[[events.Attempt], None]:
+        """A call; it ends with the attempt that is given."""
+        if "ann" not in self.quotas._allowances:
+            self.quotas.admit(self.holder)
+        exchange = events.Exchange(key_id="ann", request=a_request(**request))
+        charge = self.quotas.reserve(exchange, task or COSTS_NOTHING)
+
+        def end(attempt: events.Attempt) -> None:
+            exchange.attempts.append(attempt)
+            charge()
+
+        return end
 
     def refusal(self) -> OverQuota:
         with pytest.raises(OverQuota) as refused:
@@ -74,7 +96,7 @@ def test_tokens_are_known_afterwards_so_the_next_call_waits() -> None:
     desk = Desk(tokens_per_minute=600)
     desk.call(tokens=1_200)
     assert desk.refusal().retry_after_s == pytest.approx(60.0)
-    desk.now += timedelta(seconds=61)
+    desk.now += timedelta(seconds=70)
     desk.call()
 
 
@@ -158,3 +180,96 @@ def test_a_key_whose_limits_change_has_the_new_ones_at_once() -> None:
     desk.refusal()
     desk.holder = Holder("ann", requests_per_minute=100)
     desk.call()
+
+
+def spends(usd: str, tokens: int = 0) -> events.Attempt:
+    return events.Attempt(usage=inference.Usage(prompt_tokens=tokens), cost_usd=usd)
+
+
+TASK = a_task()
+A_MOST = reserves.most(TASK, a_request()).usd
+"""Dollars that one call of the task may take."""
+
+
+def test_calls_at_once_are_let_in_while_the_most_that_they_may_cost_fits() -> None:
+    desk = Desk(usd_per_day=f"{A_MOST * 5 / 2:f}")
+    ends = [desk.begin(TASK), desk.begin(TASK)]
+    with pytest.raises(OverQuota) as refused:
+        desk.begin(TASK)
+    assert refused.value.retry_after_s == SOON_S
+    two, one = f"${(A_MOST * 2).normalize():f}", f"${A_MOST.normalize():f}"
+    said = f"(UTC): calls under way may take {two}, and this one {one}; set max_tokens lower, try again in 1.0 s"
+    assert said in str(refused.value)
+    ends.pop()(spends("0.001"))
+    desk.begin(TASK)
+
+
+def test_a_call_that_what_is_left_can_never_pay_waits_for_the_next_day() -> None:
+    desk = Desk(usd_per_day=f"{A_MOST:f}")
+    desk.begin(TASK)(spends("0.001"))
+    with pytest.raises(OverQuota, match=r"\(usd_per_day\)") as refused:
+        desk.begin(TASK)
+    assert refused.value.retry_after_s == 3600
+    desk.begin(TASK, sampling=inference.Sampling(max_tokens=1))
+
+
+def test_the_minutes_tokens_are_kept_free_for_calls_under_way() -> None:
+    desk = Desk(tokens_per_minute=150)  # Each may write 50, and reads a few.
+    ends = [desk.begin(), desk.begin()]
+    with pytest.raises(OverQuota, match=r"\(tokens_per_minute\)") as refused:
+        desk.begin()
+    assert refused.value.retry_after_s == SOON_S
+    for end in ends:
+        end(spends("0", tokens=10))
+    desk.begin()
+
+
+def test_who_asks_for_more_than_a_minutes_tokens_is_let_in_alone() -> None:
+    desk = Desk(tokens_per_minute=30)
+    end = desk.begin()
+    with pytest.raises(OverQuota):
+        desk.begin()
+    end(spends("0", tokens=10))
+    with pytest.raises(OverQuota) as refused:
+        desk.begin()
+    assert refused.value.retry_after_s == pytest.approx(20.0)
+    desk.now += timedelta(seconds=20)
+    desk.begin()
+
+
+def test_a_key_whose_limits_change_keeps_free_what_its_calls_may_take() -> None:
+    desk = Desk(usd_per_day=f"{A_MOST:f}")
+    end = desk.begin(TASK)
+    desk.holder = Holder("ann", usd_per_day=A_MOST * 3 / 2)
+    desk.quotas.admit(desk.holder)
+    with pytest.raises(OverQuota):
+        desk.begin(TASK)
+    end(spends("0"))
+    desk.begin(TASK)
+
+
+STEPS = st.tuples(st.booleans(), st.sampled_from(["1", "1", "0.1", "0"]), st.sampled_from([0, 0, 0, 5]))
+"""Whether one begins, or else one ends, with which part of the most that it may cost; and how many hours pass."""
+
+
+@given(st.integers(1, 8), st.integers(1, 12), st.lists(STEPS, min_size=10, max_size=40), st.randoms())
+def test_whatever_begins_and_ends_in_whatever_order_no_budget_is_overdrawn(
+    day: int, month: int, steps: list[tuple[bool, str, int]], random: Random
+) -> None:
+    desk = Desk(usd_per_day=f"{A_MOST * day / 2:f}", usd_per_month=f"{A_MOST * month / 2:f}", tokens_per_minute=500)
+    desk.now, spending = datetime(2026, 11, 1, tzinfo=UTC), desk.quotas.spending
+    ends: list[Callable[[events.Attempt], None]] = []
+    for begins, part, hours in steps:
+        desk.now += timedelta(hours=hours)
+        if begins or not ends:
+            with suppress(OverQuota):
+                desk.quotas.admit(desk.holder)
+                ends.append(desk.begin(TASK))
+        else:
+            ends.pop(random.randrange(len(ends)))(spends(f"{A_MOST * Decimal(part):f}", tokens=20))
+        assert spending.usd("ann", f"{desk.now:%Y-%m-%d}") <= desk.holder.usd_per_day
+        assert spending.usd("ann", f"{desk.now:%Y-%m}") <= desk.holder.usd_per_month
+    for end in ends:
+        end(spends("0"))
+    reserve = desk.quotas._allowances["ann"].reserve
+    assert (reserve.usd, reserve.tokens) == (0, 0)

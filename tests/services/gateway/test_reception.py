@@ -48,7 +48,7 @@ def keys(gateway: Gateway) -> KnownKeys:
     made, quotas, broker = KnownKeys(ann=set(), bob={"sing"}), Quotas("s"), FakeBroker()
     usage = Usage(quotas, FakeFollower(broker, "key-usage"), FakeProducer(broker), lambda _old: None)
     gateway.reception._callers = callers = Callers(made, quotas, usage)
-    gateway.exchanges._charge = callers.charge
+    gateway.exchanges._reserve = callers.reserve
     return made
 
 

@@ -11,12 +11,13 @@ import pytest
 from protos import events_pb2 as events
 from services import telemetry
 from services.gateway import usage as usage_module
+from services.gateway.allowances import OverQuota
 from services.gateway.keys import Holder
-from services.gateway.quotas import OverQuota, Quotas
+from services.gateway.quotas import Quotas
 from services.gateway.usage import Usage
 from services.topics import KEY_USAGE, Record, decode, encode
 from tests.fakes.kafka import FakeBroker, FakeFollower, FakeProducer
-from tests.services.gateway.examples import until
+from tests.services.gateway.examples import FREE, a_task, until
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 ANN = Holder("ann", usd_per_day=Decimal(1))
@@ -49,13 +50,13 @@ async def gateway(
 
 def spend(quotas: Quotas, usd: str) -> None:
     quotas.admit(ANN)
-    quotas.charge(events.Exchange(key_id="ann", attempts=[events.Attempt(cost_usd=usd)]))
+    quotas.reserve(events.Exchange(key_id="ann", attempts=[events.Attempt(cost_usd=usd)]), a_task(**FREE))()
 
 
 def refused(quotas: Quotas) -> Callable[[], bool]:
     def over() -> bool:
         try:
-            quotas._check_money(ANN, "2026-11-29")
+            quotas.admit(ANN)
         except OverQuota:
             return True
         return False
