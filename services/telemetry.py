@@ -42,6 +42,9 @@ HEDGES = Counter("tutelage_hedges_total", "Calls that asked a second backend, an
 TAKEOVERS = Counter(
     "tutelage_takeovers_total", "Streams that went over to another backend in their midst.", ("task", "how")
 )
+IMPLAUSIBLE = Counter(
+    "tutelage_implausible_usage_total", "Teacher's answers whose usage can't be, and was estimated instead.", ("task",)
+)
 OPEN_CALLS = Gauge("tutelage_open_calls", "Calls being answered.")
 TRITON_CALLS = Gauge("tutelage_triton_calls", "Asks that are with a Triton.", ("replica",))
 TRITON_EJECTED = Gauge("tutelage_triton_ejected", "1 while a Triton gets no calls, as it failed.", ("replica",))

@@ -20,14 +20,16 @@ PART_TOKENS: Final = 16
 TOOLS_TOKENS: Final = 512
 """Where there are tools, how to call them: Claude's templates have 350 to 500."""
 
+SLACK_TOKENS: Final = 64
+"""Beyond the limit: what ends an answer, and the last few of a server that writes several at once."""
+
 
 def most(task: Task, request: inference.Request) -> inference.Usage:
     """The most that a teacher can use for one answer: a token has a byte at least, but for those of its template."""
     parts = len(request.messages) + len(request.tools) + bool(task.instructions)
     around = TEMPLATE_TOKENS + PART_TOKENS * parts + (TOOLS_TOKENS if request.tools else 0)
-    return inference.Usage(
-        prompt_tokens=_sent_bytes(task, request) + around, completion_tokens=written_most(task, request)
-    )
+    read, written = _sent_bytes(task, request) + around, written_most(task, request) + SLACK_TOKENS
+    return inference.Usage(prompt_tokens=read, completion_tokens=written)
 
 
 def written_most(task: Task, request: inference.Request) -> int:

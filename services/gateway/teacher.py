@@ -13,6 +13,7 @@ from services.gateway.backends import Ask, OnText
 from services.gateway.teacher_answer import Growing
 from services.gateway.teacher_failures import TeacherFailed, broke_off
 from services.gateway.teacher_http import TeacherHttp
+from services.gateway.teacher_usage import Doubts
 from services.gateway.teacher_wire import HttpVersion, Resumes, body
 
 FIRST_WAIT_S: Final = 0.5
@@ -55,6 +56,7 @@ class OpenAITeacher:
         self._token_limit_field = token_limit_field
         self._resumes: Resumes = resumes
         self._places = asyncio.Semaphore(max_calls)
+        self._doubts = Doubts()
 
     @property
     def resumes(self) -> bool:
@@ -111,7 +113,9 @@ class OpenAITeacher:
                 growing.whole(await self._http.whole(sent, until_s - _now_s()))
             else:
                 await self._stream(growing, sent, until_s - _now_s(), on_text)
-        return growing.attempt()
+        attempt = growing.attempt()
+        self._doubts.look(ask, attempt, growing.thought)
+        return attempt
 
     async def _stream(self, growing: Growing, sent: bytes, timeout_s: float, on_text: OnText) -> None:
         def take(data: str) -> bool:

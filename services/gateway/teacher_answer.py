@@ -1,7 +1,7 @@
 """The teacher's answers: chat completions, whole or in pieces, into attempts. Pure."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -34,6 +34,7 @@ class _Choice(msgspec.Struct):
 class _Usage(msgspec.Struct):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
+    completion_tokens_details: Any = None
 
 
 class _Error(msgspec.Struct):
@@ -147,6 +148,13 @@ class Growing:
 
     def _is_empty(self) -> bool:
         return not self._calls.made and not any(self._content)
+
+    @property
+    def thought(self) -> int:
+        """How many of the tokens that were written it says were reasoning."""
+        details = self._usage.completion_tokens_details if self._usage is not None else None
+        told = details.get("reasoning_tokens") if isinstance(details, dict) else None
+        return _count(told) if isinstance(told, int) else 0
 
     def attempt(self) -> events.Attempt:
         """The whole answer. Raises TeacherFailed where it is none.

@@ -22,6 +22,17 @@ def test_a_token_is_four_bytes_of_what_is_sent_to_the_backend_that_is_asked() ->
     assert students.prompt_tokens == 201 // 4  # The student reads the question alone, and a line feed.
 
 
+def test_the_most_that_a_teacher_reads_is_a_token_a_byte_and_what_an_api_puts_around_it() -> None:
+    task, request = a_task(instructions="i" * 400), a_request("é" * 100, response_schema="s" * 800)
+    used = estimates.most(task, request)
+    assert 1_400 <= used.prompt_tokens - estimates.TEMPLATE_TOKENS - 2 * estimates.PART_TOKENS <= 1_408
+    assert used.completion_tokens == 50 + estimates.SLACK_TOKENS
+    request.sampling.max_tokens = 7
+    request.tools.add(name="look")
+    assert estimates.most(task, request).completion_tokens == 7 + estimates.SLACK_TOKENS
+    assert estimates.most(task, request).prompt_tokens > used.prompt_tokens + estimates.TOOLS_TOKENS
+
+
 @pytest.mark.parametrize(("text", "pieces", "tokens"), [("x" * 40, 3, 10), ("x" * 40, 30, 30), ("", 0, 0)])
 def test_of_what_is_written_each_piece_is_a_token_and_each_four_bytes(text: str, pieces: int, tokens: int) -> None:
     assert estimates.usage(a_task(), a_request(), TEACHER, text, pieces).completion_tokens == tokens
