@@ -26,7 +26,7 @@ def changes(
     last: Annotated[int, typer.Option(min=1, max=10_000, help="So many, the latest.")] = 20,
     state: StateOption = STATE,
 ) -> None:
-    """Who changed what: promotions and rollbacks, API keys, write-offs, erasures. The latest comes last."""
+    """Who changed what: promotions and rollbacks, API keys and credits, write-offs, erasures. The latest comes last."""
     known = settings(state)
     with clear_errors(), closing(ClickHouse(known)) as clickhouse:
         found = clickhouse.query(LATEST, {"task": task, "last": last})

@@ -1,6 +1,7 @@
-"""`key create`, `key list`, `key revoke`: who may call the gateway, for what, and how much."""
+"""`key create`, `list`, `usage`, `credit`, `revoke`: who may call the gateway, for what, and how much."""
 
 import getpass
+from decimal import Decimal
 from typing import Annotated, Final
 
 import typer
@@ -66,6 +67,36 @@ def list_(
 
 
 @app.command()
+def usage(
+    id_: Annotated[str, typer.Argument(metavar="[ID]", help="As `key list` shows it; without one, all keys.")] = "",
+    state: StateOption = STATE,
+) -> None:
+    """What keys have used of their quotas, UTC, as the gateways told it by now. Keys without one are not counted."""
+    with clear_errors(), controller(settings(state)) as stub:
+        found = stub.SpendingOfKeys(pb.SpendingOfKeysRequest(id=id_), timeout=CONTROL_S).spending
+    table = Table("id", "name", "requests", "tokens", "today", "month", "credited", **TIGHT)
+    for one in found:
+        told = (f"{one.requests:,}", f"{one.tokens:,}", *_spent(one), usd_text(one.credited_usd_month))
+        table.add_row(one.key_id, one.name, *told)
+    console.print(table if found else "there are no keys", highlight=False)
+
+
+@app.command()
+def credit(
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As `key list` shows it.")],
+    usd: Annotated[str, typer.Option(help="Dollars, above 0.")],
+    reason: Annotated[str, typer.Option(help="Why; kept.")],
+    state: StateOption = STATE,
+) -> None:
+    """Take dollars off what a key has spent today, and so this month; gateways know it within seconds."""
+    request = pb.CreditKeyRequest(id=id_, usd=usd, reason=reason, decided_by=getpass.getuser())
+    with clear_errors(), controller(settings(state)) as stub:
+        key = stub.CreditKey(request, timeout=CONTROL_S)
+    told = f"key {key.id} of {key.name} is credited {usd_text(key.credit_usd)} of today (UTC)"
+    console.print(told, highlight=False)
+
+
+@app.command()
 def revoke(
     id_: Annotated[str, typer.Argument(metavar="ID", help="As `key list` shows it.")],
     reason: Annotated[str, typer.Option(help="Why; kept.")],
@@ -97,6 +128,23 @@ def quota_text(quota: events.Quota) -> str:
         f"${quota.usd_per_month}/month" if quota.usd_per_month.strip("0.") else "",
     )
     return ", ".join(part for part in parts if part) or "no limit"
+
+
+def usd_text(usd: str) -> str:
+    """Dollars as people read them: to the cent, and below that as far as they go."""
+    amount = Decimal(usd or 0)
+    whole = amount == amount.quantize(Decimal("0.01"))
+    return f"${amount:,.2f}" if whole else f"${amount.normalize():,f}"
+
+
+def _spent(one: pb.KeySpending) -> tuple[str, str]:
+    """Of the day and of the month, with what it may spend."""
+    day, month = one.quota.usd_per_day, one.quota.usd_per_month
+    return _of(one.usd_day, day), _of(one.usd_month, month)
+
+
+def _of(spent: str, most: str) -> str:
+    return f"{usd_text(spent)} of {usd_text(most)}" if most.strip("0.") else usd_text(spent)
 
 
 def _day(at: Timestamp) -> str:

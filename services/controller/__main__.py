@@ -43,9 +43,9 @@ from services.controller.state import State
 from services.controller.store import ClickHouseStore
 from services.controller.triton import Triton
 from services.errors import Overloaded
-from services.kafka import Follower, Producer, bury, keeping
+from services.kafka import Follower, Producer, bury, everything, keeping
 from services.tls import listen
-from services.topics import DEAD_LETTERS, KEYS, PROMOTIONS, RUNS
+from services.topics import DEAD_LETTERS, KEY_USAGE, KEYS, PROMOTIONS, RUNS, Record
 
 log = structlog.stdlib.get_logger("tutelage")
 
@@ -56,6 +56,7 @@ OPTIONS = [
     ("grpc.http2.min_ping_interval_without_data_ms", 5_000),  # Gateways that watch ask every ten seconds who is there.
 ]
 GRACE_S = 3.0
+USAGE_WITHIN_S = 10.0
 CONTROL = control_pb2.DESCRIPTOR.services_by_name["Control"].full_name
 
 
@@ -100,7 +101,7 @@ async def _run(settings: Settings) -> None:
     await desk.resume()
     runner = Runner(defined, state, desk, actions, settings.runs_at_once)
     erasing = _erasing(settings, actions, state, desk)
-    server = await _serve(settings, Control(defined, state, actions, desk, erasing))
+    server = await _serve(settings, Control(defined, state, actions, desk, erasing, usage=lambda: _usage(settings)))
     auditor = Auditor(ClickHouse(settings), DeadPlaces(Follower(settings, DEAD_LETTERS)))
     auditing = asyncio.create_task(auditor.go_on(settings.audit_every_s))
     recalibrating = Recalibrating(defined, state, desk, ClickHouseCalls(lambda: ClickHouse(settings)), actions.now)
@@ -169,6 +170,16 @@ def _rebuild(state: State, settings: Settings) -> None:
             finally:
                 for follower in followers:
                     follower.close()
+
+
+def _usage(settings: Settings) -> Iterator[Record]:
+    """All of topic `key-usage`. Raises Overloaded if Kafka does not answer."""
+    follower = Follower(settings, KEY_USAGE.name)
+    try:
+        follower.start(USAGE_WITHIN_S)
+        yield from everything(follower, USAGE_WITHIN_S)
+    finally:
+        follower.close()
 
 
 def _waiting(attempt: RetryCallState) -> None:

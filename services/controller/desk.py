@@ -7,7 +7,8 @@ to Kafka however long that takes, also by the next controller on this disk.
 import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any, Final
 
 import structlog
@@ -17,6 +18,7 @@ from protos import control_pb2 as control
 from protos import events_pb2 as events
 from services.controller import keys, promotions
 from services.controller.cycle import Numbers, Step, advanced, begin, next_number
+from services.controller.errors import Refused
 from services.controller.outbox import Outbox
 from services.controller.promotions import Decision
 from services.controller.state import Event, State
@@ -42,6 +44,9 @@ class Desk:
         self._outbox = outbox
         self._delivering: set[asyncio.Task[None]] = set()
         self._numbering = asyncio.Lock()
+        self._changing_keys = asyncio.Lock()
+        self._leaving: set[str] = set()
+        """Keys that are or were being taken back, also where Kafka has not acknowledged it yet."""
         self._given: dict[str, list[int]] = {}
         """By task, numbers of snapshots that are being made for no run."""
         # A thread of its own: a rollback must not wait for those that load models or ask ClickHouse.
@@ -170,9 +175,30 @@ class Desk:
 
     async def revoke_key(self, key: events.ApiKey, reason: str, decided_by: str) -> events.ApiKey:
         """Record that a key is good no more."""
-        await self._write(later := keys.revoked(key, self._decided(self._new_id(), reason, decided_by)))
+        self._leaving.add(key.id)
+        async with self._changing_keys:
+            latest = self._state.known_key(key.id)
+            await self._write(later := keys.revoked(latest, self._decided(self._new_id(), reason, decided_by)))
         log.info("key taken back", key=key.id, name=key.name, by=decided_by, reason=reason)
         return later
+
+    async def credit_key(self, key_id: str, usd: Decimal, reason: str, decided_by: str) -> events.ApiKey:
+        """Record that so much is taken off what a key has spent today; one after the other, so that all count.
+
+        Raises Refused where somebody takes the key back: what is written last counts, and would make it good again.
+        """
+        async with self._changing_keys:
+            if key_id in self._leaving:
+                raise Refused(f"key {key_id} is being taken back")
+            key = self._state.known_key(key_id)
+            decision = self._decided(self._new_id(), reason, decided_by)
+            await self._write(later := keys.credited(key, usd, decision))
+        log.info("key credited", key=key.id, name=key.name, usd=f"{usd:f}", by=decided_by, reason=reason)
+        return later
+
+    def today(self) -> date:
+        """The UTC day."""
+        return self._now().date()
 
     async def _record(self, made: events.Promotion) -> events.Promotion:
         await self._write(made)

@@ -1,7 +1,8 @@
-"""The part of the service Control that makes API keys and takes them back."""
+"""The part of the service Control that makes API keys, takes them back, and tells and corrects what they spent."""
 
+import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ import grpc
 
 from protos import control_pb2 as control
 from protos import events_pb2 as events
-from services.controller import keys
+from services.controller import keys, spending
 from services.controller.answering import answered
 from services.controller.checks import MAX_REASON_CHARACTERS, Rejected, invalid, known_task, label, limited, required
 from services.controller.deciders import decider
@@ -17,6 +18,7 @@ from services.controller.desk import Desk
 from services.controller.errors import Refused
 from services.controller.state import State
 from services.tasks import Task
+from services.topics import Record
 
 MOST_USD: Final = Decimal(10**9)
 MAX_KEYS: Final = 100_000
@@ -29,6 +31,8 @@ class Keyring:
     _tasks: Mapping[str, Task]
     _state: State
     _desk: Desk
+    _usage: Callable[[], Iterable[Record]]
+    """All of topic `key-usage`."""
 
     @answered
     async def CreateKey(self, request: control.CreateKeyRequest, context: Any) -> control.NewKey:
@@ -49,18 +53,45 @@ class Keyring:
         """Waits for Kafka alone."""
         reason = required("reason", request.reason, MAX_REASON_CHARACTERS)
         decided_by = decider(request.decided_by, context.auth_context())
-        key = self._state.key(required("id", request.id))
-        if key is None:
-            raise Rejected(grpc.StatusCode.NOT_FOUND, f"id: there is no key {request.id[:64]!r}")
-        if key.HasField("revoked_at"):
-            raise Refused(f"key {key.id} was taken back already, by {key.revoked_by}: {key.reason}")
+        key = self._good_key(request.id)
         return keys.shown(await self._desk.revoke_key(key, reason, decided_by))
 
     @answered
+    async def CreditKey(self, request: control.CreditKeyRequest, context: Any) -> events.ApiKey:
+        """Waits for Kafka alone."""
+        reason = required("reason", request.reason, MAX_REASON_CHARACTERS)
+        decided_by = decider(request.decided_by, context.auth_context())
+        key = self._good_key(request.id)
+        if not _is_usd(request.usd) or not Decimal(request.usd or 0):
+            raise invalid("usd", f"{request.usd[:64]!r} is no number of dollars above 0, as 12.50")
+        return keys.shown(await self._desk.credit_key(key.id, Decimal(request.usd), reason, decided_by))
+
+    @answered
+    async def SpendingOfKeys(
+        self, request: control.SpendingOfKeysRequest, _context: Any
+    ) -> control.SpendingOfKeysReply:
+        """Reads the topic anew: at most a month of records, one a key, gateway process and day."""
+        wanted = [self._good_key(request.id)] if request.id else self._known_keys(revoked=False)
+        told = await asyncio.to_thread(lambda: spending.told(self._usage()))
+        found = spending.spending(wanted, told, self._desk.today())
+        return control.SpendingOfKeysReply(spending=found)
+
+    @answered
     async def Keys(self, request: control.KeysRequest, _context: Any) -> control.KeysReply:
+        return control.KeysReply(keys=[keys.shown(key) for key in self._known_keys(revoked=request.revoked)])
+
+    def _known_keys(self, *, revoked: bool) -> list[events.ApiKey]:
+        """By name; those that were taken back only if `revoked`."""
         known = sorted(self._state.keys(), key=lambda key: (key.name, key.created_at.ToNanoseconds(), key.id))
-        wanted = (key for key in known if request.revoked or not key.HasField("revoked_at"))
-        return control.KeysReply(keys=[keys.shown(key) for key in wanted])
+        return [key for key in known if revoked or not key.HasField("revoked_at")]
+
+    def _good_key(self, key_id: str) -> events.ApiKey:
+        key = self._state.key(required("id", key_id))
+        if key is None:
+            raise Rejected(grpc.StatusCode.NOT_FOUND, f"id: there is no key {key_id[:64]!r}")
+        if key.HasField("revoked_at"):
+            raise Refused(f"key {key.id} was taken back already, by {key.revoked_by}: {key.reason}")
+        return key
 
 
 def check_quota(quota: events.Quota) -> None:

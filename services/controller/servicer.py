@@ -1,7 +1,7 @@
 """The service Control: what people ask of the controller and decide."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import grpc
@@ -25,6 +25,7 @@ from services.controller.state import State
 from services.controller.verdict import judge, objection
 from services.controller.watch_servicer import Watching
 from services.tasks import Task
+from services.topics import Record
 from training.contract import Report
 
 LATEST_RUNS: Final = 10
@@ -34,10 +35,21 @@ MAX_WAITING_RUNS: Final = 20
 class Control(Shelf, Watching, Keyring, control_pb2_grpc.ControlServicer):
     """Every method: INVALID_ARGUMENT names the field, NOT_FOUND what is not there, UNAVAILABLE who is away."""
 
-    def __init__(self, tasks: Mapping[str, Task], state: State, actions: Actions, desk: Desk, erasing: Erasing) -> None:
+    def __init__(  # noqa: PLR0913
+        self,
+        tasks: Mapping[str, Task],
+        state: State,
+        actions: Actions,
+        desk: Desk,
+        erasing: Erasing,
+        *,
+        usage: Callable[[], Iterable[Record]],
+    ) -> None:
+        """`usage` reads all of topic `key-usage`."""
         super().__init__(tasks, actions, desk)
         self._state = state
         self._erasing = erasing
+        self._usage = usage
 
     @answered
     async def Status(self, request: control.StatusRequest, _context: Any) -> control.StatusReply:

@@ -99,6 +99,10 @@ class State:
         """The key of that id, if there is one."""
         return self._keys.get(key_id)
 
+    def known_key(self, key_id: str) -> events.ApiKey:
+        """The key of an id that this state gave out."""
+        return self._keys[key_id]
+
     def _keep_marks(self, run: events.Run) -> None:
         """Whoever advances a run may have copied it before it was marked."""
         known = self._runs.get(run.id)

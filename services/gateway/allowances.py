@@ -1,6 +1,6 @@
 """What is left to a key, and what a caller hears who asks for more. Pure: times and what was spent are handed in."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
@@ -47,11 +47,13 @@ class Allowance:
     reserve: Reserve
 
     @classmethod
-    def of(cls, holder: Holder, reserve: Reserve, now_s: float) -> "Allowance":
-        """That of a key of which nothing was used lately."""
+    def of(cls, holder: Holder, before: "Allowance | None", now_s: float) -> "Allowance":
+        """That of a key of which nothing was used lately, or that has changed: other limits begin anew."""
         requests, tokens = holder.requests_per_minute, holder.tokens_per_minute
+        if before and (before.holder.requests_per_minute, before.holder.tokens_per_minute) == (requests, tokens):
+            return replace(before, holder=holder)
         minute = Bucket(requests, now_s) if requests else None, Bucket(tokens, now_s) if tokens else None
-        return cls(holder, *minute, reserve)
+        return cls(holder, *minute, before.reserve if before else Reserve())
 
     def take(self, used: Used, now_s: float) -> None:
         """Charge the minute's buckets."""

@@ -5,7 +5,8 @@ no slow hash is needed: those are for what people choose. Only the digest is kep
 digest, and how long that takes tells nothing that could be tried out letter by letter.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from typing import Final
@@ -53,6 +54,8 @@ class Holder:
     usd_per_day: Decimal = Decimal(0)
     usd_per_month: Decimal = Decimal(0)
     may_audit: bool = False
+    credits_usd: Mapping[str, Decimal] = field(default_factory=dict)
+    """By UTC day, what a person took off what it had spent."""
 
     @classmethod
     def of(cls, key: events.ApiKey) -> "Holder":
@@ -60,16 +63,23 @@ class Holder:
         quota = key.quota
         try:
             usd_per_day, usd_per_month = Decimal(quota.usd_per_day or 0), Decimal(quota.usd_per_month or 0)
+            credits_usd = {day: Decimal(usd) for day, usd in key.credits_usd.items()}
         except InvalidOperation as error:
-            raise BadEvent(f"quota of key {key.id[:64]!r}: its dollars are no number") from error
+            raise BadEvent(f"quota or credits of key {key.id[:64]!r}: its dollars are no number") from error
         minute = (quota.requests_per_minute, quota.tokens_per_minute)
         tasks, revoked = frozenset(key.tasks), key.HasField("revoked_at")
-        return cls(key.id, tasks, revoked, *minute, usd_per_day, usd_per_month, key.may_audit)
+        return cls(key.id, tasks, revoked, *minute, usd_per_day, usd_per_month, key.may_audit, credits_usd)
 
     @property
     def limited(self) -> bool:
         """Whether there is anything that it may not use without end."""
         return bool(self.requests_per_minute or self.tokens_per_minute or self.usd_per_day or self.usd_per_month)
+
+    def credited_usd(self, period: str) -> Decimal:
+        """What a person took off what it had spent in a day or a month."""
+        if not self.credits_usd:
+            return Decimal(0)
+        return sum((usd for day, usd in self.credits_usd.items() if day.startswith(period)), Decimal(0))
 
     def may(self, task: str) -> bool:
         """Whether the key is for `task`."""

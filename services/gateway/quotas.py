@@ -52,8 +52,7 @@ class Quotas:
         with self._lock:
             allowed = self._allowances.get(holder.id)
             if allowed is None or allowed.holder is not holder:  # A key that changed has another holder.
-                reserve = allowed.reserve if allowed else Reserve()  # Of calls that the other one let in.
-                allowed = self._allowances[holder.id] = Allowance.of(holder, reserve, now_s)
+                allowed = self._allowances[holder.id] = Allowance.of(holder, allowed, now_s)
             allowed.check_minute(now_s)
             self._check_known(holder)
             for budget in self._budgets(holder):
@@ -117,10 +116,13 @@ class Quotas:
         """Those that the key has."""
         day = _day(self._wall_s())
         if most := holder.usd_per_day:
-            yield Budget("usd_per_day", most, day, self.spending.usd(holder.id, day), self._to_next_day_s())
+            yield Budget("usd_per_day", most, day, self._spent_usd(holder, day), self._to_next_day_s())
         if most := holder.usd_per_month:
             month, renewed_s = day[:7], self._to_next_month_s()
-            yield Budget("usd_per_month", most, month, self.spending.usd(holder.id, month), renewed_s)
+            yield Budget("usd_per_month", most, month, self._spent_usd(holder, month), renewed_s)
+
+    def _spent_usd(self, holder: Holder, period: str) -> Decimal:
+        return self.spending.usd(holder.id, period) - holder.credited_usd(period)
 
     def _to_next_day_s(self) -> float:
         return DAY_S - self._wall_s() % DAY_S

@@ -211,7 +211,7 @@ def _source() -> Columns:
 
 
 def _key() -> Columns:
-    """An API key as it was made, or taken back; never its digest."""
+    """An API key as it was made, credited or taken back; never its digest."""
     return {
         "id": "id",
         "name": "name",
@@ -221,6 +221,8 @@ def _key() -> Columns:
         "usd_per_day": "toDecimal128OrZero(quota.usd_per_day, 8)",
         "usd_per_month": "toDecimal128OrZero(quota.usd_per_month, 8)",
         "may_audit": "may_audit",
+        "credit_usd": "toDecimal128OrZero(credit_usd, 8)",
+        "credited_by": "credited_by",
         "created_by": "created_by",
         "created_at": time(us("created_at")),
         "revoked_by": "revoked_by",

@@ -26,6 +26,7 @@ TEXTS: Final = {
     "cost_usd": "0.00234000",
     "usd_per_day": "12.50",
     "usd_per_month": "99",
+    "credit_usd": "12.50",
     "arguments": "{}",
     "config": "{}",
     "report": "{}",

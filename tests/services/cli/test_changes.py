@@ -104,6 +104,21 @@ def test_a_key_is_made_by_one_and_taken_back_by_another(ledger: Tables, tmp_path
     ]
 
 
+def test_a_credit_says_who_gave_what_and_why(ledger: Tables, tmp_path: Path) -> None:
+    credited = a_key(0)
+    credited.updated_at.seconds += 60
+    credited.credits_usd["2026-11-29"], credited.credit_usd = "13.50", "12.50"
+    credited.credited_by, credited.reason = "eve", "a fault of ours"
+    gone = a_key(5, revoked=True)
+    gone.credits_usd["2026-11-29"] = "13.50"
+    ledger.load(*(encode(KEYS, one) for one in (a_key(0), credited, gone)))
+    assert [line[:1] + line[1:2] + line[4:] for line in shown(state=tmp_path)] == [
+        ["2026-11-29 12:00:00", "bob", "good, may audit, 600 requests/min, $12.5/day", "a trial"],
+        ["2026-11-29 12:01:00", "eve", "good", "credited $12.5", "a fault of ours"],
+        ["2026-11-29 12:05:00", "eve", "good", "taken back", "it leaked"],
+    ]
+
+
 def test_write_offs_and_erasures_are_told_and_no_customer_is_named(ledger: Tables, tmp_path: Path) -> None:
     at = datetime.fromtimestamp(NOON_S, UTC)
     lost = ("source", "first", "last", "reason", "decided_by", "at")

@@ -1,5 +1,6 @@
 """`tutelage key` against the controller's own service over gRPC."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from typer.testing import CliRunner
 from protos import events_pb2 as events
 from services.cli import app
 from services.cli.keys import quota_text
-from services.topics import KEYS, decode
+from services.topics import KEY_USAGE, KEYS, decode, encode
 from tests.services.cli.test_snapshots import world
 from tests.services.controller.world import World
 
@@ -36,6 +37,26 @@ def test_a_key_is_made_listed_and_taken_back(world: World, tmp_path: Path) -> No
     assert run("list", state=tmp_path).output == "there are no keys\n"
     assert key_id in run("list", "--revoked", state=tmp_path).output
     assert decode(world.broker.records(KEYS.name)[-1]).reason == "it leaked"
+
+
+def test_what_a_key_has_spent_is_shown_and_corrected(world: World, tmp_path: Path) -> None:
+    made = run("create", "shop", "--usd-per-day", "10", state=tmp_path)
+    key_id = made.stdout.split("_")[1]
+    usage = events.KeyUsage(
+        key_id=key_id, source="a", day="2026-01-02", requests=1_200, tokens=34_000, cost_usd="9.50001"
+    )
+    world.broker.append(encode(KEY_USAGE, usage))
+    credited = run("credit", key_id, "--usd", "9", "--reason", "a fault of ours", state=tmp_path)
+    assert f"key {key_id} of shop is credited $9.00 of today (UTC)\n" in credited.output
+    shown = next(line for line in run("usage", key_id, state=tmp_path).output.splitlines() if key_id in line)
+    assert re.split("  +", shown.strip()) == [
+        *(key_id, "shop", "1,200", "34,000"),
+        "$0.50001 of $10.00",
+        "$0.50001",
+        "$9.00",
+    ]
+    assert decode(world.broker.records(KEYS.name)[-1]).reason == "a fault of ours"
+    assert run("usage", "x", state=tmp_path).exit_code == 1
 
 
 def test_a_key_that_may_audit_is_told_from_others(world: World, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Keys are made, listed and taken back; the secret is told once and kept nowhere."""
 
+import asyncio
 from hashlib import sha256
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from protos import control_pb2 as control
 from protos import events_pb2 as events
-from services.topics import KEYS, decode
+from services.topics import KEY_USAGE, KEYS, decode, encode
 from tests.services.controller.test_servicer import client, refusal
 from tests.services.controller.world import World
 
@@ -123,3 +124,85 @@ async def test_without_kafka_no_key_is_given_out(world: World, client: Any) -> N
     world.broker.away = True
     code, _ = await refusal(client.CreateKey(a_wish()))
     assert code == grpc.StatusCode.UNAVAILABLE
+
+
+def a_credit(key_id: str, **changes: Any) -> control.CreditKeyRequest:
+    return control.CreditKeyRequest(
+        **({"id": key_id, "usd": "12.5", "decided_by": "bob", "reason": "a fault"} | changes)
+    )
+
+
+async def spending_of(client: Any, key_id: str = "") -> list[control.KeySpending]:
+    return list((await client.SpendingOfKeys(control.SpendingOfKeysRequest(id=key_id))).spending)
+
+
+async def test_credits_of_a_day_add_up_and_the_key_says_the_last_ones_reason(world: World, client: Any) -> None:
+    made = (await client.CreateKey(a_wish(reason="a trial"))).key
+    await client.CreditKey(a_credit(made.id))
+    told = await client.CreditKey(a_credit(made.id, usd="0.25", decided_by="eve", reason="another"))
+    assert (dict(told.credits_usd), told.credit_usd, told.credited_by, told.reason) == (
+        *({"2026-01-02": "12.75"}, "0.25"),
+        *("eve", "another"),
+    )
+    first, *_, last = written(world)
+    assert (last.digest, last.created_by, told.digest) == (first.digest, "ann", b"")
+    gone = await client.RevokeKey(control.RevokeKeyRequest(id=made.id, decided_by="bob", reason="it leaked"))
+    assert (gone.credit_usd, gone.credited_by, dict(gone.credits_usd)) == ("", "", {"2026-01-02": "12.75"})
+
+
+async def test_two_credits_at_once_both_count(world: World, client: Any) -> None:
+    made = (await client.CreateKey(a_wish())).key
+    await asyncio.gather(*(client.CreditKey(a_credit(made.id, usd="1")) for _ in range(5)))
+    assert dict(written(world)[-1].credits_usd) == {"2026-01-02": "5"}
+
+
+@pytest.mark.parametrize("usd", ["", "0", "-1", "much", "NaN", "1e12"])
+async def test_a_credit_is_dollars_above_nothing(client: Any, usd: str) -> None:
+    made = (await client.CreateKey(a_wish())).key
+    code, said = await refusal(client.CreditKey(a_credit(made.id, usd=usd)))
+    assert (code, said) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        f"usd: {usd!r} is no number of dollars above 0, as 12.50",
+    )
+
+
+async def test_a_credit_never_makes_a_key_good_again(world: World, client: Any) -> None:
+    made = (await client.CreateKey(a_wish())).key
+    world.broker.away = True
+    code, _ = await refusal(
+        client.RevokeKey(control.RevokeKeyRequest(id=made.id, decided_by="bob", reason="it leaked"))
+    )
+    assert code == grpc.StatusCode.UNAVAILABLE  # It may come to Kafka yet.
+    world.broker.away = False
+    code, said = await refusal(client.CreditKey(a_credit(made.id)))
+    assert (code, said) == (grpc.StatusCode.FAILED_PRECONDITION, f"key {made.id} is being taken back")
+    assert (await refusal(client.CreditKey(a_credit("x"))))[0] == grpc.StatusCode.NOT_FOUND
+
+
+async def test_what_keys_have_spent_is_what_all_gateways_told_less_the_credits(world: World, client: Any) -> None:
+    shop, bank = [
+        (await client.CreateKey(a_wish(name=name, quota=events.Quota(usd_per_day="10")))).key
+        for name in ("shop", "bank")
+    ]
+    said = (
+        ("a", "2026-01-02", 1, "1"),
+        ("a", "2026-01-02", 3, "2.5"),
+        ("b", "2026-01-02", 2, "1"),
+        ("a", "2026-01-01", 9, "4"),
+    )
+    for source, day, requests, usd in (*said, ("a", "2025-12-31", 99, "99")):
+        usage = events.KeyUsage(key_id=shop.id, source=source, day=day, requests=requests, tokens=10, cost_usd=usd)
+        world.broker.append(encode(KEY_USAGE, usage))
+    world.broker.append(
+        encode(KEY_USAGE, events.KeyUsage(key_id=shop.id, source="c", day="2026-01-02", cost_usd="much"))
+    )
+    await client.CreditKey(a_credit(shop.id, usd="3"))
+    nothing, told = await spending_of(client)
+    assert (nothing.name, nothing.requests, nothing.usd_day) == ("bank", 0, "0")
+    assert (told.name, told.requests, told.tokens, told.quota.usd_per_day) == ("shop", 5, 20, "10")
+    assert (told.usd_day, told.usd_month, told.credited_usd_month) == ("0.5", "4.5", "3")
+    assert await spending_of(client, shop.id) == [told]
+    assert (await refusal(client.SpendingOfKeys(control.SpendingOfKeysRequest(id="x"))))[0] == grpc.StatusCode.NOT_FOUND
+    world.broker.away = True
+    assert (await refusal(client.SpendingOfKeys(control.SpendingOfKeysRequest())))[0] == grpc.StatusCode.UNAVAILABLE
+    assert bank.id == nothing.key_id

@@ -26,9 +26,9 @@ from services.controller.state import State
 from services.controller.store import Page
 from services.erasures import Erasure, digests
 from services.errors import Overloaded
-from services.kafka import Keeping
+from services.kafka import Keeping, everything
 from services.tasks import Task
-from services.topics import PROMOTIONS, RUNS, decode
+from services.topics import KEY_USAGE, PROMOTIONS, RUNS, Record, decode
 from tests.fakes.kafka import FakeBroker, FakeFollower, FakeProducer
 from training.contract import Difference, Paired, Report, Score
 
@@ -341,8 +341,14 @@ class World:
             directory=self.directory / "erasures",
             new_id=lambda: next(self.ids),
         )
-        self.control = Control(self.tasks, self.state, self.actions, self.desk, self.erasing)
+        self.control = Control(self.tasks, self.state, self.actions, self.desk, self.erasing, usage=self.usage)
         return self
+
+    def usage(self) -> Iterator[Record]:
+        """All that the gateways told."""
+        follower = FakeFollower(self.broker, KEY_USAGE.name)
+        follower.start(1.0)
+        yield from everything(follower, 1.0)
 
     def _bury(self, keys: Sequence[tuple[str, int]]) -> int:
         self.buried += keys

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from hashlib import sha256
 
 import pytest
@@ -108,6 +109,17 @@ async def test_an_earlier_secret_of_the_same_key_is_good_no_more() -> None:
             keys.holder("Bearer old")
 
 
+async def test_a_key_brings_its_credits() -> None:
+    credits_usd = {"2026-11-29": "1.5", "2026-11-30": "2", "2026-12-01": "4"}
+    async with following(broker_with(a_key(credits_usd=credits_usd))) as keys:
+        holder = keys.holder(BEARER)
+    assert [holder.credited_usd(period) for period in ("2026-11-29", "2026-11", "2026-10")] == [
+        Decimal("1.5"),
+        Decimal("3.5"),
+        0,
+    ]
+
+
 async def test_nobody_is_let_in_before_the_keys_are_read() -> None:
     broker = broker_with(a_key())
     broker.away = True
@@ -123,6 +135,7 @@ async def test_nobody_is_let_in_before_the_keys_are_read() -> None:
 
 async def test_what_is_no_key_is_skipped_and_a_tombstone_is_nothing() -> None:
     broken = (a_key(id=""), a_key(digest=b"short"), a_key(quota=events.Quota(usd_per_day="much")))
+    broken += (a_key(credits_usd={"2026-11-29": "much"}),)
     broker = broker_with(*broken)
     broker.append(Record("keys", b"ann", b"\xff"))
     broker.append(Record("keys", b"ann", b""))

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 import grpc
@@ -101,7 +102,7 @@ def a_key() -> events.ApiKey:
     return keys.made(wish, SECRET, Decision("0a1b2c3d4e5f", "a trial", "ann", datetime.now(UTC)))
 
 
-async def test_a_key_is_let_in_spends_its_budget_also_across_a_kill_and_is_taken_back(
+async def test_a_key_is_let_in_spends_its_budget_also_across_a_kill_is_credited_and_taken_back(
     tansu: str, tmp_path: Path
 ) -> None:
     kafka = KafkaSettings(kafka_bootstrap_servers=tansu)
@@ -120,6 +121,8 @@ async def test_a_key_is_let_in_spends_its_budget_also_across_a_kill_and_is_taken
             await process.wait()
         async with gateway.running():
             await gateway.until("RESOURCE_EXHAUSTED")
+            tell(kafka, key := keys.credited(key, Decimal(1), Decision("-", "a fault", "bob", datetime.now(UTC))))
+            await gateway.until("OK")
             tell(kafka, keys.revoked(key, Decision("-", "it leaked", "bob", datetime.now(UTC))))
             await gateway.until("UNAUTHENTICATED")
     mine = [one for one in read_exchanges(kafka) if one.key_id]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from random import Random
@@ -273,3 +274,20 @@ def test_whatever_begins_and_ends_in_whatever_order_no_budget_is_overdrawn(
         end(spends("0"))
     reserve = desk.quotas._allowances["ann"].reserve
     assert (reserve.usd, reserve.tokens) == (0, 0)
+
+
+def test_a_key_whose_minute_stays_as_it_is_has_used_of_it_what_it_has() -> None:
+    desk = Desk(requests_per_minute=1)
+    desk.call()
+    desk.holder = replace(desk.holder, credits_usd={"2026-11-30": Decimal(1)})
+    desk.refusal()
+
+
+def test_a_credit_is_taken_off_what_was_spent_in_its_day_and_month() -> None:
+    desk = Desk(usd_per_day="1", usd_per_month="2")
+    desk.call(usd="1.5")
+    assert "(usd_per_day)" in str(desk.refusal())
+    desk.holder = replace(desk.holder, credits_usd={"2026-11-30": Decimal("0.75"), "2026-11-29": Decimal("0.25")})
+    desk.call(usd="0.5")
+    assert "(usd_per_day)" in str(desk.refusal())
+    assert desk.quotas._spent_usd(desk.holder, "2026-11") == 1
