@@ -68,7 +68,7 @@ def list_(
 
 @app.command()
 def usage(
-    id_: Annotated[str, typer.Argument(metavar="[ID]", help="As `key list` shows it; without one, all keys.")] = "",
+    id_: Annotated[str, typer.Argument(metavar="ID", help="As `key list` shows it; without one, all keys.")] = "",
     state: StateOption = STATE,
 ) -> None:
     """What keys have used of their quotas, UTC, as the gateways told it by now. Keys without one are not counted."""
