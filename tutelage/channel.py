@@ -13,7 +13,8 @@ import grpc
 PemFile = str | os.PathLike[str]
 MAX_MESSAGE_BYTES: Final = 32 * 1024 * 1024
 TRIES: Final = 3
-"""Of a call that ends UNAVAILABLE, by gRPC itself, with jitter, within its deadline: its request_id makes that safe."""
+"""Of a call that ends UNAVAILABLE, by gRPC itself, with jitter, within its deadline: its request_id makes that safe.
+Not where the gateway says that a repeat is pointless (`grpc-retry-pushback-ms`)."""
 _RETRIES: Final = {
     "maxAttempts": TRIES,
     "initialBackoff": "0.1s",
