@@ -36,7 +36,9 @@ GEN_AI_TOKENS = Histogram(
 COST = Counter("tutelage_cost_usd_total", "Dollars spent.", ("task", "backend"))
 REFUSALS = Counter("tutelage_student_refusals_total", "Student answers not kept.", ("task", "reason"))
 BREAKER = Gauge(
-    "tutelage_breaker_state", "Whether a backend is asked: 0 yes, 1 by one call that tries, 2 no.", ("task", "backend")
+    "tutelage_breaker_state",
+    "Whether a backend, of students the one that serves, is asked: 0 yes, 1 by one call that tries, 2 no.",
+    ("task", "backend"),
 )
 HEDGES = Counter("tutelage_hedges_total", "Calls that asked a second backend, and who answered.", ("task", "won"))
 TAKEOVERS = Counter(
@@ -47,7 +49,9 @@ IMPLAUSIBLE = Counter(
 )
 OPEN_CALLS = Gauge("tutelage_open_calls", "Calls being answered.")
 TRITON_CALLS = Gauge("tutelage_triton_calls", "Asks that are with a Triton.", ("replica",))
-TRITON_EJECTED = Gauge("tutelage_triton_ejected", "1 while a Triton gets no calls, as it failed.", ("replica",))
+TRITON_EJECTED = Gauge(
+    "tutelage_triton_ejected", "1 while a Triton gets no calls but trials, as it failed.", ("replica",)
+)
 SPOOL_BYTES = Gauge("tutelage_spool_bytes", "Bytes on disk that Kafka has not acknowledged.")
 SPOOL_STALLED = Gauge("tutelage_spool_stalled_seconds", "How long Kafka has acknowledged nothing of what waits.")
 SPOOL_FAILED = Gauge("tutelage_spool_failed", "1 while the spool cannot be written and calls are refused.")

@@ -25,6 +25,8 @@ LONGEST_PAUSE_S: Final = 10.0
 """One call in ten seconds is no burden, and who is well again should not be left alone for long."""
 LONGEST_ASKED_S: Final = 60.0
 """As long as it is believed that asks to be left alone: quotas are often of a minute."""
+FORGOTTEN_S: Final = 300.0
+"""So long after its pause that nobody has tried it, who is left alone is nobody's trouble, be it broken or not."""
 _CALLS, _FAILURES = range(2)
 
 
@@ -59,6 +61,12 @@ class Breaker:
         if self.state is State.HALF_OPEN:
             return "breaker: one call is trying whether it answers again"
         return f"breaker: it failed too often, and is asked again in {self.retry_after_s(now_s):.1f} s"
+
+    def told(self, now_s: float) -> State:
+        """What a call would meet, for those who watch: `state` itself changes only with the next call."""
+        if self.state is not State.OPEN or now_s < self._until_s:
+            return self.state
+        return State.HALF_OPEN if now_s < self._until_s + FORGOTTEN_S else State.CLOSED
 
     def retry_after_s(self, now_s: float) -> float:
         """When it may be worth while to ask again."""

@@ -19,7 +19,7 @@ HALF_LIFE_S: Final = 10.0
 FIRST_S: Final = 1.0
 MOST_S: Final = 60.0
 FORGOTTEN_S: Final = 300.0
-"""After so long without another ejection the next one is as short as the first."""
+"""After so long without another ejection the next one is as short as the first, and one without a trial untold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,10 @@ class Health:
     def may_be_tried(self, now_s: float) -> bool:
         """Whether its time out is over and nobody tries it yet."""
         return self.until_s is not None and now_s >= self.until_s and not self.on_trial
+
+    def is_left_out(self, now_s: float) -> bool:
+        """Whether it is ejected, for those who watch: who has not been tried for long is missed by nobody."""
+        return self.until_s is not None and now_s < self.until_s + FORGOTTEN_S
 
     @property
     def rate(self) -> float:

@@ -73,7 +73,7 @@ class Exchanges:
         self._repeats = repeats
         self._teacher_needs_s = teacher_needs_s
         self._stops = stops
-        self._standings = Standings()
+        self._standings = Standings(promoted)
         self._shadows = shadows
         self._reserve = reserve
         self._trace = trace

@@ -138,7 +138,7 @@ class Replicas:
         await asyncio.gather(*(replica.close() for replica in self._replicas.values()))
 
     def _is_ejected(self, address: str) -> bool:
-        return self._healths[address].ejected
+        return self._healths[address].is_left_out(time.monotonic())
 
     def _fewest(self, addresses: Sequence[str]) -> str:
         if len(addresses) == 1:

@@ -1,10 +1,13 @@
 """How each backend has been doing for each task: what is learned of its pace, and whether it is left alone."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf
 from typing import Final
 
+from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
 from services.gateway import shedding
@@ -62,14 +65,16 @@ def _stall_s(usual_s: float | None) -> float:
 class Standings:
     """All of one gateway process."""
 
-    def __init__(self) -> None:
+    def __init__(self, promoted: Callable[[str], events.Promotion | None]) -> None:
+        """`promoted` says by which student a task is served now: the breaker's metric is of that one."""
+        self._promoted = promoted
         self._of: dict[tuple[str, inference.Backend, int], Standing] = {}
         self._hedges: dict[str, HedgeBudget] = {}
 
     def of(self, task: Task, backend: inference.Backend, student_version: int) -> Standing:
         """Made where there is none yet."""
         key = task.name, backend, student_version if backend == inference.BACKEND_STUDENT else 0
-        return self._of.get(key) or self._of.setdefault(key, Standing())
+        return self._of.get(key) or self._made(*key)
 
     def least_s(self, task: Task, plan: Plan, priority: inference.Priority) -> float:
         """The time that a call of that priority must have, as `shedding` says; 0 where that is not known."""
@@ -85,6 +90,17 @@ class Standings:
         """The task's budget."""
         return self._hedges.get(task.name) or self._hedges.setdefault(task.name, HedgeBudget())
 
+    def _made(self, task: str, backend: inference.Backend, student_version: int) -> Standing:
+        """A new one. Prometheus reads the breaker when it asks: that a pause is over, no call need tell."""
+        telemetry.BREAKER.labels(task, NAMES[backend]).set_function(partial(self._breaker_told, task, backend))
+        return self._of.setdefault((task, backend, student_version), Standing())
+
+    def _breaker_told(self, task: str, backend: inference.Backend) -> State:
+        """From the thread that serves the metrics."""
+        promotion = self._promoted(task) if backend == inference.BACKEND_STUDENT else None
+        standing = self._of.get((task, backend, promotion.student_version if promotion else 0))
+        return standing.breaker.told(time.monotonic()) if standing else State.CLOSED
+
 
 def said_of(task: Task, backend: inference.Backend) -> Teacher | Student:
     """What the task's file says of a backend."""
@@ -92,9 +108,8 @@ def said_of(task: Task, backend: inference.Backend) -> Teacher | Student:
 
 
 def tell(task: Task, backend: inference.Backend, standing: Standing, why: str = "") -> None:
-    """The breaker's state, as a metric; in the log, too, where it has opened or closed. `why`: the failure's kind."""
+    """The log, where the breaker has opened or closed. `why`: the failure's kind."""
     state, name = standing.breaker.state, NAMES[backend]
-    telemetry.BREAKER.labels(task.name, name).set(state)
     if state is State.OPEN and not standing.is_left_alone:
         telemetry.log.warning("a backend fails too often: it is left alone", task=task.name, backend=name, reason=why)
     elif state is State.CLOSED and standing.is_left_alone:

@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from services import telemetry
 from services.audit import audit
 from services.controller import auditing
+from services.gateway import breaker, ejection
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "prometheus"
 FIRING = Path(__file__).parent / "alerts_firing.yml"
@@ -38,6 +39,13 @@ def test_there_is_a_rule_for_each_way_in_which_the_ledger_fails() -> None:
     asked = " ".join(rule["expr"] for rule in RULES.values())
     for needed in ('state="missing"', 'state="duplicates"', "oldest_unacknowledged", "spool_failed", "spool_stalled"):
         assert needed in asked
+
+
+def test_a_backend_is_told_of_only_where_it_is_called_and_fails() -> None:
+    """Shorter than it takes to forget, a rule would fire for a student that was rolled back, or a quiet gateway."""
+    for name in ("TutelageBackendLeftAlone", "TutelageTritonEjected"):
+        minutes = int(RULES[name]["for"].removesuffix("m"))
+        assert 60 * minutes > max(breaker.FORGOTTEN_S + breaker.LONGEST_ASKED_S, ejection.FORGOTTEN_S + ejection.MOST_S)
 
 
 @pytest.mark.parametrize("name", RULES)

@@ -64,7 +64,7 @@ class Call:
             backends={STUDENT: student, TEACHER: teacher},
             clock=clock,
             told=Told(clock, self.heard),
-            standings=Standings(),
+            standings=Standings({}.get),
         )
 
     async def hedged(self) -> "asyncio.Task[inference.Reply]":

@@ -4,23 +4,25 @@ import grpc
 import pytest
 from hypothesis import given
 from hypothesis import strategies as some
+from prometheus_client import REGISTRY
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services import telemetry
 from services.gateway.backends import BackendFailed, FailureKind
 from services.gateway.breaker import (
     FAILURES_IN_A_ROW,
     FIRST_PAUSE_S,
+    FORGOTTEN_S,
     LEAST_CALLS,
     LONGEST_ASKED_S,
     LONGEST_PAUSE_S,
     Breaker,
     State,
 )
+from services.gateway.standing import Standings
 from tests.services.gateway.calls import status_of
 from tests.services.gateway.conftest import Gateway
-from tests.services.gateway.examples import a_request
+from tests.services.gateway.examples import a_promotion, a_request, a_task
 
 
 def opened(now_s: float = 0.0, jitter: float = 0.0, retry_after_s: float | None = None) -> Breaker:
@@ -107,6 +109,43 @@ def test_calls_that_were_asked_before_it_opened_do_not_change_it():
     assert breaker.retry_after_s(0.0) == FIRST_PAUSE_S
 
 
+def test_who_watches_sees_what_a_call_would_meet():
+    breaker = opened()
+    assert breaker.told(0.99 * FIRST_PAUSE_S) is State.OPEN
+    assert breaker.told(FIRST_PAUSE_S) is State.HALF_OPEN
+    assert breaker.told(FIRST_PAUSE_S + FORGOTTEN_S) is State.CLOSED
+    assert breaker.state is State.OPEN
+    assert breaker.asked()
+    assert breaker.told(FIRST_PAUSE_S + FORGOTTEN_S) is State.HALF_OPEN
+
+
+def shown(backend: str) -> float | None:
+    """What Prometheus would read now."""
+    return REGISTRY.get_sample_value("tutelage_breaker_state", {"task": "say", "backend": backend})
+
+
+def test_the_metric_needs_no_call_to_be_true(monkeypatch: pytest.MonkeyPatch):
+    breaker = Standings({}.get).of(a_task(), inference.BACKEND_TEACHER, 0).breaker
+    for _ in range(FAILURES_IN_A_ROW):
+        breaker.failed(100.0)
+    for now_s, state in ((100.1, State.OPEN), (101.0, State.HALF_OPEN), (101.0 + FORGOTTEN_S, State.CLOSED)):
+        monkeypatch.setattr("time.monotonic", lambda now_s=now_s: now_s)
+        assert shown("teacher") == state
+
+
+def test_the_metric_is_of_the_student_that_serves_not_of_one_that_was_rolled_back(monkeypatch: pytest.MonkeyPatch):
+    promoted = {"say": a_promotion(events.POLICY_KIND_STUDENT_ONLY, version=4)}
+    standings, now_s = Standings(promoted.get), 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    for _ in range(FAILURES_IN_A_ROW):
+        standings.of(a_task(), inference.BACKEND_STUDENT, 4).breaker.failed(now_s)
+    assert shown("student") == State.OPEN
+    promoted["say"].student_version = 3
+    assert shown("student") == State.CLOSED
+    standings.of(a_task(), inference.BACKEND_STUDENT, 3)
+    assert shown("student") == State.CLOSED
+
+
 async def fail(gateway: Gateway, times: int = FAILURES_IN_A_ROW) -> None:
     for _ in range(times):
         await status_of(gateway.inference.Complete(a_request()))
@@ -123,7 +162,7 @@ async def test_a_teacher_that_only_fails_is_not_asked_and_the_caller_is_told_whe
     assert details.startswith("no backend could answer (teacher: breaker: it failed too often, and is asked again in ")
     attempt = gateway.spool.exchanges[-1].attempts[0]
     assert (attempt.end, attempt.latency_us) == (inference.END_FAILED, 0)
-    assert telemetry.BREAKER.labels("say", "teacher")._value.get() == State.OPEN
+    assert shown("teacher") == State.OPEN
 
 
 @pytest.mark.contract

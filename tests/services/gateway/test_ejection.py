@@ -50,6 +50,14 @@ def test_failures_in_a_row_eject_and_a_success_between_them_does_not():
     assert choices(fails(once_good, "a"), 100.0) == ["b"]
 
 
+def test_who_watches_is_told_of_an_ejected_one_for_as_long_as_it_is_tried():
+    out = fails(replicas(2), "a", IN_A_ROW)
+    assert out["a"].is_left_out(100.0 + FIRST_S + FORGOTTEN_S - 1)
+    assert not out["a"].is_left_out(100.0 + FIRST_S + FORGOTTEN_S)
+    assert tried(out, "a", failed=True, now_s=200.0)["a"].is_left_out(200.0 + FORGOTTEN_S)
+    assert not out["b"].is_left_out(100.0)
+
+
 def test_what_says_nothing_of_a_replica_is_not_counted():
     healths = fails(replicas(2), "a", IN_A_ROW - 1)
     assert after(healths, "a", Ended(100.0, failed=None)) == healths["a"]

@@ -36,7 +36,7 @@ def test_of_120_000_places_84_000_are_for_all():
 
 
 def test_as_long_as_one_backend_is_not_known_any_time_may_do():
-    standings, task = Standings(), a_task()
+    standings, task = Standings({}.get), a_task()
     steps = tuple(
         Step(backend, 10.0, streams=True) for backend in (inference.BACKEND_TEACHER, inference.BACKEND_STUDENT)
     )
