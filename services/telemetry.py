@@ -14,23 +14,44 @@ EXCHANGES = Counter("tutelage_exchanges_total", "Exchanges finished.", ("task", 
 LATENCY = Histogram(
     "tutelage_latency_seconds", "Arrival to whole answer.", ("task", "answered_by"), buckets=LATENCY_BUCKETS_S
 )
-# By OpenTelemetry's conventions for generative AI, names and buckets.
+# By OpenTelemetry's conventions for generative AI: names, labels and buckets. The gateway is its callers' server and a
+# client of teacher and student; the model that is asked is the task.
+_GEN_AI = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_model", "gen_ai_response_model")
+_GEN_AI_BUCKETS_S = tuple(0.01 * 2**power for power in range(14))
 GEN_AI_DURATION = Histogram(
     "gen_ai_server_request_duration_seconds",
     "Arrival to the end of the call.",
-    ("gen_ai_request_model", "gen_ai_response_model", "error_type"),
-    buckets=tuple(0.01 * 2**power for power in range(14)),
+    (*_GEN_AI, "error_type"),
+    buckets=_GEN_AI_BUCKETS_S,
 )
 GEN_AI_FIRST_TOKEN = Histogram(
     "gen_ai_server_time_to_first_token_seconds",
     "Arrival to the first text of a stream.",
-    ("gen_ai_request_model", "gen_ai_response_model"),
+    _GEN_AI,
     buckets=(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10),
+)
+GEN_AI_PER_TOKEN = Histogram(
+    "gen_ai_server_time_per_output_token_seconds",
+    "From token to token of a stream, after the first and on the average of an answer that was kept.",
+    _GEN_AI,
+    buckets=(0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5),
+)
+GEN_AI_ASKED = Histogram(
+    "gen_ai_client_operation_duration_seconds",
+    "A backend's part of a call, from the question to its end.",
+    (*_GEN_AI, "error_type"),
+    buckets=_GEN_AI_BUCKETS_S,
+)
+GEN_AI_FIRST_CHUNK = Histogram(
+    "gen_ai_client_operation_time_to_first_chunk_seconds",
+    "From the question to a backend to the first text of its stream.",
+    _GEN_AI,
+    buckets=_GEN_AI_BUCKETS_S,
 )
 GEN_AI_TOKENS = Histogram(
     "gen_ai_client_token_usage",
-    "Tokens of the answer that was given.",
-    ("gen_ai_request_model", "gen_ai_response_model", "gen_ai_token_type"),
+    "Tokens that a backend read and wrote for a call, its answer kept or not.",
+    (*_GEN_AI, "gen_ai_token_type"),
     buckets=tuple(4**power for power in range(14)),
 )
 COST = Counter("tutelage_cost_usd_total", "Dollars spent.", ("task", "backend"))

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 import sys
+from collections.abc import Mapping
 
 import uvloop
 
@@ -45,7 +46,7 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     needs_s = settings.teacher_needs_s
     shadows = Shadows(backends, spool, most_at_once=settings.shadow_most_at_once, timeout_s=settings.shadow_timeout_s)
     callers = _callers(settings, kafka, spool)
-    traces = Traces.to(settings.otel_exporter_otlp_endpoint) if settings.otel_exporter_otlp_endpoint else None
+    traces = _traces(settings, defined)
     exchanges = Exchanges(
         backends,
         spool,
@@ -116,6 +117,17 @@ def teacher(settings: GatewaySettings) -> OpenAITeacher:
 
 def _student(settings: GatewaySettings) -> TritonStudent:
     return TritonStudent(settings.triton_grpc_addresses, settings.triton_max_calls)
+
+
+def _traces(settings: GatewaySettings, defined: Mapping[str, tasks.Task]) -> Traces | None:
+    if not settings.otel_exporter_otlp_endpoint:
+        return None
+    models = {(name, inference.BACKEND_STUDENT): task.student.training for name, task in defined.items()}
+    models |= {
+        (name, inference.BACKEND_TEACHER): settings.teacher_model or task.teacher.model
+        for name, task in defined.items()
+    }
+    return Traces.to(settings.otel_exporter_otlp_endpoint, models, settings.teacher_base_url)
 
 
 def _callers(settings: GatewaySettings, kafka: KafkaSettings, spool: Spool) -> Callers | None:

@@ -31,7 +31,7 @@ def body(
     fields: dict[str, Any] = {"model": model, "messages": _messages(ask.task, request)}
     fields[token_limit_field] = written_most(ask.task, request)
     if request.HasField("sampling"):
-        fields |= _sampled(request.sampling)
+        fields |= sampled(request.sampling)
     if request.tools:
         fields["tools"] = [_tool(tool) for tool in request.tools]
     if request.response_schema and not ask.partial:  # Constrained from anew, it could not go on in the middle.
@@ -53,7 +53,8 @@ def _go_on(fields: dict[str, Any], partial: str, resumes: Resumes) -> None:
     fields["messages"].append(begun)
 
 
-def _sampled(sampling: inference.Sampling) -> dict[str, Any]:
+def sampled(sampling: inference.Sampling) -> dict[str, Any]:
+    """How the answer is to be drawn, of what was said of that; but for how long it may be."""
     fields: dict[str, Any] = {
         name: _short(getattr(sampling, name)) for name in ("temperature", "top_p") if sampling.HasField(name)
     }

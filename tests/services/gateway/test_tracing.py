@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -9,10 +10,12 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
+from services.gateway import tracing
 from services.gateway.tracing import Traces
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
+MODELS = {("topics", inference.BACKEND_TEACHER): "gpt-4", ("topics", inference.BACKEND_STUDENT): "tiny"}
 SECRET = "the answer's own words"
 
 
@@ -41,7 +44,7 @@ def an_exchange() -> events.Exchange:
 def told(exchange: events.Exchange, traceparent: str = "") -> list[ReadableSpan]:
     """The attempts' spans in order, then the call's."""
     exporter = InMemorySpanExporter()
-    traces = Traces(SimpleSpanProcessor(exporter))
+    traces = Traces(SimpleSpanProcessor(exporter), MODELS, "https://api.example.com/v1")
     traces.tell(exchange, traceparent)
     traces.close()
     return list(exporter.get_finished_spans())
@@ -70,6 +73,62 @@ def test_what_is_no_trace_begins_one() -> None:
 
 
 def test_a_caller_who_does_not_sample_gets_no_spans() -> None:
+    assert told(an_exchange(), f"00-{TRACE}-{CALLER}-00") == []
+
+
+def said_of(span: ReadableSpan) -> dict[str, Any]:
+    """Its attributes by the conventions."""
+    return {key: value for key, value in (span.attributes or {}).items() if not key.startswith("tutelage.")}
+
+
+def test_a_span_tells_how_the_answer_was_wanted_and_where_it_was_asked_for() -> None:
+    exchange = an_exchange()
+    sampling = inference.Sampling(temperature=0.7, top_p=0.9, max_tokens=40, stop=["\n\n"], seed=2**63 + 5)
+    exchange.request.sampling.CopyFrom(sampling)
+    exchange.request.response_schema = '{"type": "object"}'
+    student, teacher, call = told(exchange)
+    assert (
+        said_of(call).items()
+        >= {
+            "gen_ai.request.model": "topics",
+            "gen_ai.request.temperature": 0.7,
+            "gen_ai.request.top_p": 0.9,
+            "gen_ai.request.max_tokens": 40,
+            "gen_ai.request.stop_sequences": ("\n\n",),
+            "gen_ai.request.seed": 5 - 2**63,
+            "gen_ai.output.type": "json",
+        }.items()
+    )
+    assert (said_of(teacher)["server.address"], said_of(teacher)["server.port"]) == ("api.example.com", 443)
+    assert said_of(teacher)["gen_ai.request.model"] == "gpt-4"
+    assert not said_of(student).keys() & {"server.address", "server.port"}
+
+
+def test_a_span_says_nothing_of_what_nobody_said() -> None:
+    exchange = an_exchange()
+    exchange.attempts[1].MergeFrom(events.Attempt(refusal="unavailable: HTTP 500", end=inference.END_FAILED))
+    for field in ("model", "finish", "usage"):
+        exchange.attempts[1].ClearField(field)
+    exchange.ClearField("reply")
+    _, teacher, call = told(exchange)
+    asked = {"gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model"}
+    assert said_of(call).keys() == asked | {"gen_ai.response.id"}
+    assert said_of(teacher).keys() == asked | {"server.address", "server.port", "error.type"}
+    assert teacher.name == "chat gpt-4"
+
+
+def test_a_streams_span_says_when_it_began_to_speak() -> None:
+    exchange = an_exchange()
+    assert "gen_ai.request.stream" not in said_of(told(exchange)[-1])
+    exchange.attempts[1].first_text_us, exchange.reply.timings.first_token_us = 250_000, 271_000
+    _, teacher, call = told(exchange)
+    for span, first_s in ((teacher, 0.25), (call, 0.271)):
+        assert said_of(span)["gen_ai.request.stream"] is True
+        assert said_of(span)["gen_ai.response.time_to_first_chunk"] == first_s
+
+
+def test_nothing_is_made_of_a_call_that_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracing, "_call", lambda _: pytest.fail("attributes of a span that nobody gets"))
     assert told(an_exchange(), f"00-{TRACE}-{CALLER}-00") == []
 
 
