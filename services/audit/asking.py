@@ -44,8 +44,8 @@ WHERE toDate(UUIDv7ToDateTime(id, 'UTC')) >= today() - {days:UInt32}
 # What the ledger knows to have been inserted in the last day, and table `exchanges` does not hold, or not any more. No
 # task keeps rows for less than a day, and by row both have the same time: an hour is left for what is in between.
 # Sequences first, as bitmaps of them cost next to nothing, then the ids of those that are not there: calls sent again
-# under one id are an exchange each in the ledger, and one row in the table, of any of them, stored at any time. It
-# stands in the partition of its id's day, so only those partitions are read.
+# under one id are an exchange each in the ledger, and one row in the table, of any of them, stored at any time; but an
+# answer is only made up for by an answer. The row stands in the partition of its id's day: only those are read.
 VANISHED: Final = f"""
 WITH
     known AS (
@@ -63,14 +63,19 @@ WITH
         SELECT source, arrayJoin(bitmapToArray(bitmapAndnot(known.numbers, held.numbers))) AS sequence
         FROM known LEFT JOIN held USING (source, block)
     ),
-    suspects AS (SELECT source, id FROM ledger WHERE (source, sequence) IN (SELECT source, sequence FROM absent)),
+    suspects AS (
+        SELECT source, id, answered FROM ledger WHERE (source, sequence) IN (SELECT source, sequence FROM absent)
+    ),
     days AS (
         SELECT DISTINCT toDate(UUIDv7ToDateTime(id, 'UTC')) FROM ledger
         WHERE inserted_at >= now('UTC') - INTERVAL 23 HOUR
     ),
-    standing AS (SELECT id FROM exchanges WHERE toDate(UUIDv7ToDateTime(id, 'UTC')) IN (SELECT * FROM days))
+    standing AS (
+        SELECT id, CAST(arrayJoin(if(outcome = 'answered', [1, 0], [0])) AS Bool) AS answered FROM exchanges
+        WHERE toDate(UUIDv7ToDateTime(id, 'UTC')) IN (SELECT * FROM days)
+    )
 SELECT suspects.source AS source, uniqExact(suspects.id) AS n
-FROM standing RIGHT ANTI JOIN suspects USING (id) GROUP BY source
+FROM standing RIGHT ANTI JOIN suspects USING (id, answered) GROUP BY source
 """  # noqa: S608 - a number of ours
 SETTLED_S: Final = 60
 ANSWERED_IDS: Final = "SELECT uniqExact(id) AS n FROM exchanges WHERE outcome = 'answered'"

@@ -130,6 +130,32 @@ def test_a_call_sent_again_under_its_id_is_one_row_and_nothing_has_vanished(ledg
 
 
 @pytest.mark.contract
+@pytest.mark.parametrize("first", ["failed", "answered"])
+def test_a_failed_try_does_not_stand_for_an_answer_of_its_id_that_is_gone(ledger: ClickHouse, first: str) -> None:
+    id_ = str(uuid_utils.uuid7())
+    answer, failed = exchange(1, "s", id=id_), exchange(2, "s", id=id_, outcome=events.OUTCOME_FAILED)
+    ledger.command("SYSTEM STOP MERGES exchanges")
+    for one in (failed, answer) if first == "failed" else (answer, failed):
+        put(ledger, EXCHANGES, one)
+    assert asking.vanished(ledger, settled_s=0) == {}
+    [row] = ledger.query("SELECT _part AS part FROM exchanges WHERE sequence = 1")
+    ledger.command(f"ALTER TABLE exchanges DROP PART '{row['part']}'")
+    assert asking.vanished(ledger, settled_s=0) == {"s": 1}
+    put(ledger, EXCHANGES, answer)
+    assert asking.vanished(ledger, settled_s=0) == {}
+
+
+@pytest.mark.contract
+def test_what_an_older_sink_put_into_the_ledger_is_looked_for_by_its_id_alone(ledger: ClickHouse) -> None:
+    id_ = str(uuid_utils.uuid7())
+    put(ledger, EXCHANGES, exchange(1, "s", id=id_), exchange(2, "s", id=id_, outcome=events.OUTCOME_FAILED))
+    ledger.command("ALTER TABLE ledger UPDATE answered = false WHERE 1 SETTINGS mutations_sync = 1")
+    ledger.command("DELETE FROM exchanges WHERE sequence = 1")
+    put(ledger, EXCHANGES, exchange(3, "s", id=id_, outcome=events.OUTCOME_FAILED))
+    assert asking.vanished(ledger, settled_s=0) == {}
+
+
+@pytest.mark.contract
 def test_a_try_of_today_folded_into_an_older_row_has_not_vanished(ledger: ClickHouse) -> None:
     id_ = str(uuid_utils.uuid7())
     put(ledger, EXCHANGES, exchange(1, "s", id=id_))
