@@ -47,6 +47,7 @@ class Watch:
     def start(self) -> None:
         """Begin, in the background. The controller need not be up."""
         self._following = asyncio.get_running_loop().create_task(self._go_on())
+        self._following.add_done_callback(_ended)
 
     async def close(self) -> None:
         """Stop following."""
@@ -58,8 +59,16 @@ class Watch:
         again = AsyncRetrying(
             retry=retry_if_exception_type(Ended), wait=wait_random(0, AGAIN_WITHIN_S), before_sleep=self._say_once
         )
-        async with client.control_channel(self._trust, self._address, OPTIONS) as channel:
-            await again(self._follow, control_pb2_grpc.ControlStub(channel))
+        await again(self._connect)
+
+    async def _connect(self) -> None:
+        """Anew for each stream: a TLS file may have been renewed, or mended. Raises Ended."""
+        try:
+            channel = client.control_channel(self._trust, self._address, OPTIONS)
+        except (ValueError, OSError) as error:
+            raise Ended(str(error)) from error
+        async with channel:
+            await self._follow(control_pb2_grpc.ControlStub(channel))
 
     async def _follow(self, stub: control_pb2_grpc.ControlStub) -> None:
         """Until the stream ends. Raises Ended."""
@@ -82,3 +91,9 @@ class Watch:
         if reason != self._said:
             self._said = reason
             telemetry.log.warning("the controller tells nothing; promotions come by Kafka alone", reason=reason)
+
+
+def _ended(following: "asyncio.Task[None]") -> None:
+    """It goes on until it is cancelled: whatever else ends it is a fault that nobody would see."""
+    if not following.cancelled() and (fault := following.exception()) is not None:
+        telemetry.log.error("the controller is not heard any more; promotions come by Kafka alone", exc_info=fault)

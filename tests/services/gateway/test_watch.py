@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -10,9 +11,11 @@ import structlog
 
 from protos import control_pb2_grpc
 from protos import events_pb2 as events
+from services import client
 from services.gateway import watch as module
 from services.gateway.promotions import check
 from services.gateway.watch import Watch
+from services.settings import ControlTrust
 from tests.services.gateway.examples import a_promotion, until
 
 
@@ -90,6 +93,43 @@ async def test_a_controller_that_is_away_is_said_once(monkeypatch: pytest.Monkey
         await until(lambda: len(tries) > 3)
         await watch.close()
     assert len({log["reason"] for log in logs}) == len(logs) > 0
+
+
+async def test_a_tls_file_that_is_no_good_is_said_and_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "AGAIN_WITHIN_S", 0.001)
+    looked = asyncio.Semaphore(0)
+    credentials = client._control_credentials
+    monkeypatch.setattr(client, "_control_credentials", lambda access: (looked.release(), credentials(access))[1])
+    with structlog.testing.capture_logs() as logs:
+        watch = Watch(
+            "127.0.0.1:1",
+            lambda _promotion: None,
+            ControlTrust(control_tls=True, control_tls_ca=tmp_path / "not-there.pem"),
+        )
+        watch.start()
+        for _ in range(3):
+            await looked.acquire()
+        await watch.close()
+    [said] = logs
+    assert said["reason"].startswith("CONTROL_TLS_CA")
+
+
+@pytest.mark.contract
+async def test_a_fault_that_ends_it_is_in_the_log(controller: tuple[Controller, str]) -> None:
+    servicer, address = controller
+    servicer.lists = [[a_promotion(events.POLICY_KIND_CASCADE)]]
+
+    def breaks(_promotion: events.Promotion) -> None:
+        raise RuntimeError("a fault of ours")
+
+    with structlog.testing.capture_logs() as logs:
+        watch = Watch(address, breaks)
+        watch.start()
+        await until(lambda: logs)
+        await watch.close()
+    assert [str(log["exc_info"]) for log in logs] == ["a fault of ours"]
 
 
 async def test_one_that_was_never_started_can_be_closed() -> None:
