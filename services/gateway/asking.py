@@ -175,10 +175,19 @@ class Asking:
             on_text = self._on_text
             if self._behind:
                 self._watch_for(self._standing.first_stall_s(self._bound_s(), self._began_s))
-        ask = Ask(call.task, call.exchange.request, call.exchange.id, call.plan.student_version, budget_s, self.partial)
         if self.partial:
             self.attempt.resumed_characters = len(self.partial)
+        request, version = call.exchange.request, call.plan.student_version
+        ask = Ask(call.task, request, call.exchange.id, version, budget_s, self.partial, self._is_slow)
         return call.backends[self.step.backend].answer(ask, on_text)
+
+    def _is_slow(self) -> bool:
+        """Of one that is cut short: whether by its own fault. Who is cut as its caller hurries is not to blame."""
+        if self._way or self._limit is None or not self._limit.expired():
+            return False
+        limit_s = self._call.task.student.timeout_s if self.step.backend == inference.BACKEND_STUDENT else inf
+        now_s = time.monotonic()
+        return bool(self._stall) or self._standing.is_fair(now_s - self._began_s, limit_s, now_s)
 
     def _on_text(self, piece: str) -> None:
         if self._way or self._ended_s:
@@ -237,10 +246,8 @@ class Asking:
         if self._way:
             self.supersede(self._way)
             return
-        limit_s = self._call.task.student.timeout_s if self.step.backend == inference.BACKEND_STUDENT else inf
-        now_s = time.monotonic()
-        fair = bool(self._stall) or self._standing.is_fair(now_s - self._began_s, limit_s, now_s)
-        self._failed(FailureKind.TIMEOUT, self._stall or f"timeout: no answer within {in_words(budget_s)}", fair=fair)
+        why = self._stall or f"timeout: no answer within {in_words(budget_s)}"
+        self._failed(FailureKind.TIMEOUT, why, fair=self._is_slow())
 
     def _failed(self, kind: FailureKind, why: str, retry_after_s: float | None = None, *, fair: bool = True) -> None:
         self.failure, self.retry_after_s = kind, retry_after_s

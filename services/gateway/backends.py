@@ -12,6 +12,12 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.tasks import Task
 
+
+def never() -> bool:
+    """Of an ask whose end tells nothing of the backend."""
+    return False
+
+
 OnText = Callable[[str], None]
 """Takes each piece of the answer's text as it comes. Together the pieces are the message's content."""
 
@@ -39,7 +45,9 @@ class Ask(NamedTuple):
     """One question to one backend. `timeout_s` is what is left of its budget, to be passed on.
 
     `partial` is the beginning of an answer that another backend has given and broken off, '' for none: the answer goes
-    on from there, and holds it. It is given to backends that say they resume, and to no other.
+    on from there, and holds it. It is given to backends that say they resume, and to no other. `is_slow` tells, while
+    the answer is being cancelled, whether that is because the backend was too slow: its caller may have gone, too, or
+    have left it no time, or another one was quicker.
     """
 
     task: Task
@@ -48,6 +56,7 @@ class Ask(NamedTuple):
     student_version: int
     timeout_s: float
     partial: str = ""
+    is_slow: Callable[[], bool] = never
 
 
 class Backend(Protocol):

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,8 +18,6 @@ from services.gateway.student_wire import Full
 PAUSE_FIRST_S: Final = 0.1
 PAUSE_MOST_S: Final = 5.0
 """Between tries to reach a Triton that is away; a stream that had answered is opened anew at once."""
-TIMER_S: Final = 0.02
-"""By how much a timer may ring early."""
 
 
 class Replica:
@@ -116,9 +114,9 @@ class Replicas:
         return Turn(self._replicas[self._fewest(healthy)], False, timeout_s) if healthy and timeout_s > 0 else None
 
     @contextmanager
-    def taken(self, turn: Turn) -> Iterator[Replica]:
-        """While an ask is with the replica; how it ends is held for or against that."""
-        started_s, failed = time.monotonic(), None
+    def taken(self, turn: Turn, is_slow: Callable[[], bool]) -> Iterator[Replica]:
+        """While an ask is with the replica; how it ends is held for or against that. `is_slow`: see `Ask`."""
+        failed = None
         self._begin(turn)
         try:
             yield turn.replica
@@ -128,8 +126,8 @@ class Replicas:
         except BackendFailed as failure:
             failed = None if failure.kind is FailureKind.REFUSED else True
             raise
-        except asyncio.CancelledError:  # By a caller who left, which says nothing; or because its time was over.
-            failed = True if time.monotonic() - started_s > turn.timeout_s - TIMER_S else None
+        except asyncio.CancelledError:
+            failed = True if is_slow() else None
             raise
         finally:
             self._end(turn, failed)

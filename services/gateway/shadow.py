@@ -97,8 +97,8 @@ class Shadows:
         attempt.student_version = pair.student_version if other == inference.BACKEND_STUDENT else 0
         timeout_s, started_s = self._limit_s(task, other), time.monotonic()
         try:
-            async with asyncio.timeout(timeout_s):
-                ask = Ask(task, request, pair.id, pair.student_version, timeout_s)
+            async with asyncio.timeout(timeout_s) as limit:
+                ask = Ask(task, request, pair.id, pair.student_version, timeout_s, is_slow=limit.expired)
                 attempt.MergeFrom(await self._backends[other].answer(ask, None))
         except TimeoutError:
             attempt.refusal = f"timeout: no answer within {timeout_s:.2f} s"

@@ -45,7 +45,7 @@ class TritonStudent:
     async def _ask(self, turn: Turn, ask: Ask, heard: "Heard") -> events.Attempt:
         request_id, growing = next(self._ids), Growing(ask)
         message = request(ask, request_id, stream=heard.listens, timeout_s=turn.timeout_s)
-        with self._replicas.taken(turn) as replica:
+        with self._replicas.taken(turn, ask.is_slow) as replica:
             call = await replica.call(request_id, message)
             try:
                 while (response := await call.next()) is not None:

@@ -29,6 +29,8 @@ class FakeBackend:
     calls: tuple[inference.ToolCall, ...] = ()
     asks: list[Ask] = field(default_factory=list)
     cancelled: int = 0
+    slow: int = 0
+    """How often it was cancelled because it was too slow."""
     closed: bool = False
 
     async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:
@@ -39,6 +41,7 @@ class FakeBackend:
             await self._say(pieces, on_text)
         except asyncio.CancelledError:
             self.cancelled += 1
+            self.slow += ask.is_slow()
             raise
         if self.failure is not None:
             raise self.failure

@@ -11,6 +11,7 @@ import uuid_utils
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
+from services.gateway.answering import NoAnswer
 from services.gateway.exchanges import Arrival, Exchanges
 from services.gateway.hedge import Hedge
 from services.gateway.pace import LEAST_NOTED
@@ -76,6 +77,31 @@ async def test_a_caller_who_leaves_as_a_hedge_begins_leaves_a_record_of_both(mon
     assert ends == [(inference.END_CANCELLED, "cancelled: the call ended before its answer")] * 2
     assert exchange.attempts[1].cost_usd == "0"
     assert exchange.attempts[1].started_us > exchange.attempts[0].started_us
+
+
+@pytest.mark.parametrize(("usual_s", "slow"), [(0.01, 1), (None, 0)])
+async def test_who_is_given_less_time_than_he_usually_takes_is_not_told_to_be_slow(
+    usual_s: float | None, slow: int
+) -> None:
+    rig = Rig()
+    rig.student.delay_s = rig.teacher.delay_s = 60
+    if usual_s is not None:
+        pace = a_pace(*[usual_s] * LEAST_NOTED, now_s=time.monotonic())
+        rig.exchanges._standings.of(rig.task, inference.BACKEND_STUDENT, 3).answers = pace
+    with pytest.raises(NoAnswer):
+        await rig.ask(timeout_s=0.1)
+    assert (rig.student.cancelled, rig.student.slow) == (1, slow)
+
+
+async def test_a_caller_who_leaves_tells_nothing_of_whom_he_waited_for() -> None:
+    rig = Rig()
+    rig.student.delay_s = 60
+    call = asyncio.create_task(rig.ask())
+    await until(lambda: rig.student.asks)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (rig.student.cancelled, rig.student.slow) == (1, 0)
 
 
 async def test_what_is_told_of_an_exchange_and_fails_keeps_it_from_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

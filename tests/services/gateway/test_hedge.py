@@ -36,7 +36,7 @@ async def test_a_quick_student_is_not_hedged(hedging: Gateway) -> None:
 async def test_the_first_good_answer_wins_and_the_slow_one_is_ended_and_paid(hedging: Gateway) -> None:
     hedging.student.delay_s = 60
     reply = await hedging.inference.Complete(a_request())
-    assert (reply.answered_by, hedging.student.cancelled) == (TEACHER, 1)
+    assert (reply.answered_by, hedging.student.cancelled, hedging.student.slow) == (TEACHER, 1, 0)
     assert the_two(hedging) == [
         (STUDENT, False, inference.END_REPLACED, "replaced: the teacher was quicker"),
         (TEACHER, True, inference.END_COMPLETE, ""),

@@ -197,6 +197,7 @@ async def test_an_unseen_answer_that_is_too_slow_is_a_refusal(bench: Bench) -> N
     bench.shadows.begin(answered(), a_task(student={**TASK.student.model_dump(), "timeout_s": 0.01}), SHADOW)
     await until(lambda: bench.spool.records)
     assert decode(bench.spool.records[0]).student.refusal == "timeout: no answer within 0.01 s"
+    assert bench.student.slow == 1
 
 
 @pytest.mark.parametrize("fields", [{"outcome": events.OUTCOME_FAILED}, {"reply": {"finish": inference.FINISH_LENGTH}}])

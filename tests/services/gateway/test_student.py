@@ -300,6 +300,21 @@ async def test_a_replica_that_fails_is_ejected_and_the_other_answers_all(triton:
         await student.close()
 
 
+@pytest.mark.parametrize("slow", [True, False])
+async def test_a_replica_that_hangs_is_ejected_where_that_is_its_fault(triton: FakeTriton, slow: bool):
+    async with serving() as other:
+        triton.answers = False
+        student = TritonStudent([triton.address, other.address], max_calls=9)
+        for hung in range(1, IN_A_ROW + 1):
+            while len(triton.requests) < hung:  # As long as the other one is asked, which answers.
+                asking = asyncio.create_task(student.answer(asked()._replace(is_slow=lambda: slow), None))
+                await until(lambda: asking.done() or len(triton.requests) == hung)  # noqa: B023
+            asking.cancel()
+            await asyncio.wait([asking])
+        assert REGISTRY.get_sample_value("tutelage_triton_ejected", {"replica": triton.address}) == slow
+        await student.close()
+
+
 async def test_calls_go_to_the_replica_with_the_fewest_in_flight(triton: FakeTriton):
     async with serving() as other:
         triton.answers = other.answers = False

@@ -45,7 +45,7 @@ async def test_a_student_that_stalls_is_replaced_by_the_teacher_from_the_beginni
     assert first.refusal.endswith(" s after 2 pieces")
     assert (first.message.content, first.finish, first.end) == ("the student", 0, inference.END_REPLACED)
     assert (second.resumed_characters, second.end) == (0, inference.END_COMPLETE)
-    assert gateway.student.cancelled == 1
+    assert (gateway.student.cancelled, gateway.student.slow) == (1, 1)
 
 
 async def test_a_teacher_that_stalls_before_its_first_word_is_replaced_by_the_student(gateway: Gateway) -> None:
