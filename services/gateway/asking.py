@@ -13,6 +13,7 @@ from protos import inference_pb2 as inference
 from services import telemetry
 from services.gateway import ends, estimates, router
 from services.gateway.backends import Ask, Backend, BackendFailed, FailureKind
+from services.gateway.breaker import State
 from services.gateway.listening import Clock, Told, in_words
 from services.gateway.standing import NAMES, Standing, Standings, said_of, tell
 from services.tasks import Task
@@ -58,6 +59,7 @@ class Asking:
         "_behind",
         "_call",
         "_ended_s",
+        "_era",
         "_estimated",
         "_heard_s",
         "_limit",
@@ -93,7 +95,7 @@ class Asking:
         self._standing = call.standing(step)
         self._limit: asyncio.Timeout | None = None
         self._watch: asyncio.TimerHandle | None = None
-        self._pieces = 0
+        self._pieces = self._era = 0
         self._began_s = self._heard_s = self._longest_gap_s = 0.0
         self._way = self._stall = ""
         self._ended_s = 0.0  # While it has not.
@@ -107,7 +109,8 @@ class Asking:
         budget_s = self._until_s() - elapsed_s
         if self.step.backend == inference.BACKEND_STUDENT:
             attempt.student_version = call.plan.student_version
-        tries = breaker.asked()
+        self._era = breaker.asked(self._began_s)
+        tries = breaker.state is State.HALF_OPEN
         try:
             async with asyncio.timeout(0 if self._way else budget_s) as self._limit:
                 attempt.MergeFrom(await self._answer(self.step.until_s - elapsed_s))
@@ -125,7 +128,7 @@ class Asking:
             if self._watch is not None:
                 self._watch.cancel()
             if tries:
-                breaker.dropped()  # If nothing else was told.
+                breaker.dropped(self._era, self._ended_s)  # If nothing else was told.
                 tell(call.task, self.step.backend, self._standing)
             attempt.latency_us = round((self._ended_s - self._began_s) * 1e6)
             if not estimates.is_told(attempt.usage):
@@ -204,6 +207,9 @@ class Asking:
     def _begun(self, took_s: float, now_s: float) -> None:
         self.attempt.first_text_us = round(took_s * 1e6)
         self._standing.firsts.note(took_s, now_s)
+        if self._standing.breaker.state is State.HALF_OPEN:  # The trial need not speak to its end.
+            self._standing.breaker.succeeded(self._era, now_s)
+            tell(self._call.task, self.step.backend, self._standing)
         if self.spoke is not None:
             self.spoke()
         if self.step.first_by_s < self.step.until_s and self._limit is not None and not self._limit.expired():
@@ -240,7 +246,7 @@ class Asking:
         self._standing.answers.note(now_s - self._began_s, now_s)
         if self._longest_gap_s:
             self._standing.gaps.note(self._longest_gap_s, now_s)
-        self._standing.breaker.succeeded(now_s)
+        self._standing.breaker.succeeded(self._era, now_s)
 
     def _cut_short(self, budget_s: float) -> None:
         if self._way:
@@ -253,7 +259,7 @@ class Asking:
         self.failure, self.retry_after_s = kind, retry_after_s
         self.attempt.refusal, self.attempt.end = why, inference.END_FAILED
         if kind is not FailureKind.REFUSED and fair:
-            self._standing.breaker.failed(time.monotonic(), retry_after_s)
+            self._standing.breaker.failed(self._era, time.monotonic(), retry_after_s)
             tell(self._call.task, self.step.backend, self._standing, kind)
         if self.has_spoken:  # What its caller has heard of it, so that what comes next can be told from it.
             self.attempt.message.role, self.attempt.message.content = inference.ROLE_ASSISTANT, self._call.told.heard

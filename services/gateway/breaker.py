@@ -23,6 +23,8 @@ HALF_S: Final = 5.0
 FIRST_PAUSE_S: Final = 1.0
 LONGEST_PAUSE_S: Final = 10.0
 """One call in ten seconds is no burden, and who is well again should not be left alone for long."""
+LONGEST_TRIAL_S: Final = 10.0
+"""A trial that hangs keeps the others away for no longer than a pause would."""
 LONGEST_ASKED_S: Final = 60.0
 """As long as it is believed that asks to be left alone: quotas are often of a minute."""
 FORGOTTEN_S: Final = 300.0
@@ -41,8 +43,10 @@ class State(IntEnum):
 class Breaker:
     """Opens after failures, lets one call at a time try after a pause that grows, and closes when that one succeeds.
 
-    What was asked tells `succeeded` or `failed`; where it came to neither, the call that tries tells `dropped`.
-    `now_s` is of a clock that does not go back.
+    What was asked tells `succeeded` or `failed`; where it came to neither, the call that tries tells `dropped`. Each
+    gives back the era in which it was asked: with each opening another one begins, and what was asked before it tells
+    nothing of now, such as the hundreds of calls that hung when it broke, and time out one by one when it is well
+    again. `now_s` is of a clock that does not go back.
     """
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
@@ -51,12 +55,13 @@ class Breaker:
         self.state = State.CLOSED
         self._in_a_row = 0
         self._pauses = 0
-        self._until_s = 0.0
+        self._until_s = 0.0  # Open: of the pause. Half open: as long as the trial has it for itself.
+        self._era = 0
         self._lately = Lately(2, HALF_S)
 
     def why_not(self, now_s: float) -> str:
         """Why it may not be asked, '' if it may."""
-        if self.state is State.CLOSED or (self.state is State.OPEN and now_s >= self._until_s):
+        if self.state is State.CLOSED or now_s >= self._until_s:
             return ""
         if self.state is State.HALF_OPEN:
             return "breaker: one call is trying whether it answers again"
@@ -72,15 +77,16 @@ class Breaker:
         """When it may be worth while to ask again."""
         return max(0.0, self._until_s - now_s) if self.state is State.OPEN else FIRST_PAUSE_S
 
-    def asked(self) -> bool:
-        """It is asked, as `why_not` allowed; returns whether to try it."""
-        if self.state is State.CLOSED:
-            return False
-        self.state = State.HALF_OPEN
-        return True
+    def asked(self, now_s: float) -> int:
+        """It is asked, as `why_not` allowed: a trial, unless it is closed. Returns the era."""
+        if self.state is not State.CLOSED:
+            self.state, self._until_s = State.HALF_OPEN, now_s + LONGEST_TRIAL_S
+        return self._era
 
-    def succeeded(self, now_s: float) -> None:
+    def succeeded(self, era: int, now_s: float) -> None:
         """It has answered."""
+        if era != self._era:
+            return
         if self.state is State.CLOSED:
             self._lately.add(_CALLS, now_s)
             self._in_a_row = 0
@@ -88,20 +94,20 @@ class Breaker:
             self.state, self._in_a_row, self._pauses = State.CLOSED, 0, 0
             self._lately.clear()
 
-    def failed(self, now_s: float, retry_after_s: float | None = None) -> None:
+    def failed(self, era: int, now_s: float, retry_after_s: float | None = None) -> None:
         """It has failed by its own fault; it may have said when to come again."""
-        if self.state is State.OPEN:
-            return  # An older call; what it says is known.
+        if era != self._era:
+            return
         self._lately.add(_CALLS, now_s)
         self._lately.add(_FAILURES, now_s)
         self._in_a_row += 1
         if self.state is State.HALF_OPEN or self._fails_too_often():
             self._open(now_s, retry_after_s or 0.0)
 
-    def dropped(self) -> None:
+    def dropped(self, era: int, now_s: float) -> None:
         """The call that tried came to no end that tells: its caller went away, say, or its request was at fault."""
-        if self.state is State.HALF_OPEN:
-            self.state = State.OPEN  # Whose pause is over: the next call tries.
+        if era == self._era and self.state is State.HALF_OPEN:
+            self.state, self._until_s = State.OPEN, now_s  # The next call tries.
 
     def _fails_too_often(self) -> bool:
         if self._in_a_row >= FAILURES_IN_A_ROW:
@@ -113,4 +119,5 @@ class Breaker:
         pause_s = min(FIRST_PAUSE_S * 2**self._pauses, LONGEST_PAUSE_S) * (1 - self._jitter() / 2)
         self.state, self._until_s = State.OPEN, now_s + max(pause_s, min(least_s, LONGEST_ASKED_S))
         self._pauses = min(self._pauses + 1, 10)
+        self._era += 1
         self._lately.clear()

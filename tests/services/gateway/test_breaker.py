@@ -16,6 +16,7 @@ from services.gateway.breaker import (
     LEAST_CALLS,
     LONGEST_ASKED_S,
     LONGEST_PAUSE_S,
+    LONGEST_TRIAL_S,
     Breaker,
     State,
 )
@@ -28,17 +29,17 @@ from tests.services.gateway.examples import a_promotion, a_request, a_task
 def opened(now_s: float = 0.0, jitter: float = 0.0, retry_after_s: float | None = None) -> Breaker:
     breaker = Breaker(lambda: jitter)
     for _ in range(FAILURES_IN_A_ROW):
-        breaker.failed(now_s, retry_after_s)
+        breaker.failed(breaker.asked(now_s), now_s, retry_after_s)
     return breaker
 
 
 def test_it_opens_after_failures_in_a_row():
     breaker = Breaker()
     for _ in range(FAILURES_IN_A_ROW - 1):
-        breaker.failed(0.0)
+        breaker.failed(breaker.asked(0.0), 0.0)
     assert breaker.why_not(0.0) == ""
-    breaker.succeeded(0.0)
-    breaker.failed(0.0)
+    breaker.succeeded(breaker.asked(0.0), 0.0)
+    breaker.failed(breaker.asked(0.0), 0.0)
     assert breaker.state is State.CLOSED
     assert opened().why_not(0.0) == "breaker: it failed too often, and is asked again in 1.0 s"
 
@@ -47,16 +48,16 @@ def test_it_opens_when_half_of_the_calls_fail_also_if_never_many_in_a_row():
     breaker = Breaker()
     for _ in range(LEAST_CALLS // 2):
         assert breaker.state is State.CLOSED
-        breaker.succeeded(0.0)
-        breaker.failed(0.0)
+        breaker.succeeded(breaker.asked(0.0), 0.0)
+        breaker.failed(breaker.asked(0.0), 0.0)
     assert breaker.state is State.OPEN
 
 
 def test_failures_of_long_ago_do_not_count():
     breaker = Breaker()
     for now_s in range(0, 60 * LEAST_CALLS, 60):
-        breaker.succeeded(now_s)
-        breaker.failed(now_s)
+        breaker.succeeded(breaker.asked(now_s), now_s)
+        breaker.failed(breaker.asked(now_s), now_s)
     assert breaker.state is State.CLOSED
 
 
@@ -64,17 +65,17 @@ def test_after_the_pause_one_call_tries_and_the_others_wait_for_what_comes_of_it
     breaker = opened()
     assert breaker.why_not(0.99 * FIRST_PAUSE_S)
     assert breaker.why_not(FIRST_PAUSE_S) == ""
-    assert breaker.asked()
+    era = breaker.asked(FIRST_PAUSE_S)
     assert breaker.why_not(FIRST_PAUSE_S) == "breaker: one call is trying whether it answers again"
-    breaker.succeeded(FIRST_PAUSE_S)
+    breaker.succeeded(era, FIRST_PAUSE_S)
     assert breaker.state is State.CLOSED
-    assert not breaker.asked()
+    breaker.asked(FIRST_PAUSE_S)
+    assert breaker.state is State.CLOSED
 
 
 def test_a_trial_that_tells_nothing_leaves_it_to_the_next():
     breaker = opened()
-    assert breaker.asked()
-    breaker.dropped()
+    breaker.dropped(breaker.asked(FIRST_PAUSE_S), FIRST_PAUSE_S)
     assert breaker.state is State.OPEN
     assert breaker.why_not(FIRST_PAUSE_S) == ""
 
@@ -84,14 +85,12 @@ def test_pauses_grow_as_long_as_trials_fail_and_start_anew_after_a_success():
     for _ in range(8):
         pauses_s.append(breaker.retry_after_s(now_s))
         now_s += pauses_s[-1]
-        assert breaker.asked()
-        breaker.failed(now_s)
+        breaker.failed(breaker.asked(now_s), now_s)
     assert pauses_s == [1, 2, 4, 8, 10, 10, 10, 10]
     now_s += LONGEST_PAUSE_S
-    breaker.asked()
-    breaker.succeeded(now_s)
+    breaker.succeeded(breaker.asked(now_s), now_s)
     for _ in range(FAILURES_IN_A_ROW):
-        breaker.failed(now_s)
+        breaker.failed(breaker.asked(now_s), now_s)
     assert breaker.retry_after_s(now_s) == FIRST_PAUSE_S
 
 
@@ -103,10 +102,33 @@ def test_a_pause_is_jittered_and_at_least_what_the_backend_asks_for_within_reaso
 
 
 def test_calls_that_were_asked_before_it_opened_do_not_change_it():
-    breaker = opened()
-    breaker.succeeded(0.1)
-    breaker.failed(0.1)
+    breaker = Breaker(lambda: 0.0)
+    hung = breaker.asked(0.0)
+    for _ in range(FAILURES_IN_A_ROW):
+        breaker.failed(hung, 0.0)
+    breaker.succeeded(hung, 0.1)
+    breaker.failed(hung, 0.1)
     assert breaker.retry_after_s(0.0) == FIRST_PAUSE_S
+    trial = breaker.asked(FIRST_PAUSE_S)
+    breaker.failed(hung, FIRST_PAUSE_S)
+    breaker.succeeded(hung, FIRST_PAUSE_S)
+    assert breaker.state is State.HALF_OPEN
+    breaker.succeeded(trial, FIRST_PAUSE_S)
+    for _ in range(LEAST_CALLS):
+        breaker.failed(hung, FIRST_PAUSE_S)
+    assert breaker.state is State.CLOSED
+
+
+def test_a_trial_that_hangs_lets_another_one_try_and_what_comes_of_either_counts():
+    breaker, later_s = opened(), FIRST_PAUSE_S + LONGEST_TRIAL_S
+    hangs = breaker.asked(FIRST_PAUSE_S)
+    assert breaker.why_not(later_s - 0.1)
+    assert breaker.why_not(later_s) == ""
+    another = breaker.asked(later_s)
+    assert breaker.why_not(later_s)
+    breaker.failed(another, later_s)
+    breaker.dropped(hangs, later_s)
+    assert (breaker.state, breaker.retry_after_s(later_s)) == (State.OPEN, 2 * FIRST_PAUSE_S)
 
 
 def test_who_watches_sees_what_a_call_would_meet():
@@ -115,7 +137,7 @@ def test_who_watches_sees_what_a_call_would_meet():
     assert breaker.told(FIRST_PAUSE_S) is State.HALF_OPEN
     assert breaker.told(FIRST_PAUSE_S + FORGOTTEN_S) is State.CLOSED
     assert breaker.state is State.OPEN
-    assert breaker.asked()
+    breaker.asked(FIRST_PAUSE_S + FORGOTTEN_S)
     assert breaker.told(FIRST_PAUSE_S + FORGOTTEN_S) is State.HALF_OPEN
 
 
@@ -127,7 +149,7 @@ def shown(backend: str) -> float | None:
 def test_the_metric_needs_no_call_to_be_true(monkeypatch: pytest.MonkeyPatch):
     breaker = Standings({}.get).of(a_task(), inference.BACKEND_TEACHER, 0).breaker
     for _ in range(FAILURES_IN_A_ROW):
-        breaker.failed(100.0)
+        breaker.failed(breaker.asked(100.0), 100.0)
     for now_s, state in ((100.1, State.OPEN), (101.0, State.HALF_OPEN), (101.0 + FORGOTTEN_S, State.CLOSED)):
         monkeypatch.setattr("time.monotonic", lambda now_s=now_s: now_s)
         assert shown("teacher") == state
@@ -138,7 +160,7 @@ def test_the_metric_is_of_the_student_that_serves_not_of_one_that_was_rolled_bac
     standings, now_s = Standings(promoted.get), 100.0
     monkeypatch.setattr("time.monotonic", lambda: now_s)
     for _ in range(FAILURES_IN_A_ROW):
-        standings.of(a_task(), inference.BACKEND_STUDENT, 4).breaker.failed(now_s)
+        standings.of(a_task(), inference.BACKEND_STUDENT, 4).breaker.failed(0, now_s)
     assert shown("student") == State.OPEN
     promoted["say"].student_version = 3
     assert shown("student") == State.CLOSED
@@ -163,6 +185,20 @@ async def test_a_teacher_that_only_fails_is_not_asked_and_the_caller_is_told_whe
     attempt = gateway.spool.exchanges[-1].attempts[0]
     assert (attempt.end, attempt.latency_us) == (inference.END_FAILED, 0)
     assert shown("teacher") == State.OPEN
+
+
+@pytest.mark.contract
+async def test_a_stream_that_tries_has_told_enough_with_its_first_word(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.gateway.breaker.FIRST_PAUSE_S", 0.0)
+    gateway.teacher.breaks()
+    await fail(gateway)
+    gateway.teacher.failure, gateway.teacher.stalls_after = None, 1
+    stream = gateway.inference.CompleteStream(a_request())
+    await anext(aiter(stream))
+    assert shown("teacher") == State.CLOSED
+    stream.cancel()
 
 
 @pytest.mark.contract

@@ -122,7 +122,7 @@ async def test_a_stream_that_nobody_could_take_over_is_waited_for(gateway: Gatew
 def leave_the_student_alone(gateway: Gateway) -> None:
     breaker = gateway.exchanges._standings.of(gateway.task, STUDENT, 3).breaker
     for _ in range(FAILURES_IN_A_ROW):
-        breaker.failed(time.monotonic(), retry_after_s=60)
+        breaker.failed(0, time.monotonic(), retry_after_s=60)
 
 
 async def test_a_teacher_is_not_hurried_for_a_student_that_is_left_alone(gateway: Gateway) -> None:
