@@ -34,6 +34,10 @@ class Callers:
         self._quotas.admit(holder)
         return holder.id
 
+    def know(self, authorization: str) -> None:
+        """Check that there is a caller with this; nothing is counted. Raises Unauthenticated or KeysUnread."""
+        self._keys.holder(authorization)
+
     def hear(self, authorization: str, record: events.FeedbackRecord) -> None:
         """Check that the caller may say this; it costs nothing, so nothing is counted and no quota is in its way.
 

@@ -15,6 +15,7 @@ from services.gateway.allowances import OverQuota
 from services.gateway.answering import NoAnswer
 from services.gateway.backends import FailureKind
 from services.gateway.fields import BadInput, BegunOtherwise, UnknownTask
+from services.gateway.held import Held
 from services.gateway.hints import trailers
 from services.gateway.keys import KeysUnread, NotAllowed, Unauthenticated
 from services.gateway.shedding import TooLate, TooManyCalls, places
@@ -88,6 +89,7 @@ class Door:
     """Counts the open calls of all methods, ends each one that fails with its status, and closes when it is told."""
 
     def __init__(self, max_open_calls: int) -> None:
+        self.held = Held()
         self._places = places(max_open_calls)
         self._open: set[asyncio.Task[Any] | None] = set()
         self._left = asyncio.Event()

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from inspect import CORO_CREATED, getcoroutinestate
+from math import inf
 from typing import Any, Final, Never
 
 from google.protobuf.message import DecodeError
@@ -17,6 +18,8 @@ from services.gateway.grpc_streams import Stream
 UNSENT_MOST: Final = 64 * 1024
 """Bytes of a stream's pieces that may wait for a caller who reads slowly; then its writer waits."""
 
+REQUEST_WITHIN_S: Final = 30.0
+"""How long a request may take to arrive whole; who is slower holds memory for nothing."""
 NO_MESSAGE: Final = "the request is no message of this call: {}"
 
 
@@ -74,6 +77,14 @@ class Call:
         if self._room and not self._room.done():
             self._room.set_result(None)
 
+    def hurry(self) -> None:
+        """Have the call end where its one request is not there in time."""
+        left_s = self.time_remaining()
+        if not self._method.request_streaming and (inf if left_s is None else left_s) > REQUEST_WITHIN_S:
+            if self._timer:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_later(REQUEST_WITHIN_S, self._has_come_or_not)
+
     def take(self, message: bytes) -> None:
         """The caller's next message."""
         if self._method.request_streaming:
@@ -107,9 +118,9 @@ class Call:
         else:
             self._cut_short()
 
-    def refuse(self, code: StatusCode, text: str) -> None:
-        """End a call whose caller said what is none of its messages, and the work on it."""
-        self.end(code, text)
+    def refuse(self, code: StatusCode, text: str, metadata: Metadata = ()) -> None:
+        """End a call that its caller may not make so, and the work on it."""
+        self.end(code, text, metadata)
         if self.task:
             self.task.cancel()
 
@@ -149,6 +160,13 @@ class Call:
 
     def _begin(self, request: Any) -> None:
         self.task = asyncio.get_running_loop().create_task(self._answer(request))
+
+    def _has_come_or_not(self) -> None:
+        if not self._stream.half_closed:
+            text = f"the request did not arrive within {REQUEST_WITHIN_S:g} s"
+            self.end(StatusCode.DEADLINE_EXCEEDED, text)
+        elif (left_s := self.time_remaining()) is not None:
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._expire)
 
     def _expire(self) -> None:
         self.stop(late=True)

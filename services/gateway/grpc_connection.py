@@ -29,12 +29,15 @@ from services.gateway.grpc_streams import (
     Stream,
     check_window,
 )
+from services.gateway.held import Held
 
 CONNECTION_WINDOW: Final = 2**30
 """What callers may send ahead on all streams of a connection: what is held of it has limits of its own."""
 HELD_MOST: Final = 64 * 1024**2
 """Bytes that a connection's messages may have which are not whole, or which no call has taken."""
 TOO_MUCH: Final = f"more than {HELD_MOST} bytes wait on this connection: wait for an answer before you send more"
+CALL_BYTES: Final = 4096
+"""That a call takes of which not all has come, beside its metadata and what came of its message."""
 IDLE_FRAMES_MOST: Final = 10_000
 """Frames that ask for nothing, many at a time, since the last call began."""
 BLOCK_FRAMES_MOST: Final = 32
@@ -44,9 +47,23 @@ BLOCK_FRAMES_MOST: Final = 32
 class Connection(Outgoing):
     """Takes what comes, and hands the calls to who answers them."""
 
-    def __init__(self, write: Callable[[bytes], object], calls: Calls, *, message_most: int, streams_most: int) -> None:
-        """`write` takes bytes for the peer. `message_most` in bytes; more calls than `streams_most` are refused."""
+    def __init__(
+        self,
+        write: Callable[[bytes], object],
+        calls: Calls,
+        *,
+        message_most: int,
+        streams_most: int,
+        held: Held | None = None,
+    ) -> None:
+        """`write` takes bytes for the peer. `message_most` in bytes; more calls than `streams_most` are refused.
+
+        `held` is counted by all connections together.
+        """
         super().__init__(write, calls)
+        self._of_all = held or Held()
+        self._told = 0  # to `_of_all`, of what is held here
+        self._begun: list[Stream] = []  # by what is being read, and not said to its end by the same frame
         self._message_most = message_most
         self._streams_most = streams_most
         self._incoming = frames.Incoming()
@@ -91,6 +108,8 @@ class Connection(Outgoing):
             raise Broken(PROTOCOL_ERROR, str(error)) from error
         except HPACKError as error:
             raise Broken(COMPRESSION, f"headers that can't be read: {error}") from error
+        if self._begun:
+            self._wait()
 
     def leave(self, code: int = NO_ERROR, why: str = "") -> None:
         """Tell the peer to take new calls elsewhere."""
@@ -108,13 +127,40 @@ class Connection(Outgoing):
             return
         stream.untaken -= size + 5
         self._held -= size + 5
+        if self._held != self._told:
+            self._tell()
         if stream.unread and not stream.untaken and not stream.half_closed:
             self._write(frames.window_update(stream.id, stream.unread))
             stream.unread = 0
 
     def _close(self, stream: Stream) -> None:
-        self._held -= stream.messages.held_bytes + stream.untaken
+        self._held -= stream.messages.held_bytes + stream.untaken + stream.charged
+        if self._held != self._told:
+            self._tell()
         super()._close(stream)
+
+    def _wait(self) -> None:
+        """Have judged, and count, what has begun and not come whole. Calls that do come whole pay nothing for it."""
+        begun, self._begun = self._begun, []
+        for stream in begun:
+            if not stream.gone and not stream.half_closed:
+                self._calls.waits(stream)
+            if not stream.gone and not stream.half_closed:
+                stream.charged = CALL_BYTES + stream.head.metadata_bytes
+                self._held += stream.charged
+                self._tell()
+                self._check_held(stream)
+
+    def _tell(self) -> None:
+        self._of_all.bytes += self._held - self._told
+        self._told = self._held
+
+    def _check_held(self, stream: Stream) -> None:
+        too_much = self._of_all.too_much if stream.charged else ""
+        if self._held > HELD_MOST:
+            too_much = TOO_MUCH
+        if too_much:
+            self._calls.unreadable(stream, Unreadable(StatusCode.RESOURCE_EXHAUSTED, too_much))
 
     def _after_greeting(self, data: bytes) -> bytes:
         """What follows it; nothing while more of it is to come."""
@@ -190,6 +236,8 @@ class Connection(Outgoing):
         self._calls.begin(stream)
         if flags & END_STREAM:
             self._half_close(stream)
+        else:
+            self._begun.append(stream)
         return None
 
     def _data(self, flags: int, number: int, payload: bytes) -> None:
@@ -209,8 +257,10 @@ class Connection(Outgoing):
             self._idle()
         if flags & END_STREAM:
             self._half_close(stream)
-        if self._held > HELD_MOST and not stream.gone:
-            self._calls.unreadable(stream, Unreadable(StatusCode.RESOURCE_EXHAUSTED, TOO_MUCH))
+        if self._held != self._told:
+            self._tell()
+            if not stream.gone:
+                self._check_held(stream)
         return None
 
     def _take(self, stream: Stream, data: bytes) -> None:
@@ -233,6 +283,10 @@ class Connection(Outgoing):
     def _half_close(self, stream: Stream) -> None:
         if not stream.half_closed and not stream.gone:
             stream.half_closed = True
+            if stream.charged:
+                self._held -= stream.charged
+                stream.charged = 0
+                self._tell()
             self._calls.half_closed(stream)
 
     def _reset(self, number: int) -> None:

@@ -41,6 +41,11 @@ class Head:
     wrong: str = ""
     """What gRPC does not allow in it."""
 
+    @property
+    def metadata_bytes(self) -> int:
+        """How long the metadata is."""
+        return sum(len(name) + len(value) for name, value in self.metadata)
+
 
 class Heads:
     """Reads a connection's headers. What it has read with the same table already, it knows by its bytes."""

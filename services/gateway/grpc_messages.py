@@ -26,12 +26,12 @@ def framed(message: bytes) -> bytes:
 class Messages:
     """Puts one stream's messages together."""
 
-    __slots__ = ("_encoding", "_held", "_most")
+    __slots__ = ("_encoding", "_held", "most")
 
     def __init__(self, encoding: str, most: int) -> None:
         """`most`: bytes of a message, also of what it unpacks to; `encoding` is grpc-encoding's."""
         self._encoding = encoding
-        self._most = most
+        self.most = most
         self._held: bytearray | None = None
 
     @property
@@ -58,8 +58,8 @@ class Messages:
         return messages
 
     def _check(self, length: int) -> None:
-        if length > self._most:
-            text = f"a message of {length} bytes; at most {self._most} are taken (MAX_REQUEST_BYTES)"
+        if length > self.most:
+            text = f"a message of {length} bytes; at most {self.most} are taken (MAX_REQUEST_BYTES)"
             raise Unreadable(grpc.StatusCode.RESOURCE_EXHAUSTED, text)
 
     def _whole(self, compressed: int, message: bytes) -> bytes:
@@ -70,7 +70,7 @@ class Messages:
             raise self._packed_otherwise()
         unpacker = zlib.decompressobj(bits)
         try:
-            unpacked = unpacker.decompress(message, self._most + 1)
+            unpacked = unpacker.decompress(message, self.most + 1)
         except zlib.error as error:
             raise Unreadable(grpc.StatusCode.INTERNAL, f"a message that does not unpack: {error}") from error
         self._check(len(unpacked))

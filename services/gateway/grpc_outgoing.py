@@ -66,6 +66,8 @@ class Outgoing:
         """Whoever answered a call whose caller has gone is done with it."""
         self._streams.pop(stream.id, None)
         stream.call = None  # It knows its stream: they would wait for the garbage collector.
+        if stream.among is not None:
+            stream.among.discard(stream)
 
     def full(self, is_full: bool) -> None:
         """Whether the connection takes no more for now."""

@@ -7,41 +7,71 @@ import asyncio
 import socket
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 import grpc
 from grpc import StatusCode
 
-from services.gateway.grpc_call import Call
+from services.gateway.grpc_call import Aborted, Call
 from services.gateway.grpc_connection import Connection
-from services.gateway.grpc_head import block, status
+from services.gateway.grpc_head import Metadata, block, status
 from services.gateway.grpc_messages import Unreadable
 from services.gateway.grpc_streams import Broken, Stream
+from services.gateway.held import Held
 from services.gateway.sockets import BACKLOG, keep_alive, listening
 
 GREETING_WITHIN_S: Final = 20.0
 """How long a connection may take to say that it speaks HTTP/2."""
+PUBLIC_MESSAGE_MOST: Final = 4096
+"""Bytes of a message to a service that anybody may ask: a service's name, a symbol's."""
+PUBLIC_OPEN_MOST: Final = 1_000
+"""Calls to such services that last, or do not come whole. There are no others' keys to count them by."""
+PUBLIC_UNTAKEN_MOST: Final = 16 * PUBLIC_MESSAGE_MOST
+UNTAKEN: Final = f"more than {PUBLIC_UNTAKEN_MOST} bytes wait on this call: wait for an answer before you send more"
 UNREAD_MOST: Final = 64 * 1024**2
 """Bytes that a connection's peer may leave unread; who asks on and never reads is cut off."""
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 3))
 """A peer that vanished without a word is found out after two minutes."""
+Judge = Callable[[str, Metadata], None]
+"""Judges a call by its path and its caller's metadata, before its request has come. Raises Aborted."""
 
 
 class GrpcServer:
     """Serves what was added to it, until `close`."""
 
-    def __init__(self, *, message_most: int, streams_most: int) -> None:
-        """`message_most` in bytes; of more calls on one connection than `streams_most` the peer may try again."""
+    def __init__(
+        self,
+        *,
+        message_most: int,
+        streams_most: int,
+        public: Collection[str] = (),
+        judge: Judge | None = None,
+        held: Held | None = None,
+    ) -> None:
+        """`message_most` in bytes; of more calls on one connection than `streams_most` the peer may try again.
+
+        `public` are the services that anybody may ask: with short messages, and a bounded number of calls. Before any
+        other call is waited for that did not come whole, `judge` is asked. `held` may be counted by others, too.
+        """
         self.message_most = message_most
         self.streams_most = streams_most
+        self.judge = judge
+        self.held = held or Held()
+        self.open_to_public = set[Stream]()
+        """Calls of them that last, or have not come whole."""
+        self._public = frozenset(public)
+        self._public_paths = set[str]()
         self.connections = set[Peer]()
         self._methods: dict[str, Any] = {}
         self._listening: asyncio.Server | None = None
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         """As generated code calls it: a service's `grpc.RpcMethodHandler`s by their names."""
-        self._methods |= {f"/{service}/{name}": handler for name, handler in handlers.items()}
+        methods = {f"/{service}/{name}": handler for name, handler in handlers.items()}
+        self._methods |= methods
+        if service in self._public:
+            self._public_paths |= methods.keys()
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Generated code calls this too, for servers that don't know the other."""
@@ -49,6 +79,10 @@ class GrpcServer:
     def method(self, path: str) -> Any:
         """A `grpc.RpcMethodHandler`; None where there is no such method."""
         return self._methods.get(path)
+
+    def is_public(self, path: str) -> bool:
+        """Whether anybody may ask this."""
+        return path in self._public_paths
 
     async def listen(self, address: str, tls: ssl.SSLContext | None, *, reuse_port: bool) -> int:
         """Begin to serve on host:port; returns the port. Raises OSError."""
@@ -99,7 +133,11 @@ class Peer(asyncio.Protocol):
         keep_alive(transport.get_extra_info("socket"), KEEPALIVE)
         server = self._server
         self.connection = Connection(
-            self._write, self, message_most=server.message_most, streams_most=server.streams_most
+            self._write,
+            self,
+            message_most=server.message_most,
+            streams_most=server.streams_most,
+            held=server.held,
         )
         server.connections.add(self)
         loop = asyncio.get_running_loop()
@@ -135,12 +173,30 @@ class Peer(asyncio.Protocol):
             self._refuse(stream, StatusCode.INTERNAL, head.wrong)
         elif method is None:
             self._refuse(stream, StatusCode.UNIMPLEMENTED, f"there is no method {head.path[:200]}")
+        elif self._server.is_public(head.path):
+            self._begin_public(stream, method)
         else:
             stream.call = Call(self.connection, stream, method)
 
+    def waits(self, stream: Stream) -> None:
+        """Not all of it came at once: its caller is to be one for whom the rest may be waited for."""
+        server, call = self._server, stream.call
+        try:
+            if server.is_public(stream.head.path):
+                self._count(stream)
+            elif server.judge:
+                server.judge(stream.head.path, stream.head.metadata)
+        except Aborted as no:
+            call.refuse(no.code, str(no), no.trailing_metadata)
+        else:
+            call.hurry()
+
     def message(self, stream: Stream, message: bytes) -> None:
         """One of its messages."""
-        stream.call.take(message)
+        if stream.among is not None and stream.untaken > PUBLIC_UNTAKEN_MOST:
+            stream.call.refuse(StatusCode.RESOURCE_EXHAUSTED, UNTAKEN)
+        else:
+            stream.call.take(message)
 
     def half_closed(self, stream: Stream) -> None:
         """There are no more."""
@@ -161,6 +217,25 @@ class Peer(asyncio.Protocol):
     def overfull(self) -> None:
         """Its caller leaves too much of them unread."""
         self.transport.abort()
+
+    def _begin_public(self, stream: Stream, method: Any) -> None:
+        try:
+            if method.request_streaming or method.response_streaming:
+                self._count(stream)
+        except Aborted as no:
+            self._refuse(stream, no.code, str(no))
+        else:
+            stream.messages.most = min(PUBLIC_MESSAGE_MOST, stream.messages.most)
+            stream.call = Call(self.connection, stream, method)
+
+    def _count(self, stream: Stream) -> None:
+        """Raise Aborted where too many calls that anybody may make are open."""
+        counted = self._server.open_to_public
+        if stream not in counted and len(counted) >= PUBLIC_OPEN_MOST:
+            text = f"{PUBLIC_OPEN_MOST} calls of this kind are open, the limit of this gateway: try again later"
+            raise Aborted(StatusCode.RESOURCE_EXHAUSTED, text, ())
+        counted.add(stream)
+        stream.among = counted
 
     def _refuse(self, stream: Stream, code: StatusCode, text: str) -> None:
         self.connection.finish(stream, status(code, text, has_begun=False))

@@ -21,8 +21,8 @@ class Stream:
     """One call's stream."""
 
     __slots__ = (
-        "call", "finished", "gone", "half_closed", "has_begun", "head", "id", "messages", "unread", "unsent", "untaken",
-        "window",
+        "among", "call", "charged", "finished", "gone", "half_closed", "has_begun", "head", "id", "messages", "unread",
+        "unsent", "untaken", "window",
     )  # fmt: skip
 
     def __init__(self, number: int, head: Head, window: int, message_most: int) -> None:
@@ -32,6 +32,10 @@ class Stream:
         self.window = window
         self.untaken = 0
         """Bytes of whole messages, with their prefixes, that its call has not taken."""
+        self.charged = 0
+        """Bytes that count as held for what the call itself takes, while its caller may say more."""
+        self.among: set[Stream] | None = None
+        """Those with which it is counted until it has ended; None where it need not be."""
         self.unread = 0
         """Bytes that came, of which the caller has not been told that he may send as many more."""
         self.unsent: bytearray | None = None
@@ -50,6 +54,9 @@ class Calls(Protocol):
 
     def begin(self, stream: Stream) -> None:
         """A call has begun; its messages follow."""
+
+    def waits(self, stream: Stream) -> None:
+        """Not all of it came at once, and nobody knows whether the rest ever does."""
 
     def message(self, stream: Stream, message: bytes) -> None:
         """One of them."""

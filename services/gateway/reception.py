@@ -40,6 +40,11 @@ class Reception:
         timeout_s = task.latency_budget_ms / 1000 if remaining_s is None else remaining_s
         return Arrival(request, task, origin, timeout_s, exchange_id(request, key_id), key_id, traceparent)
 
+    def know(self, authorization: str) -> None:
+        """Raise Unauthenticated or KeysUnread where nobody is let in with this, whatever he asks."""
+        if self._callers:
+            self._callers.know(authorization)
+
     def feedback(self, record: events.FeedbackRecord, authorization: str = "") -> None:
         """Check feedback. Raises BadInput or UnknownTask, and of the caller what `Callers.hear` does."""
         if self._callers:

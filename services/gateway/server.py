@@ -35,7 +35,13 @@ class Server:
     ) -> None:
         """Raises ValueError naming a TLS file that is no good."""
         streams_most = settings.max_open_calls * STREAMS_PER_OPEN_CALL
-        self._server = GrpcServer(message_most=settings.max_request_bytes, streams_most=streams_most)
+        self._server = GrpcServer(
+            message_most=settings.max_request_bytes,
+            streams_most=streams_most,
+            public=(health.SERVICE_NAME, reflection.SERVICE_NAME),
+            judge=inference_servicer.judge,
+            held=door.held,
+        )
         self._health = health.aio.HealthServicer()
         inference_pb2_grpc.add_InferenceServicer_to_server(inference_servicer, self._server)
         control_pb2_grpc.add_FeedbackServicer_to_server(feedback_servicer, self._server)

@@ -6,9 +6,12 @@ from protos import control_pb2 as control
 from protos import control_pb2_grpc, inference_pb2_grpc
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.gateway.door import Door
+from services.gateway.door import Door, refused
 from services.gateway.exchanges import Arrival, Exchanges
 from services.gateway.feedback import keep
+from services.gateway.grpc_call import Aborted
+from services.gateway.grpc_head import Metadata
+from services.gateway.hints import trailers
 from services.gateway.outlet import streamed
 from services.gateway.reception import Reception
 from services.gateway.spool import Spool
@@ -26,6 +29,15 @@ class InferenceServicer(inference_pb2_grpc.InferenceServicer):
         self._exchanges = exchanges
         self._reception = reception
         self._door = door
+
+    def judge(self, path: str, metadata: Metadata) -> None:
+        """Raise Aborted, with what the call would end with, where its caller is not known; whatever it asks for."""
+        try:
+            self._reception.know(_told(metadata).get("authorization", ""))
+        except Exception as error:
+            refusal = refused(path.rpartition("/")[2], error)
+            hints = trailers(refusal.code, str(refusal), refusal.retry_after_s)
+            raise Aborted(refusal.code, str(refusal), hints) from error
 
     async def Complete(self, request: inference.Request, context: Any) -> inference.Reply:
         """One request, one whole answer."""
@@ -49,7 +61,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServicer):
                 await context.write(chunk)
 
     def _arrival(self, request: inference.Request, context: Any) -> Arrival:
-        return self._reception.arrival(request, remaining_s=context.time_remaining(), **_told(context))
+        return self._reception.arrival(
+            request, remaining_s=context.time_remaining(), **_told(context.invocation_metadata())
+        )
 
 
 class FeedbackServicer(control_pb2_grpc.FeedbackServicer):
@@ -65,14 +79,14 @@ class FeedbackServicer(control_pb2_grpc.FeedbackServicer):
         return await self._door.call("Record", context, self._record, request, context)
 
     async def _record(self, request: events.FeedbackRecord, context: Any) -> control.FeedbackReceipt:
-        self._reception.feedback(request, _told(context).get("authorization", ""))
+        self._reception.feedback(request, _told(context.invocation_metadata()).get("authorization", ""))
         return control.FeedbackReceipt(id=await keep(request, self._spool))
 
 
-def _told(context: Any) -> dict[str, str]:
+def _told(metadata: Metadata) -> dict[str, str]:
     """How the call came, and what its metadata says of who calls and in which trace."""
     told = {"origin": "grpc"}
-    for key, value in context.invocation_metadata() or ():
+    for key, value in metadata:
         if key in PASSED and isinstance(value, str):
             told[key] = value
         elif key == ORIGIN_KEY and value in ORIGINS:

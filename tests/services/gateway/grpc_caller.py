@@ -50,11 +50,15 @@ class Kept:
     ended: list[int] = field(default_factory=list)
     went: list[int] = field(default_factory=list)
     refused: list[tuple[int, Unreadable]] = field(default_factory=list)
+    waited: list[int] = field(default_factory=list)
     times_overfull: int = 0
 
     def begin(self, stream: Stream) -> None:
         self.begun.append(stream)
         self.messages[stream.id] = []
+
+    def waits(self, stream: Stream) -> None:
+        self.waited.append(stream.id)
 
     def message(self, stream: Stream, message: bytes) -> None:
         self.messages[stream.id].append(message)

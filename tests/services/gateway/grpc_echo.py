@@ -114,7 +114,7 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving_ours(**limits: int) -> AsyncIterator[Serving]:
+async def serving_ours(**limits: Any) -> AsyncIterator[Serving]:
     """On the gateway's server."""
     server = GrpcServer(**{"message_most": MESSAGE_MOST, "streams_most": STREAMS_MOST, **limits})
     echo, health_servicer = _added(server)

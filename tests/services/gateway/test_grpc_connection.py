@@ -38,7 +38,7 @@ from services.gateway.frames import (
     WINDOW_MOST,
     WINDOW_UPDATE,
 )
-from services.gateway.grpc_connection import IDLE_FRAMES_MOST, Connection
+from services.gateway.grpc_connection import CALL_BYTES, IDLE_FRAMES_MOST, Connection
 from services.gateway.grpc_head import HEAD_MOST, WELL, status
 from services.gateway.grpc_streams import (
     CALM,
@@ -49,6 +49,7 @@ from services.gateway.grpc_streams import (
     Broken,
     Stream,
 )
+from services.gateway.held import Held
 from tests.services.gateway import grpc_caller
 from tests.services.gateway.grpc_caller import GREETING, Kept, Pair, grpc_bytes, raw
 
@@ -69,10 +70,12 @@ def cut(data: bytes, places: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in pairwise(ends)]
 
 
-def connected(*, message_most: int = MOST, streams_most: int = 100) -> tuple[Connection, Kept, bytearray]:
+def connected(
+    *, message_most: int = MOST, streams_most: int = 100, held: Held | None = None
+) -> tuple[Connection, Kept, bytearray]:
     """A connection, who answers it, and what it says."""
     calls, said = Kept(), bytearray()
-    calls.connection = Connection(said.extend, calls, message_most=message_most, streams_most=streams_most)
+    calls.connection = Connection(said.extend, calls, message_most=message_most, streams_most=streams_most, held=held)
     return calls.connection, calls, said
 
 
@@ -533,9 +536,16 @@ def asked(number: int, *parts: bytes) -> bytes:
     return raw(HEADERS, HEAD, END_HEADERS, number) + b"".join(raw(DATA, part, 0, number) for part in parts)
 
 
+@pytest.fixture
+def few_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten frames of messages are held on a connection, and next to nothing is counted for the calls themselves."""
+    monkeypatch.setattr(grpc_connection, "HELD_MOST", 10 * DEFAULT_FRAME + 100)
+    monkeypatch.setattr(grpc_connection, "CALL_BYTES", 1)
+
+
+@pytest.mark.usefixtures("few_held")
 @pytest.mark.parametrize("part", [PART, grpc_bytes(filled(DEFAULT_FRAME - 5)), grpc_bytes(*[b""] * 3276)])
-def test_messages_that_nobody_has_taken_are_held_up_to_a_limit(part: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_connection, "HELD_MOST", 10 * DEFAULT_FRAME)
+def test_messages_that_nobody_has_taken_are_held_up_to_a_limit(part: bytes) -> None:
     connection, calls, _ = connected()
     connection.receive(GREETING)
     for number in range(1, 41, 2):  # What has ended is held no longer.
@@ -549,8 +559,8 @@ def test_messages_that_nobody_has_taken_are_held_up_to_a_limit(part: bytes, monk
     assert "wait for an answer before you send more" in str(calls.refused[0][1])
 
 
-def test_messages_that_were_taken_are_not_held(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_connection, "HELD_MOST", 10 * DEFAULT_FRAME)
+@pytest.mark.usefixtures("few_held")
+def test_messages_that_were_taken_are_not_held() -> None:
     connection, calls, _ = connected()
     connection.receive(GREETING + asked(1))
     for _ in range(100):
@@ -559,8 +569,8 @@ def test_messages_that_were_taken_are_not_held(monkeypatch: pytest.MonkeyPatch) 
     assert calls.refused == []
 
 
-def test_what_is_no_message_leaves_the_count_of_held_bytes_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_connection, "HELD_MOST", 10 * DEFAULT_FRAME)
+@pytest.mark.usefixtures("few_held")
+def test_what_is_no_message_leaves_the_count_of_held_bytes_as_it_was() -> None:
     connection, calls, _ = connected()
     connection.receive(GREETING)
     for number in range(1, 41, 2):
@@ -568,6 +578,84 @@ def test_what_is_no_message_leaves_the_count_of_held_bytes_as_it_was(monkeypatch
     assert len(calls.refused) == 20
     connection.receive(b"".join(asked(number, PART) for number in range(41, 65, 2)))
     assert [number for number, _ in calls.refused[20:]] == [61, 63]
+
+
+def test_calls_that_have_not_come_whole_are_held_up_to_a_limit_by_all_connections_together() -> None:
+    held = Held(10 * DEFAULT_FRAME)
+    connections = [connected(held=held) for _ in range(20)]
+    for connection, _, _ in connections:
+        connection.receive(GREETING + asked(1, PART))
+    refused = [error for _, calls, _ in connections for _, error in calls.refused]
+    assert [len(calls.refused) for _, calls, _ in connections] == [0] * 8 + [1] * 12
+    assert {error.code for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert str(refused[0]) == f"the gateway holds {held.most_bytes} bytes of requests that have not come whole: " + (
+        "send this one again in a moment"
+    )
+    connections[0][0].lost()
+    connection, calls, _ = connected(held=held)
+    connection.receive(GREETING + asked(1, PART))
+    assert calls.refused == []
+
+
+def test_calls_that_have_only_begun_are_held_up_to_the_limit_too() -> None:
+    connection, calls, _ = connected(held=Held(10 * CALL_BYTES))
+    connection.receive(GREETING + b"".join(asked(number) for number in range(1, 41, 2)))
+    assert [number for number, _ in calls.refused] == list(range(21, 41, 2))
+
+
+def test_calls_that_come_whole_are_taken_however_many_others_do_not() -> None:
+    connection, calls, _ = connected(held=Held(0))
+    connection.receive(GREETING + asked(1, grpc_bytes(b"whole")) + raw(DATA, b"", END_STREAM, 1) + asked(3))
+    assert (calls.messages[1], calls.ended) == ([b"whole"], [1])
+    assert [number for number, _ in calls.refused] == [3]
+
+
+@given(st.lists(st.sampled_from(["part", "rest", "end", "reset", "refuse", "read", "nothing"]), max_size=30))
+def test_nothing_is_held_of_calls_that_are_over_however_they_came_to_it(steps: list[str]) -> None:
+    held, number = Held(), 1
+    connection, calls, _ = connected(held=held)
+    connection.receive(GREETING + asked(1))
+    for step in steps:
+        stream = calls.begun[-1]
+        if step == "part":
+            connection.receive(raw(DATA, grpc_bytes(b"12345678")[:10], 0, number))
+        elif step == "rest":
+            connection.receive(raw(DATA, bytes(8), 0, number))
+        elif step == "end":
+            connection.receive(raw(DATA, b"", END_STREAM, number))
+        elif step == "read" and stream.untaken:
+            connection.read(stream, stream.untaken - 5)
+        elif step in ("reset", "refuse"):
+            if step == "refuse":
+                connection.finish(stream)
+            elif not stream.gone:
+                connection.receive(raw(RST_STREAM, bytes(4), 0, number))
+                connection.forget(stream)
+            assert held.bytes == 0
+            number += 2
+            connection.receive(asked(number))
+    connection.lost()
+    assert held.bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "waited"),
+    [
+        pytest.param([A_CALL + raw(DATA, grpc_bytes(b"?"), END_STREAM, 1)], [], id="whole at once"),
+        pytest.param([A_CALL + raw(DATA, grpc_bytes(b"?"), 0, 1) + raw(DATA, b"", END_STREAM, 1)], [], id="in frames"),
+        pytest.param([A_CALL + raw(RST_STREAM, bytes(4), 0, 1)], [], id="taken back"),
+        pytest.param([A_CALL, raw(DATA, grpc_bytes(b"?"), END_STREAM, 1)], [1], id="its message later"),
+        pytest.param(
+            [A_CALL + raw(DATA, grpc_bytes(b"?"), 0, 1), raw(DATA, b"", END_STREAM, 1)], [1], id="its end later"
+        ),
+    ],
+)
+def test_it_is_said_of_calls_that_they_have_not_come_whole_and_once_only(said: list[bytes], waited: list[int]) -> None:
+    connection, calls, _ = connected()
+    connection.receive(GREETING)
+    for part in said:
+        connection.receive(part)
+    assert calls.waited == waited
 
 
 @given(st.lists(st.integers(0, 50) | st.just(30_000), min_size=1, max_size=5), st.booleans())

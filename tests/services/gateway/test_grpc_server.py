@@ -4,7 +4,7 @@ import asyncio
 import gc
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from random import random, shuffle
 from typing import Any
 
@@ -15,9 +15,9 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from services.gateway import grpc_outgoing, grpc_server
+from services.gateway import grpc_call, grpc_outgoing, grpc_server
 from services.gateway.frames import DATA, END_HEADERS, HEADERS
-from services.gateway.grpc_call import UNSENT_MOST, Call
+from services.gateway.grpc_call import UNSENT_MOST, Aborted, Call
 from services.gateway.grpc_head import block
 from tests.services.gateway.grpc_caller import GREETING, grpc_bytes, raw
 from tests.services.gateway.grpc_echo import (
@@ -302,6 +302,116 @@ async def test_a_call_ends_by_its_deadline_whether_its_request_came_or_not(ours:
             number = caller.ask("Wait", *messages, ends=bool(messages), headers={"grpc-timeout": "10m"})
             assert (await caller.end(number))["grpc-status"] == "4"
         await ours.echo.cancelled.acquire()
+
+
+NOBODY = Aborted(grpc.StatusCode.UNAUTHENTICATED, "who are you?", (("retry-after", "1"),))
+
+
+@asynccontextmanager
+async def judging() -> AsyncIterator[tuple[Serving, list[Any]]]:
+    """A server that lets no strangers in, and whom it was asked about."""
+    judged: list[Any] = []
+
+    def judge(path: str, metadata: Any) -> None:
+        judged.append((path, metadata))
+        if not metadata:
+            raise NOBODY
+
+    async with serving_ours(streams_most=5, judge=judge, public=PUBLIC) as serving:
+        yield serving, judged
+
+
+@pytest.mark.parametrize("method", ["Say", "Wait", "Chat", "Gather"])
+async def test_a_strangers_request_is_not_waited_for(method: str) -> None:
+    async with judging() as (serving, judged), RawCaller(serving.port) as caller:
+        end = await caller.end(caller.ask(method, value(bytes(100_000)), ends=False))
+        assert (end["grpc-status"], end["grpc-message"], end["retry-after"]) == ("16", "who are you?", "1")
+        assert judged == [(f"/{SERVICE}/{method}", ())]
+        await eventually(lambda: _open(serving) == [])
+
+
+async def test_who_is_known_may_take_time_over_his_request() -> None:
+    async with judging() as (serving, _), RawCaller(serving.port) as caller:
+        number = caller.ask("Say", ends=False, headers={"x-who": "me"})
+        await eventually(lambda: bool(_open(serving)))
+        caller.h2.send_data(number, value(b"hello"), end_stream=True)
+        caller.send()
+        assert (await caller.end(number))["grpc-status"] == "0"
+
+
+async def test_a_call_that_comes_whole_is_left_to_its_servicer_to_judge() -> None:
+    async with judging() as (serving, judged), RawCaller(serving.port) as caller:
+        assert (await caller.end(caller.ask("Say", value(b"hello"))))["grpc-status"] == "0"
+        assert judged == []
+
+
+@pytest.mark.parametrize(("method", "headers"), [("Say", {}), ("Wait", {"grpc-timeout": "1H"})])
+async def test_a_request_that_does_not_come_whole_in_time_is_given_up(
+    ours: Serving, method: str, headers: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_call, "REQUEST_WITHIN_S", 0.01)
+    async with RawCaller(ours.port) as caller:
+        end = await caller.end(caller.ask(method, value(b"hello")[:5], ends=False, headers=headers))
+        assert (end["grpc-status"], end["grpc-message"]) == ("4", "the request did not arrive within 0.01 s")
+        await eventually(lambda: _open(ours) == [])
+
+
+async def test_a_request_that_came_whole_late_has_its_own_deadline(
+    ours: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_call, "REQUEST_WITHIN_S", 1.0)
+    async with RawCaller(ours.port) as caller:
+        numbers = [caller.ask("Wait", ends=False, headers={"grpc-timeout": span}) for span in ("1500m", "1H")]
+        await eventually(lambda: len(_open(ours)) == 2)
+        for number in numbers:
+            caller.h2.send_data(number, value(b"hello"), end_stream=True)
+        caller.send()
+        assert (await caller.end(numbers[0]))["grpc-status"] == "4"
+        ours.echo.may_end.set()
+        assert (await caller.end(numbers[1]))["grpc-status"] == "0"
+
+
+HEALTH_CHECK, HEALTH_WATCH = (f"/grpc.health.v1.Health/{name}" for name in ("Check", "Watch"))
+REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+PUBLIC = ("grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection")
+
+
+@pytest.mark.parametrize("path", [HEALTH_CHECK, HEALTH_WATCH, REFLECTION])
+async def test_what_anybody_may_ask_is_short(path: str) -> None:
+    async with judging() as (serving, judged), RawCaller(serving.port) as caller:
+        end = await caller.end(caller.ask("", grpc_bytes(bytes(4097)), ends=False, headers={"_path": path}))
+        assert (end["grpc-status"], "at most 4096 are taken" in end["grpc-message"]) == ("8", True)
+        assert judged == []
+        assert (await caller.end(caller.ask("Say", value(bytes(5_000)))))["grpc-status"] == "0"
+
+
+@pytest.mark.parametrize(("path", "ends"), [(HEALTH_CHECK, False), (HEALTH_WATCH, True), (REFLECTION, False)])
+async def test_calls_that_anybody_may_make_are_few_at_a_time(
+    path: str, ends: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_server, "PUBLIC_OPEN_MOST", 2)
+    asked = [grpc_bytes(b"")] if ends else []
+    async with judging() as (serving, _), RawCaller(serving.port) as caller, RawCaller(serving.port) as another:
+        for _ in range(2):
+            first, _ = (caller.ask("", *asked, ends=ends, headers={"_path": path}) for _ in range(2))
+            await eventually(lambda: len(_open(serving)) == 2)
+            end = await another.end(another.ask("", *asked, ends=ends, headers={"_path": path}))
+            assert (end["grpc-status"], " are open" in end["grpc-message"]) == ("8", True)
+            check = {"_path": HEALTH_CHECK}
+            assert (await another.end(another.ask("", grpc_bytes(b""), headers=check)))["grpc-status"] == "0"
+            for number in (first, first + 2):
+                caller.h2.reset_stream(number)
+            caller.send()
+            await eventually(lambda: _open(serving) == [])
+
+
+async def test_who_asks_on_where_anybody_may_before_he_is_answered_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_server, "PUBLIC_UNTAKEN_MOST", 10_000)
+    asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol="?" * 2_000).SerializeToString()
+    async with judging() as (serving, _), RawCaller(serving.port) as caller:
+        end = await caller.end(caller.ask("", *[grpc_bytes(asked)] * 6, ends=False, headers={"_path": REFLECTION}))
+        assert (end["grpc-status"], "wait for an answer" in end["grpc-message"]) == ("8", True)
+        await eventually(lambda: _open(serving) == [])
 
 
 async def test_who_speaks_http_1_is_told_that_this_port_does_not(ours: Serving) -> None:

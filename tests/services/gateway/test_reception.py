@@ -1,5 +1,6 @@
 """Calls over gRPC where keys are asked for."""
 
+import asyncio
 from hashlib import sha256
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from services.gateway.callers import Callers
+from services.gateway.door import REFUSED
 from services.gateway.keys import Holder, Keys, KeysUnread, Unauthenticated
 from services.gateway.quotas import Quotas
 from services.gateway.settings import GatewaySettings
@@ -16,6 +18,8 @@ from tests.fakes.kafka import FakeBroker, FakeFollower, FakeProducer
 from tests.services.gateway.calls import status_of
 from tests.services.gateway.conftest import Gateway
 from tests.services.gateway.examples import AN_ID, a_feedback, a_request
+from tests.services.gateway.grpc_caller import grpc_bytes
+from tests.services.gateway.grpc_echo import RawCaller
 
 pytestmark = pytest.mark.contract
 ANN = (("authorization", "Bearer ann's"),)
@@ -153,3 +157,42 @@ async def test_health_needs_no_key(gateway: Gateway, keys: KnownKeys) -> None:
 def test_beyond_loopback_keys_are_required_unless_the_settings_say_otherwise(listen: str, required: bool) -> None:
     assert GatewaySettings(gateway_listen=listen).keys_required is required
     assert GatewaySettings(gateway_listen=listen, require_keys=not required).keys_required is not required
+
+
+COMPLETE, RECORD = "/tutelage.v1.Inference/Complete", "/tutelage.v1.Feedback/Record"
+
+
+@pytest.mark.parametrize("path", [COMPLETE, RECORD])
+@pytest.mark.parametrize("sent", [{"authorization": "Bearer eve's"}, {}])
+async def test_a_stranger_hears_so_before_he_has_sent_his_request(
+    gateway: Gateway, keys: KnownKeys, path: str, sent: dict[str, str]
+) -> None:
+    counted = REFUSED.labels(path.rpartition("/")[2], "UNAUTHENTICATED")
+    before = counted._value.get()
+    async with RawCaller(gateway.port) as caller:
+        end = await caller.end(caller.ask("", bytes(5), ends=False, headers={"_path": path, **sent}))
+    assert (end["grpc-status"], end["grpc-message"]) == ("16", "who are you?")
+    assert counted._value.get() == before + 1
+    assert gateway.door.held.bytes == 0
+
+
+async def test_who_may_come_is_told_to_try_again_before_his_request_where_keys_are_unread(
+    gateway: Gateway, keys: KnownKeys
+) -> None:
+    keys.unread = True
+    async with RawCaller(gateway.port) as caller:
+        end = await caller.end(caller.ask("", ends=False, headers={"_path": COMPLETE, **dict(ANN)}))
+    assert (end["grpc-status"], end["grpc-message"], end["retry-after"]) == ("14", "not yet", "1")
+
+
+async def test_a_callers_request_may_come_in_parts(gateway: Gateway, keys: KnownKeys) -> None:
+    message = grpc_bytes(a_request().SerializeToString())
+    async with RawCaller(gateway.port) as caller:
+        number = caller.ask("", message[:20], ends=False, headers={"_path": COMPLETE, **dict(ANN)})
+        while not gateway.door.held.bytes:  # noqa: ASYNC110 - nobody is told of it
+            await asyncio.sleep(0.001)
+        caller.h2.send_data(number, message[20:], end_stream=True)
+        caller.send()
+        assert (await caller.end(number))["grpc-status"] == "0"
+    assert gateway.exchange.key_id == "ann"
+    assert gateway.door.held.bytes == 0
