@@ -15,7 +15,7 @@ from services.gateway.allowances import OverQuota
 from services.gateway.answering import NoAnswer
 from services.gateway.backends import FailureKind
 from services.gateway.fields import BadInput, BegunOtherwise, UnknownTask
-from services.gateway.held import Held
+from services.gateway.held import Held, TooMuchHeld
 from services.gateway.hints import trailers
 from services.gateway.keys import KeysUnread, NotAllowed, Unauthenticated
 from services.gateway.shedding import TooLate, TooManyCalls, places
@@ -44,6 +44,7 @@ STATUSES: Final[Mapping[type[Exception], grpc.StatusCode]] = {
     SpoolFull: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooLate: grpc.StatusCode.RESOURCE_EXHAUSTED,
     TooManyCalls: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    TooMuchHeld: grpc.StatusCode.RESOURCE_EXHAUSTED,
     BegunOtherwise: grpc.StatusCode.ABORTED,
     Stopping: grpc.StatusCode.UNAVAILABLE,
 }

@@ -7,6 +7,12 @@ HELD_MOST: Final = 256 * 1024**2
 TOO_MUCH: Final = "the gateway holds {most} bytes of requests that have not come whole: send this one again in a moment"
 
 
+class TooMuchHeld(Exception):  # noqa: N818 - it says what the matter is
+    """There is no room for a request of which the rest is still to come."""
+
+    retry_after_s = 1.0
+
+
 class Held:
     """Counts them."""
 

@@ -20,6 +20,7 @@ from services.gateway.reception import Reception
 from services.gateway.spool import Spool
 
 CHAT: Final = "chat.completions"
+FEEDBACK: Final = "feedback"
 IGNORED: Final = "x-tutelage-ignored"
 Send = Callable[[bytes], Awaitable[None]]
 Headers = Callable[[Mapping[str, str]], None]
@@ -42,6 +43,13 @@ class Calls:
         self._door = door
         self._spool = spool
         self._started_s = int(time.time())
+
+    def know(self, method: str, authorization: str) -> None:
+        """Refuse, by the head of a call, whom nothing is answered, before the rest of it has come."""
+        try:
+            self._reception.know(authorization)
+        except Exception as error:
+            raise refused(method, error) from error
 
     def read(self, body: bytes, headers: Mapping[str, str]) -> Asked:
         """What a call asks."""
@@ -66,7 +74,7 @@ class Calls:
 
     async def feedback(self, body: bytes, authorization: str) -> Answer:
         """What a caller says of an answer, once it is on disk."""
-        return await self._door.visit("feedback", self._feedback, body, authorization)
+        return await self._door.visit(FEEDBACK, self._feedback, body, authorization)
 
     async def models(self, authorization: str) -> Answer:
         """The tasks that the caller may ask for."""

@@ -1,18 +1,20 @@
 """The HTTP server on the gateway's own event loop: its paths, its limits, and how it starts and stops.
 
-The gateway's only importer of aiohttp.
+With `http_connection` the gateway's only importer of aiohttp.
 """
 
 import asyncio
-from typing import Final
+from typing import Final, cast
 
 from aiohttp import web, web_response
 from aiohttp.typedefs import Handler
 
 from services.gateway import http_reply
-from services.gateway.door import Door, Refusal
+from services.gateway.door import Door, Refusal, refused
+from services.gateway.held import TooMuchHeld
 from services.gateway.http_body import unpacked
-from services.gateway.http_calls import Answer, Calls
+from services.gateway.http_calls import CHAT, FEEDBACK, Answer, Calls
+from services.gateway.http_connection import JSON, LINE_BYTES_MOST, HttpConnection, json_of
 from services.gateway.http_events import event
 from services.gateway.http_log import http_log
 from services.gateway.settings import GatewaySettings
@@ -21,7 +23,6 @@ from services.tls import context
 
 web_response.SERVER_SOFTWARE = "tutelage"  # type: ignore[attr-defined]
 # The header `Server` of every reply, those included that no handler makes: which versions run is nobody's business.
-JSON: Final = "application/json"
 BODY_WITHIN_S: Final = 30.0
 """How long a body may take to arrive; who is slower holds a connection for nothing."""
 READ_WITHIN_S: Final = 30.0
@@ -30,7 +31,6 @@ LAST_WORDS_S: Final = 2.0
 """For the last answers to go out, once all calls have ended."""
 NO_BUFFERING: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
 """The last is for nginx, which would else hold a stream back."""
-THERE_IS: Final = "POST /v1/chat/completions, GET /v1/models, GET /v1/models/<id>, POST /v1/feedback"
 
 
 class HttpServer:
@@ -54,15 +54,10 @@ class HttpServer:
                 web.get("/readyz", self._ready),
             ]
         )
-        self._runner = web.AppRunner(
-            app,
-            logger=http_log(),
-            auto_decompress=False,
-            access_log=None,
-            handler_cancellation=True,
-            shutdown_timeout=LAST_WORDS_S,
-            keepalive_timeout=settings.http_idle_s,
-        )
+        self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=LAST_WORDS_S)
+        self._log = http_log()
+        self._idle_s = settings.http_idle_s
+        self._listening: asyncio.Server | None = None
 
     async def start(self) -> int:
         """Begin to serve; returns the port. Raises OSError naming the address if it can't be had."""
@@ -71,18 +66,31 @@ class HttpServer:
             bound = listening(self._listen, reuse_port=self._reuse_port)
         except OSError as error:
             raise OSError(f"HTTP_LISTEN={self._listen} can't be bound: is it in use?") from error
-        await web.SockSite(self._runner, bound, ssl_context=self._tls, backlog=BACKLOG).start()
-        return int(self._runner.addresses[0][1])
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(self._connection, sock=bound, ssl=self._tls, backlog=BACKLOG)
+        return int(self._listening.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Take no more calls; return when the open ones have ended, by themselves or by the grace's end."""
-        for site in list(self._runner.sites):
-            await site.stop()
+        if self._listening:
+            self._listening.close()
         await self._door.close(self._grace_s)
         await self._runner.cleanup()
 
+    def _connection(self) -> HttpConnection:
+        return HttpConnection(
+            cast(web.Server, self._runner.server),
+            loop=asyncio.get_running_loop(),
+            logger=self._log,
+            auto_decompress=False,
+            access_log=None,  # type: ignore[arg-type]
+            keepalive_timeout=self._idle_s,
+            max_line_size=LINE_BYTES_MOST,
+            max_field_size=LINE_BYTES_MOST,
+        )
+
     async def _chat(self, http: web.Request) -> web.StreamResponse:
-        asked = self._calls.read(await _body(http), http.headers)
+        asked = self._calls.read(await self._body(http, CHAT), http.headers)
         if not asked.streams:
             return _json(await self._calls.complete(asked))
         stream = web.StreamResponse(headers=NO_BUFFERING)
@@ -95,6 +103,44 @@ class HttpServer:
             await _send(http, stream, event(body))
         return stream
 
+    async def _body(self, http: web.Request, method: str) -> bytes:
+        # Anybody's web page may post other types to loopback unasked; for this one its browser asks first, in vain.
+        if http.content_type != JSON:
+            raise web.HTTPUnsupportedMediaType(text=f"content-type: {http.content_type[:64]!r} is not {JSON}")
+        packed = await (http.read() if http.content.is_eof() else self._still_to_come(http, method))
+        try:
+            body = unpacked(packed, http.headers.get("content-encoding", ""), http.client_max_size)
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=str(error)) from error
+        if len(body) > http.client_max_size:
+            raise web.HTTPRequestEntityTooLarge(http.client_max_size)
+        return body
+
+    async def _still_to_come(self, http: web.Request, method: str) -> bytes:
+        """A body that did not come with its head: not waited for from a stranger, nor held where too much is."""
+        self._calls.know(method, _authorization(http))
+        try:
+            async with asyncio.timeout(BODY_WITHIN_S):
+                return await self._collected(http, method)
+        except TimeoutError as error:
+            raise web.HTTPRequestTimeout(text=f"the body did not arrive within {BODY_WITHIN_S:g} s") from error
+
+    async def _collected(self, http: web.Request, method: str) -> bytes:
+        body, held, most = bytearray(), self._door.held, http.client_max_size
+        try:
+            if (told := http.content_length or 0) > most:
+                raise web.HTTPRequestEntityTooLarge(most, told)
+            while piece := await http.content.readany():
+                body += piece
+                held.bytes += len(piece)
+                if len(body) > most:
+                    raise web.HTTPRequestEntityTooLarge(most, len(body))
+                if held.too_much:
+                    raise refused(method, TooMuchHeld(held.too_much))
+            return bytes(body)
+        finally:
+            held.bytes -= len(body)
+
     async def _models(self, http: web.Request) -> web.Response:
         return _json(await self._calls.models(_authorization(http)))
 
@@ -102,7 +148,7 @@ class HttpServer:
         return _json(await self._calls.model(http.match_info["id"], _authorization(http)))
 
     async def _feedback(self, http: web.Request) -> web.Response:
-        return _json(await self._calls.feedback(await _body(http), _authorization(http)))
+        return _json(await self._calls.feedback(await self._body(http, FEEDBACK), _authorization(http)))
 
     async def _alive(self, _http: web.Request) -> web.Response:
         """Whether the process answers at all."""
@@ -118,28 +164,6 @@ def _authorization(http: web.Request) -> str:
     return http.headers.get("authorization", "")
 
 
-async def _body(http: web.Request) -> bytes:
-    # A web page of anybody's may post other types to loopback unasked; for this one its browser asks first, in vain.
-    if http.content_type != JSON:
-        raise web.HTTPUnsupportedMediaType(text=f"content-type: {http.content_type[:64]!r} is not {JSON}")
-    packed = await _packed(http)
-    try:
-        body = unpacked(packed, http.headers.get("content-encoding", ""), http.client_max_size)
-    except ValueError as error:
-        raise web.HTTPBadRequest(text=str(error)) from error
-    if len(body) > http.client_max_size:
-        raise web.HTTPRequestEntityTooLarge(http.client_max_size)
-    return body
-
-
-async def _packed(http: web.Request) -> bytes:
-    try:
-        async with asyncio.timeout(BODY_WITHIN_S):
-            return await http.read()
-    except TimeoutError as error:
-        raise web.HTTPRequestTimeout(text=f"the body did not arrive within {BODY_WITHIN_S:g} s") from error
-
-
 async def _send(http: web.Request, stream: web.StreamResponse, piece: bytes) -> None:
     """Write a piece, after the head if it is the first. A caller who is gone cancels the call, as he does elsewhere."""
     try:
@@ -151,29 +175,21 @@ async def _send(http: web.Request, stream: web.StreamResponse, piece: bytes) -> 
         raise asyncio.CancelledError from error
 
 
-def _json(answer: Answer, status: int = 200) -> web.Response:
-    body = http_reply.encode(answer.data)
-    return web.Response(body=body, status=status, content_type=JSON, headers=answer.headers)
+def _json(answer: Answer) -> web.Response:
+    return json_of(answer.data, headers=answer.headers)
 
 
 @web.middleware
 async def _in_openais_shape(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Errors in OpenAI's shape, those of aiohttp included."""
+    """Refusals in OpenAI's shape; those of aiohttp are put into it by `HttpConnection`."""
     try:
         return await handler(request)
     except Refusal as refusal:
-        status, body, headers = http_reply.refusal_of(refusal)
-        return _json(Answer(body, headers), status)
-    except web.HTTPRequestEntityTooLarge as large:
-        said = f"{large.text}; the limit is the gateway's MAX_REQUEST_BYTES"
-        return _refused(large, said, "request_too_large")
-    except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as unknown:
-        return _refused(
-            unknown, f"{request.method} {request.path[:200]} is not known: there is {THERE_IS}", "unknown_url"
-        )
-    except web.HTTPException as refused:
-        return _refused(refused, refused.text or refused.reason, None)
+        return _refused(refusal)
+    except web.RequestPayloadError as error:
+        raise web.HTTPBadRequest(text="the body is not as the request's headers say") from error
 
 
-def _refused(error: web.HTTPException, said: str, code: str | None) -> web.Response:
-    return _json(Answer(http_reply.error(said, "invalid_request_error", code)), error.status)
+def _refused(refusal: Refusal) -> web.Response:
+    status, body, headers = http_reply.refusal_of(refusal)
+    return json_of(body, status, headers)

@@ -10,10 +10,12 @@ import httpx
 import pytest
 
 from protos import events_pb2 as events
+from services.gateway import http_server
 from services.gateway.door import REFUSED
 from services.gateway.http_calls import Calls
 from services.gateway.http_log import MALFORMED
 from services.gateway.http_server import HttpServer
+from services.gateway.keys import Unauthenticated
 from tests.services.gateway.conftest import Gateway
 from tests.services.gateway.examples import a_request, until
 
@@ -87,6 +89,120 @@ async def test_a_body_that_is_too_large_when_it_is_unpacked_is_refused(http: htt
 @pytest.mark.parametrize("sent", [b"GET /healthz HTTP/1.0\r\n\r\n", b"nonsense\r\n\r\n"])
 async def test_no_reply_says_what_software_it_comes_from(gateway: Gateway, sent: bytes) -> None:
     assert b"\r\nServer: tutelage\r\n" in await said_to(gateway, sent)
+
+
+NO_HTTP = [
+    (b"nonsense\r\n\r\n", "Invalid method encountered"),
+    (b"GET / HTTP/9.9\r\nHost: x\r\n\r\n", "Bad status line"),
+    (b"GET / HTTP/1.1\r\n\r\n", "Missing 'Host' header"),
+    (b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer SECRET\x01\r\n\r\n", "Invalid header value char"),
+    (b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: " + b"SECRET" * 2_000 + b"\r\n\r\n", "longer than 8190 bytes"),
+    (b"GET /" + b"a" * 9_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "longer than 8190 bytes"),
+    (b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 200 + b"\r\n", "Too many headers"),
+    (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n", "Invalid character in Content-Length"),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "Pause on PRI/Upgrade"),
+]
+
+
+@pytest.mark.parametrize(("sent", "said"), NO_HTTP)
+async def test_what_is_no_http_is_refused_in_openais_shape_and_without_what_was_sent(
+    gateway: Gateway, sent: bytes, said: str
+) -> None:
+    head, _, body = (await said_to(gateway, sent)).partition(b"\r\n\r\n")
+    error = json.loads(body)["error"]
+    assert head.split()[1] == b"400"
+    assert b"\r\nContent-Type: application/json" in head
+    assert (error["type"], error["param"], error["code"]) == ("invalid_request_error", None, None)
+    assert said in error["message"]
+    assert b"SECRET" not in body
+
+
+async def test_what_aiohttp_itself_refuses_is_told_in_openais_shape(http: httpx.AsyncClient) -> None:
+    answer = await http.post(CHAT, json=QUESTION, headers={"expect": "tea"})
+    assert (answer.status_code, answer.json()["error"]["message"]) == (417, "Unknown Expect: tea")
+
+
+async def test_a_method_that_is_not_known_is_told_which_are(http: httpx.AsyncClient) -> None:
+    answer = await http.delete(CHAT)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+async def test_an_error_that_nobody_foresaw_is_told_in_openais_shape(
+    gateway: Gateway, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_authorization: str) -> None:
+        raise ZeroDivisionError("a secret")
+
+    monkeypatch.setattr(http_server, "_authorization", broken)
+    answer = await http.get("/v1/models")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "internal_error")
+    assert "secret" not in answer.text
+
+
+JSON_HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+async def error_of(gateway: Gateway, *sent: bytes) -> tuple[int, dict[str, Any]]:
+    """The status and the error that come back for a request that goes on."""
+    port = int(gateway.http_url.removesuffix("/v1").rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    for part in sent:
+        writer.write(part)
+        await asyncio.sleep(0.01)
+    head = await reader.readuntil(b"\r\n\r\n")
+    body = await reader.readuntil(b"}}")
+    writer.transport.abort()
+    return int(head.split()[1]), json.loads(body)["error"]
+
+
+class NobodyKnown:
+    """Callers of whom none has a key."""
+
+    def know(self, _authorization: str) -> None:
+        raise Unauthenticated("who are you?")
+
+    def admit(self, authorization: str, _task: str) -> str:
+        raise Unauthenticated(f"who are you, {authorization}?")
+
+
+@pytest.mark.parametrize("path", [b"chat/completions", b"feedback"])
+async def test_a_strangers_body_is_not_waited_for(gateway: Gateway, path: bytes) -> None:
+    gateway.reception._callers = NobodyKnown()  # type: ignore[assignment]
+    counted = REFUSED.labels(path.decode().replace("/", "."), "UNAUTHENTICATED")
+    before = counted._value.get()
+    head = JSON_HEAD.replace(b"chat/completions", path)
+    status, error = await error_of(gateway, head + b"Content-Length: 100\r\n\r\n{")
+    assert (status, error["code"], error["message"]) == (401, "invalid_api_key", "who are you?")
+    assert counted._value.get() == before + 1
+    assert gateway.door.held.bytes == 0
+
+
+async def test_a_body_that_is_too_long_by_its_heads_word_is_not_waited_for(gateway: Gateway) -> None:
+    status, error = await error_of(gateway, JSON_HEAD + b"Content-Length: 999999999\r\n\r\n{")
+    assert (status, error["code"], "MAX_REQUEST_BYTES" in error["message"]) == (413, "request_too_large", True)
+
+
+async def test_bodies_are_held_up_to_a_limit_together(gateway: Gateway) -> None:
+    gateway.door.held.most_bytes = 10
+    status, error = await error_of(gateway, JSON_HEAD + b"Content-Length: 100\r\n\r\n{", b'"messages": [')
+    assert (status, error["code"]) == (429, "rate_limit_exceeded")
+    assert error["message"] == (
+        "the gateway holds 10 bytes of requests that have not come whole: send this one again in a moment"
+    )
+    assert gateway.door.held.bytes == 0
+
+
+async def test_a_body_that_comes_in_parts_is_read(gateway: Gateway) -> None:
+    body = json.dumps(QUESTION).encode()
+    head = JSON_HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    port = int(gateway.http_url.removesuffix("/v1").rpartition(":")[2])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(head + body[:10])
+    await until(lambda: gateway.door.held.bytes)
+    writer.write(body[10:])
+    assert b" 200 " in await reader.readline()
+    writer.transport.abort()
+    assert gateway.door.held.bytes == 0
 
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
