@@ -121,4 +121,5 @@ def start(service: str, level: str, metrics_listen: str) -> None:
     structlog.contextvars.bind_contextvars(service=service)
     if metrics_listen:
         host, _, port = metrics_listen.rpartition(":")
-        start_http_server(int(port), addr=host.strip("[]"))
+        server, _thread = start_http_server(int(port), addr=host.strip("[]"))
+        log.info("metrics are served", listen=metrics_listen, port=server.server_port)
