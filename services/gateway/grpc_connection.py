@@ -37,7 +37,11 @@ HELD_MOST: Final = 64 * 1024**2
 """Bytes that a connection's messages may have which are not whole, or which no call has taken."""
 TOO_MUCH: Final = f"more than {HELD_MOST} bytes wait on this connection: wait for an answer before you send more"
 CALL_BYTES: Final = 4096
-"""That a call takes of which not all has come, beside its metadata and what came of its message."""
+"""That a call takes of which not all has come, beside what came of its message; more where its head is long."""
+VISITS_MOST: Final = 2_000_000
+VISITS_PER_READ: Final = 100
+"""How many calls' windows may be changed by SETTINGS, each of which changes those of all: fifteen bytes would else keep
+the gateway busy for a second, again and again."""
 IDLE_FRAMES_MOST: Final = 10_000
 """Frames that ask for nothing, many at a time, since the last call began."""
 BLOCK_FRAMES_MOST: Final = 32
@@ -73,6 +77,7 @@ class Connection(Outgoing):
         self._block: tuple[int, int, bytearray, int] | None = None  # stream, flags, headers so far, frames
         self._last = 0
         self._unread = self._held = self._idle_frames = 0
+        self._reads, self._visits = 0, VISITS_MOST
         self._write(
             frames.settings(
                 {
@@ -96,6 +101,7 @@ class Connection(Outgoing):
 
     def receive(self, data: bytes) -> None:
         """Take what came. Raises Broken; the connection is of no use then but for `leave`."""
+        self._reads += 1
         self._idle_frames = max(0, self._idle_frames - 1)  # One with each read is no flood: a caller's pings, for days.
         if not self._is_greeted:
             data = self._after_greeting(data)
@@ -146,7 +152,7 @@ class Connection(Outgoing):
             if not stream.gone and not stream.half_closed:
                 self._calls.waits(stream)
             if not stream.gone and not stream.half_closed:
-                stream.charged = CALL_BYTES + stream.head.metadata_bytes
+                stream.charged = max(CALL_BYTES, 2 * stream.head.size)
                 self._held += stream.charged
                 self._tell()
                 self._check_held(stream)
@@ -324,7 +330,15 @@ class Connection(Outgoing):
                     raise Broken(PROTOCOL_ERROR, f"frames of {value} bytes")
                 self._frame_most = value
         more, self._initial_window = window - self._initial_window, window
-        for stream in self._streams.values() if more else ():
-            self._widen(stream, more)
+        if more:
+            self._widen_all(more)
         self._write(frames.frame(frames.SETTINGS, frames.ACK, 0, b""))
         self._pump()
+
+    def _widen_all(self, more: int) -> None:
+        self._visits = min(self._visits + self._reads * VISITS_PER_READ, VISITS_MOST) - len(self._streams)
+        self._reads = 0
+        if self._visits < 0:
+            raise Broken(CALM, "too many changes of the windows of all calls")
+        for stream in self._streams.values():
+            self._widen(stream, more)

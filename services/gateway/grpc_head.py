@@ -15,6 +15,8 @@ HEAD_MOST: Final = 16 * 1024
 """Bytes of a call's headers, decoded; gRPC's own servers take as many."""
 REMEMBERED: Final = 64
 """Heads of a connection: its calls begin with the same bytes again and again."""
+REMEMBERED_BYTES: Final = 2048
+"""Of a block, and of what it says, that are remembered: longer ones cost a stranger little, and the memory of many."""
 CONTENT_TYPE: Final = "application/grpc"
 ENCODINGS: Final = ("identity", "gzip", "deflate")
 TEXT_MOST: Final = 6_000
@@ -42,9 +44,9 @@ class Head:
     """What gRPC does not allow in it."""
 
     @property
-    def metadata_bytes(self) -> int:
-        """How long the metadata is."""
-        return sum(len(name) + len(value) for name, value in self.metadata)
+    def size(self) -> int:
+        """Characters and bytes of it."""
+        return len(self.path) + len(self.encoding) + sum(len(name) + len(value) for name, value in self.metadata)
 
 
 class Heads:
@@ -63,7 +65,7 @@ class Heads:
         after = self._table()
         if before[0] is not after[0] or before[1:] != after[1:] or len(self._known) >= REMEMBERED:
             self._known.clear()
-        else:
+        elif len(block) + head.size <= REMEMBERED_BYTES:
             self._known[block] = head
         return head
 

@@ -539,7 +539,7 @@ def asked(number: int, *parts: bytes) -> bytes:
 @pytest.fixture
 def few_held(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten frames of messages are held on a connection, and next to nothing is counted for the calls themselves."""
-    monkeypatch.setattr(grpc_connection, "HELD_MOST", 10 * DEFAULT_FRAME + 100)
+    monkeypatch.setattr(grpc_connection, "HELD_MOST", 10 * DEFAULT_FRAME + 500)
     monkeypatch.setattr(grpc_connection, "CALL_BYTES", 1)
 
 
@@ -595,6 +595,19 @@ def test_calls_that_have_not_come_whole_are_held_up_to_a_limit_by_all_connection
     connection, calls, _ = connected(held=held)
     connection.receive(GREETING + asked(1, PART))
     assert calls.refused == []
+
+
+def test_windows_that_change_again_and_again_for_many_calls_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_connection, "VISITS_MOST", 1_000)
+    connection, _, _ = connected()
+    connection.receive(GREETING + b"".join(asked(number) for number in range(1, 21, 2)))
+    changes = [raw(SETTINGS, struct.pack(">HI", INITIAL_WINDOW_SIZE, size)) for size in (100, 200)]
+    for change in changes * 200:  # Who also says something else in between may go on.
+        connection.receive(change)
+    connection.receive(b"".join(changes) * 50)
+    with pytest.raises(Broken, match="too many changes of the windows of all calls") as broken:
+        connection.receive(b"".join(changes) * 6)
+    assert broken.value.code == CALM
 
 
 def test_calls_that_have_only_begun_are_held_up_to_the_limit_too() -> None:

@@ -198,3 +198,13 @@ def test_a_table_that_was_made_smaller_in_between_is_noticed() -> None:
     heads.read(Encoder().encode([("x", "not kept")]))
     with pytest.raises(HPACKError, match="index"):
         heads.read(b"\xbe")
+
+
+@pytest.mark.parametrize(("size", "is_remembered"), [(500, True), (3_000, False)])
+def test_only_short_heads_are_remembered(size: int, is_remembered: bool) -> None:
+    heads, long = Heads(), ("x-long", "v" * size)
+    encoder = Encoder()
+    heads.read(encoder.encode([*HEADERS, long]))
+    short = encoder.encode([*HEADERS, long])  # What it says is in the table now.
+    assert len(short) < 50
+    assert (heads.read(short) is heads.read(short)) == is_remembered
