@@ -11,6 +11,8 @@ from services.gateway.grpc_streams import Calls, Stream, check_window
 
 WAITING_MOST: Final = 256 * 1024**2
 """Bytes of answers that may wait for a connection's windows: who asks on and never opens them is cut off."""
+WAITING_CALL_BYTES: Final = 1024
+"""That a call takes whose answer waits, beside the answer."""
 NO_TABLE: Final = b"\x20"
 """RFC 7541, 6.3: the table of headers is empty from here on."""
 
@@ -45,7 +47,10 @@ class Outgoing:
             return
         if begin:
             self._write(begin)
-        stream.unsent = (stream.unsent or bytearray()) + data
+        if stream.unsent is None:
+            stream.unsent = bytearray()
+            self._unsent += WAITING_CALL_BYTES
+        stream.unsent += data
         stream.finished = end or None
         self._waiting[stream.id] = stream
         self._unsent += len(data)
@@ -69,6 +74,11 @@ class Outgoing:
         if stream.among is not None:
             stream.among.discard(stream)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What is held of answers, and of their calls, that wait for the peer."""
+        return self._unsent
+
     def full(self, is_full: bool) -> None:
         """Whether the connection takes no more for now."""
         self._is_full = is_full
@@ -85,7 +95,7 @@ class Outgoing:
     def _close(self, stream: Stream) -> None:
         stream.gone = True
         if stream.unsent is not None:
-            self._unsent -= len(stream.unsent)
+            self._unsent -= len(stream.unsent) + WAITING_CALL_BYTES
             self._waiting.pop(stream.id, None)
             stream.unsent = None
 
@@ -120,4 +130,5 @@ class Outgoing:
             self._calls.sent(stream)
         if not unsent:
             stream.unsent = None
+            self._unsent -= WAITING_CALL_BYTES
         return not unsent or stream.window <= 0

@@ -13,6 +13,7 @@ from typing import Any, Final
 import grpc
 from grpc import StatusCode
 
+from services import telemetry
 from services.gateway.grpc_call import Aborted, Call
 from services.gateway.grpc_connection import Connection
 from services.gateway.grpc_head import Metadata, block, status
@@ -31,6 +32,9 @@ PUBLIC_UNTAKEN_MOST: Final = 16 * PUBLIC_MESSAGE_MOST
 UNTAKEN: Final = f"more than {PUBLIC_UNTAKEN_MOST} bytes wait on this call: wait for an answer before you send more"
 UNREAD_MOST: Final = 64 * 1024**2
 """Bytes that a connection's peer may leave unread; who asks on and never reads is cut off."""
+UNREAD_BY_ALL_MOST: Final = 1024**3
+"""Bytes that all peers together may leave unread, in answers and windows: above it, who leaves most is cut off."""
+LOOK_EVERY_S: Final = 2.0
 KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 60), (socket.TCP_KEEPINTVL, 20), (socket.TCP_KEEPCNT, 3))
 """A peer that vanished without a word is found out after two minutes."""
 Judge = Callable[[str, Metadata], None]
@@ -65,6 +69,7 @@ class GrpcServer:
         self.connections = set[Peer]()
         self._methods: dict[str, Any] = {}
         self._listening: asyncio.Server | None = None
+        self._looking: asyncio.TimerHandle | None = None
 
     def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
         """As generated code calls it: a service's `grpc.RpcMethodHandler`s by their names."""
@@ -89,12 +94,15 @@ class GrpcServer:
         bound = listening(address, reuse_port=reuse_port)
         made = asyncio.get_running_loop().create_server(lambda: Peer(self), sock=bound, ssl=tls, backlog=BACKLOG)
         self._listening = await made
+        self._look()
         return int(self._listening.sockets[0].getsockname()[1])
 
     def leave(self) -> None:
         """Take no new connections, and tell those that there are to take new calls elsewhere."""
         if self._listening:
             self._listening.close()
+        if self._looking:
+            self._looking.cancel()
         for peer in self.connections:
             peer.connection.leave()
 
@@ -115,6 +123,17 @@ class GrpcServer:
         await _wait([peer.lost for peer in self.connections], until_s)
         for peer in self.connections:
             peer.transport.abort()
+
+    def _look(self) -> None:
+        """Cut off who leaves most unread, where all together leave too much; and look again in a moment."""
+        unread = {peer: peer.unread_bytes for peer in self.connections}
+        total = sum(unread.values())
+        while total > UNREAD_BY_ALL_MOST:
+            worst = max(unread, key=lambda peer: unread[peer])
+            total -= (size := unread.pop(worst))
+            telemetry.log.warning("a caller who leaves most unread, of too much, is cut off", unread_bytes=size)
+            worst.transport.abort()
+        self._looking = asyncio.get_running_loop().call_later(LOOK_EVERY_S, self._look)
 
 
 async def _wait(futures: Sequence[asyncio.Future[None]], until_s: float) -> Any:
@@ -143,6 +162,11 @@ class Peer(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[None] = loop.create_future()
         self._greeting = loop.call_later(GREETING_WITHIN_S, self._greeted_or_not)
+
+    @property
+    def unread_bytes(self) -> int:
+        """What waits for it to read, or to open a window."""
+        return self.transport.get_write_buffer_size() + self.connection.waiting_bytes
 
     def data_received(self, data: bytes) -> None:
         try:

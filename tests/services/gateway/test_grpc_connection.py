@@ -40,6 +40,7 @@ from services.gateway.frames import (
 )
 from services.gateway.grpc_connection import CALL_BYTES, IDLE_FRAMES_MOST, Connection
 from services.gateway.grpc_head import HEAD_MOST, WELL, status
+from services.gateway.grpc_outgoing import WAITING_CALL_BYTES
 from services.gateway.grpc_streams import (
     CALM,
     COMPRESSION,
@@ -766,7 +767,7 @@ def test_a_peer_who_keeps_a_smaller_table_of_headers_can_read_them(size: int) ->
 
 
 def test_answers_that_wait_for_their_windows_are_kept_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(grpc_outgoing, "WAITING_MOST", 1000)
+    monkeypatch.setattr(grpc_outgoing, "WAITING_MOST", 1000 + 2 * WAITING_CALL_BYTES)
     pair = Pair(initial_window_size=0)
     for _ in range(20):
         sent, gone = pair.call(b""), pair.call(b"")

@@ -19,6 +19,7 @@ from services.gateway import grpc_call, grpc_outgoing, grpc_server
 from services.gateway.frames import DATA, END_HEADERS, HEADERS
 from services.gateway.grpc_call import UNSENT_MOST, Aborted, Call
 from services.gateway.grpc_head import block
+from services.gateway.grpc_outgoing import WAITING_CALL_BYTES
 from tests.services.gateway.grpc_caller import GREETING, grpc_bytes, raw
 from tests.services.gateway.grpc_echo import (
     MESSAGE_MOST,
@@ -595,3 +596,38 @@ async def test_who_asks_on_and_never_opens_a_window_is_cut_off(ours: Serving, mo
         with pytest.raises((EOFError, ConnectionError)):
             await caller.until(lambda: False)
     await eventually(lambda: _open(ours) == [])
+
+
+async def test_of_all_who_leave_too_much_unread_together_the_worst_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grpc_server, "LOOK_EVERY_S", 0.001)
+    async with serving_ours() as ours, RawCaller(ours.port, initial_window_size=0) as modest:
+        modest.ask("Say", value(bytes(40_000)))
+        await eventually(lambda: bool(_open(ours)))
+        async with RawCaller(ours.port, initial_window_size=0) as greedy:
+            for _ in range(3):
+                greedy.ask("Say", value(bytes(40_000)))
+            await eventually(lambda: len(_open(ours)) == 4)
+            monkeypatch.setattr(grpc_server, "UNREAD_BY_ALL_MOST", 100_000)
+            with pytest.raises((EOFError, ConnectionError)):
+                await greedy.until(lambda: False)
+        modest.h2.ping(b"are you?")
+        modest.send()
+        pong = h2.events.PingAckReceived
+        await modest.until(lambda: any(isinstance(event, pong) for event in modest.events))
+        assert len(_open(ours)) == 1
+
+
+async def test_answers_that_wait_count_with_what_their_calls_take(ours: Serving) -> None:
+    async with RawCaller(ours.port, initial_window_size=0) as caller:
+        numbers = [caller.ask("Say", value(b"?")) for _ in range(3)]
+        assert ours.ours
+        (peer,) = ours.ours.connections
+        await eventually(lambda: peer.unread_bytes == 3 * (len(value(b"?")) + WAITING_CALL_BYTES))
+        caller.h2.reset_stream(numbers[0])
+        caller.send()
+        await eventually(lambda: peer.unread_bytes == 2 * (len(value(b"?")) + WAITING_CALL_BYTES))
+        caller.h2.update_settings({4: 1_000})
+        caller.send()
+        for number in numbers[1:]:
+            assert (await caller.end(number))["grpc-status"] == "0"
+        assert peer.unread_bytes == 0
