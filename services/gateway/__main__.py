@@ -42,7 +42,7 @@ async def serve(settings: GatewaySettings, kafka: KafkaSettings) -> None:
     promotions = Promotions(kafka)
     backends: Backends = {inference.BACKEND_TEACHER: teacher(settings), inference.BACKEND_STUDENT: _student(settings)}
     repeats = Repeats(settings.repeat_max_bytes, settings.repeat_max_age_s)
-    door = Door(settings.max_open_calls)
+    door = Door(settings.max_open_calls, settings.connections_most)
     needs_s = settings.teacher_needs_s
     shadows = Shadows(backends, spool, most_at_once=settings.shadow_most_at_once, timeout_s=settings.shadow_timeout_s)
     callers = _callers(settings, kafka, spool)

@@ -1,6 +1,7 @@
 """The way in: how many calls are open, and which status code each error becomes. Texts say what to change."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
@@ -89,8 +90,8 @@ def refused(method: str, error: Exception) -> Refusal:
 class Door:
     """Counts the open calls of all methods, ends each one that fails with its status, and closes when it is told."""
 
-    def __init__(self, max_open_calls: int) -> None:
-        self.held = Held()
+    def __init__(self, max_open_calls: int, connections_most: int = sys.maxsize) -> None:
+        self.held = Held(connections_most=connections_most)
         self._places = places(max_open_calls)
         self._open: set[asyncio.Task[Any] | None] = set()
         self._left = asyncio.Event()

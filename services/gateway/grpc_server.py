@@ -18,7 +18,7 @@ from services.gateway.grpc_call import Aborted, Call
 from services.gateway.grpc_connection import Connection
 from services.gateway.grpc_head import Metadata, block, status
 from services.gateway.grpc_messages import Unreadable
-from services.gateway.grpc_streams import Broken, Stream
+from services.gateway.grpc_streams import CALM, Broken, Stream
 from services.gateway.held import Held
 from services.gateway.sockets import BACKLOG, keep_alive, listening
 
@@ -162,6 +162,10 @@ class Peer(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.lost: asyncio.Future[None] = loop.create_future()
         self._greeting = loop.call_later(GREETING_WITHIN_S, self._greeted_or_not)
+        server.held.connections += 1
+        if server.held.too_many:
+            self.connection.leave(CALM, server.held.too_many)
+            transport.close()
 
     @property
     def unread_bytes(self) -> int:
@@ -183,6 +187,7 @@ class Peer(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._server.connections.discard(self)
+        self._server.held.connections -= 1
         self._greeting.cancel()
         self.connection.lost()
         self.lost.set_result(None)

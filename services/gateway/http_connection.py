@@ -1,10 +1,12 @@
 """A connection of the HTTP server: aiohttp's, but that what aiohttp itself refuses is told in OpenAI's shape."""
 
-from typing import Final
+import asyncio
+from typing import Any, Final, cast
 
 from aiohttp import http_exceptions, web
 
 from services.gateway import http_reply
+from services.gateway.held import Held
 
 JSON: Final = "application/json"
 THERE_IS: Final = "POST /v1/chat/completions, GET /v1/models, GET /v1/models/<id>, POST /v1/feedback"
@@ -15,7 +17,25 @@ LINE_BYTES_MOST: Final = 8190
 class HttpConnection(web.RequestHandler):
     """Also answers what is no HTTP, or no request that there is."""
 
-    __slots__ = ()
+    __slots__ = ("_held",)
+
+    def __init__(self, manager: web.Server, held: Held, **options: Any) -> None:
+        """`held` is counted at other doors, too; the rest is aiohttp's."""
+        super().__init__(manager, **options)
+        self._held = held
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Let it in, or say that there are too many."""
+        super().connection_made(transport)
+        self._held.connections += 1
+        if too_many := self._held.too_many:
+            cast(asyncio.Transport, transport).write(_no_room(too_many))  # uvloop's is one, but says that it is not.
+            self.force_close()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """It is over."""
+        self._held.connections -= 1
+        super().connection_lost(exc)
 
     def handle_error(
         self,
@@ -57,6 +77,13 @@ def of_http(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
             said = f"{request.method} {request.path[:200]} is not known: there is {THERE_IS}"
             code, kept = "unknown_url", {name: error.headers[name] for name in ("Allow",) if name in error.headers}
     return json_of(http_reply.error(said, "invalid_request_error", code), error.status, kept)
+
+
+def _no_room(said: str) -> bytes:
+    """A whole answer, to a request that was not read."""
+    body = http_reply.encode(http_reply.error(said, "server_error", "unavailable"))
+    head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Type: {JSON}\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Retry-After: 1\r\nConnection: close\r\n\r\n".encode() + body
 
 
 def _no_http(error: BaseException | None, message: str | None) -> str:

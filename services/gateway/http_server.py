@@ -80,10 +80,11 @@ class HttpServer:
     def _connection(self) -> HttpConnection:
         return HttpConnection(
             cast(web.Server, self._runner.server),
+            self._door.held,
             loop=asyncio.get_running_loop(),
             logger=self._log,
             auto_decompress=False,
-            access_log=None,  # type: ignore[arg-type]
+            access_log=None,
             keepalive_timeout=self._idle_s,
             max_line_size=LINE_BYTES_MOST,
             max_field_size=LINE_BYTES_MOST,

@@ -6,6 +6,7 @@ from typing import Literal
 from pydantic import Field, SecretStr, model_validator
 
 from services.gateway.checks import RequestLimits
+from services.gateway.sockets import connections_most
 from services.gateway.spool import Fsync
 from services.gateway.teacher_wire import HttpVersion, Resumes
 from services.settings import ControlTrust, Listen, ListenOrNot, ServiceSettings, on_loopback
@@ -88,6 +89,9 @@ class GatewaySettings(ServiceSettings, ControlTrust):
     spool_fsync: Fsync = Fsync.INTERVAL
     max_open_calls: int = Field(120_000, ge=1)
     """More are refused with RESOURCE_EXHAUSTED. An open call takes 20 KB of memory and more."""
+    max_connections: int | None = Field(None, ge=1)
+    """Connections of callers that a process holds, at both doors together; more are closed with a word why. Unset: what
+    `ulimit -n` leaves beside TEACHER_MAX_CALLS, since without an open file left the spool can't write."""
     max_request_bytes: int = Field(8 * 1024**2, ge=1024)
     """A larger message is refused by gRPC itself, with RESOURCE_EXHAUSTED; below, the limits of the request and of its
     task refuse by the field's name. What with its answers does not fit into a Kafka message of 4 MiB, or
@@ -123,6 +127,11 @@ class GatewaySettings(ServiceSettings, ControlTrust):
         if self.require_keys is not None:
             return self.require_keys
         return not self.on_loopback
+
+    @property
+    def connections_most(self) -> int:
+        """How many connections of callers a process holds."""
+        return self.max_connections or connections_most(self.teacher_max_calls)
 
     @property
     def on_loopback(self) -> bool:

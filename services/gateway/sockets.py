@@ -1,6 +1,8 @@
 """The socket that a door of the gateway listens on, and how one tells that its peer has vanished."""
 
+import resource
 import socket
+import sys
 from collections.abc import Iterable
 from typing import Final
 
@@ -10,6 +12,17 @@ ALL: Final = frozenset({"", "::"})
 """Hosts that mean every address of the machine."""
 BACKEND_KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 """For `keep_alive`, in seconds: a backend whose host vanished without a word is found out in 45."""
+
+FILES_KEPT: Final = 200
+"""Open files that callers are not let have: the spool's, Kafka's, the students'."""
+
+
+def connections_most(teacher_calls: int) -> int:
+    """How many callers may hold, of the files that the process may open: what backends and disk leave, or half."""
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if files == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(files // 2, files - teacher_calls - FILES_KEPT)
 
 
 def listening(address: str, *, reuse_port: bool) -> socket.socket:

@@ -20,6 +20,7 @@ from services.gateway.frames import DATA, END_HEADERS, HEADERS
 from services.gateway.grpc_call import UNSENT_MOST, Aborted, Call
 from services.gateway.grpc_head import block
 from services.gateway.grpc_outgoing import WAITING_CALL_BYTES
+from services.gateway.held import Held
 from tests.services.gateway.grpc_caller import GREETING, grpc_bytes, raw
 from tests.services.gateway.grpc_echo import (
     MESSAGE_MOST,
@@ -631,3 +632,16 @@ async def test_answers_that_wait_count_with_what_their_calls_take(ours: Serving)
         for number in numbers[1:]:
             assert (await caller.end(number))["grpc-status"] == "0"
         assert peer.unread_bytes == 0
+
+
+async def test_more_connections_than_there_may_be_are_told_so_and_closed() -> None:
+    held = Held(connections_most=1)
+    async with serving_ours(held=held) as serving:
+        async with RawCaller(serving.port) as first:
+            reader, writer = await asyncio.open_connection("127.0.0.1", serving.port)
+            assert b"1 connections are open, the limit of this gateway (MAX_CONNECTIONS)" in await reader.read()
+            writer.close()
+            assert (await first.end(first.ask("Say", value(b"hello"))))["grpc-status"] == "0"
+        await eventually(lambda: held.connections == 0)
+        async with RawCaller(serving.port) as another:
+            assert (await another.end(another.ask("Say", value(b"hello"))))["grpc-status"] == "0"

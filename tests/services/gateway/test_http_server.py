@@ -205,6 +205,17 @@ async def test_a_body_that_comes_in_parts_is_read(gateway: Gateway) -> None:
     assert gateway.door.held.bytes == 0
 
 
+@pytest.mark.asyncio(loop_factories=["asyncio", "uvloop"])
+async def test_more_connections_than_there_may_be_hear_it_in_openais_shape(gateway: Gateway) -> None:
+    gateway.door.held.connections_most = 0
+    head, _, body = (await said_to(gateway, HEALTH)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert json.loads(body)["error"]["message"] == (
+        "0 connections are open, the limit of this gateway (MAX_CONNECTIONS): try again later"
+    )
+    await until(lambda: gateway.door.held.connections == 0)
+
+
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 HEAD = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n"
 

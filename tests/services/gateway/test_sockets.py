@@ -1,10 +1,12 @@
 """Where the gateway can be reached, by what its settings say."""
 
+import resource
 import socket
+import sys
 
 import pytest
 
-from services.gateway.sockets import listening
+from services.gateway.sockets import connections_most, listening
 
 pytestmark = pytest.mark.contract
 
@@ -38,3 +40,11 @@ def test_a_port_is_shared_by_those_who_say_so_alone() -> None:
         listening(address, reuse_port=True).close()
         with pytest.raises(OSError, match="in use"):
             listening(address, reuse_port=False)
+
+
+@pytest.mark.parametrize(("files", "most"), [(20_000, 18_800), (1_024, 512), (resource.RLIM_INFINITY, sys.maxsize)])
+def test_callers_hold_no_more_connections_than_leave_files_for_the_gateways_own_work(
+    files: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _what: (files, files))
+    assert connections_most(teacher_calls=1_000) == most
