@@ -20,7 +20,7 @@ from services.gateway.grpc_head import Metadata, block, status
 from services.gateway.grpc_messages import Unreadable
 from services.gateway.grpc_streams import CALM, Broken, Stream
 from services.gateway.held import Held
-from services.gateway.sockets import BACKLOG, keep_alive, listening
+from services.gateway.sockets import BACKLOG, HANDSHAKE_WITHIN_S, keep_alive, listening
 
 GREETING_WITHIN_S: Final = 20.0
 """How long a connection may take to say that it speaks HTTP/2."""
@@ -92,8 +92,13 @@ class GrpcServer:
     async def listen(self, address: str, tls: ssl.SSLContext | None, *, reuse_port: bool) -> int:
         """Begin to serve on host:port; returns the port. Raises OSError."""
         bound = listening(address, reuse_port=reuse_port)
-        made = asyncio.get_running_loop().create_server(lambda: Peer(self), sock=bound, ssl=tls, backlog=BACKLOG)
-        self._listening = await made
+        self._listening = await asyncio.get_running_loop().create_server(
+            lambda: Peer(self),
+            sock=bound,
+            ssl=tls,
+            ssl_handshake_timeout=HANDSHAKE_WITHIN_S if tls else None,
+            backlog=BACKLOG,
+        )
         self._look()
         return int(self._listening.sockets[0].getsockname()[1])
 

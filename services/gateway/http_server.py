@@ -18,7 +18,7 @@ from services.gateway.http_connection import JSON, LINE_BYTES_MOST, HttpConnecti
 from services.gateway.http_events import event
 from services.gateway.http_log import http_log
 from services.gateway.settings import GatewaySettings
-from services.gateway.sockets import BACKLOG, listening
+from services.gateway.sockets import BACKLOG, HANDSHAKE_WITHIN_S, listening
 from services.tls import context
 
 web_response.SERVER_SOFTWARE = "tutelage"  # type: ignore[attr-defined]
@@ -67,7 +67,13 @@ class HttpServer:
         except OSError as error:
             raise OSError(f"HTTP_LISTEN={self._listen} can't be bound: is it in use?") from error
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(self._connection, sock=bound, ssl=self._tls, backlog=BACKLOG)
+        self._listening = await loop.create_server(
+            self._connection,
+            sock=bound,
+            ssl=self._tls,
+            ssl_handshake_timeout=HANDSHAKE_WITHIN_S if self._tls else None,
+            backlog=BACKLOG,
+        )
         return int(self._listening.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:

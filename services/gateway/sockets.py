@@ -13,6 +13,8 @@ ALL: Final = frozenset({"", "::"})
 BACKEND_KEEPALIVE: Final = ((socket.TCP_KEEPIDLE, 30), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3))
 """For `keep_alive`, in seconds: a backend whose host vanished without a word is found out in 45."""
 
+HANDSHAKE_WITHIN_S: Final = 10.0
+"""How long a caller may take to agree on TLS: until then his connection is an open file that nobody counts."""
 FILES_KEPT: Final = 200
 """Open files that callers are not let have: the spool's, Kafka's, the students'."""
 
