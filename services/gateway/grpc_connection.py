@@ -36,8 +36,9 @@ CONNECTION_WINDOW: Final = 2**30
 HELD_MOST: Final = 64 * 1024**2
 """Bytes that a connection's messages may have which are not whole, or which no call has taken."""
 TOO_MUCH: Final = f"more than {HELD_MOST} bytes wait on this connection: wait for an answer before you send more"
-CALL_BYTES: Final = 4096
-"""That a call takes of which not all has come, beside what came of its message; more where its head is long."""
+CALL_BYTES: Final = 1024
+"""That are counted for a call of which not all has come, beside what came of its message; more where its head is long.
+It takes twice as many; but some clients send a hundred thousand heads at once, and their messages after them."""
 VISITS_MOST: Final = 2_000_000
 VISITS_PER_READ: Final = 100
 """How many calls' windows may be changed by SETTINGS, each of which changes those of all: fifteen bytes would else keep

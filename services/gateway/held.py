@@ -4,7 +4,7 @@ import sys
 from typing import Final
 
 HELD_MOST: Final = 256 * 1024**2
-"""Bytes: thirty requests of 8 MiB on their way at a time, or sixty thousand calls that have said their head alone."""
+"""Bytes: thirty requests of 8 MiB on their way at a time, or 250,000 calls that have said their head alone."""
 
 
 class TooMuchHeld(Exception):  # noqa: N818 - it says what the matter is

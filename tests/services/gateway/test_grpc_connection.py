@@ -587,7 +587,7 @@ def test_calls_that_have_not_come_whole_are_held_up_to_a_limit_by_all_connection
     for connection, _, _ in connections:
         connection.receive(GREETING + asked(1, PART))
     refused = [error for _, calls, _ in connections for _, error in calls.refused]
-    assert [len(calls.refused) for _, calls, _ in connections] == [0] * 8 + [1] * 12
+    assert [len(calls.refused) for _, calls, _ in connections] == [0] * 9 + [1] * 11
     assert {error.code for error in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
     assert str(refused[0]) == f"the gateway holds {held.most_bytes} bytes of requests that have not come whole: " + (
         "send this one again in a moment"
