@@ -1,5 +1,7 @@
 """What every test gets: no sockets in unit tests, and the real engines for those that ask."""
 
+import faulthandler
+import sys
 from typing import Final
 
 import hypothesis
@@ -14,6 +16,7 @@ hypothesis.settings.load_profile("tests")
 
 WHOLE_STACK: Final = "tests/end_to_end/"
 LONGEST: Final = "tests/training/test_launch.py"
+LEAVES_WITHIN_S: Final = 60
 
 
 class ByFile(LoadFileScheduling):
@@ -30,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     return ByFile(config, log)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker that can't come to its end, as where grpc.aio waits for its own thread, shows where and is ended."""
+    if hasattr(session.config, "workerinput"):
+        faulthandler.dump_traceback_later(LEAVES_WITHIN_S, exit=True, file=sys.__stderr__)
 
 
 @pytest.fixture(autouse=True)
