@@ -59,6 +59,7 @@ class Answering:
         self._hedge = Hedge(self._call) if task.hedging is not None else None
         self._resumes = True
         self._failure = FailureKind.TIMEOUT
+        self._is_teachers = False
         self._retries_s: list[float] = []
 
     async def reply(self) -> inference.Reply:
@@ -148,9 +149,11 @@ class Answering:
             self._steps.insert(0, asking.step)
 
     def _failed(self, step: router.Step, failure: FailureKind) -> None:
-        """What the call fails of if nothing else comes; the teacher's word on the request outweighs others'."""
-        if self._failure not in OF_THE_REQUEST or step.backend == inference.BACKEND_TEACHER:
-            self._failure = failure
+        """What the call fails of if nothing else comes. The teacher's word outweighs others': where it is away, that a
+        student stood in and missed tells nothing of what the same request comes to when it is back."""
+        is_teachers = step.backend == inference.BACKEND_TEACHER
+        if is_teachers or not (self._is_teachers or self._failure in OF_THE_REQUEST):
+            self._failure, self._is_teachers = failure, is_teachers
 
     def _keep(self, asking: Asking) -> inference.Reply:
         attempt, why = asking.attempt, asking.verdict.why

@@ -8,11 +8,12 @@ import pytest
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway import router
-from services.gateway.answering import Answering
-from services.gateway.backends import Ask, OnText
+from services.gateway.answering import Answering, NoAnswer
+from services.gateway.backends import Ask, FailureKind, OnText
 from services.gateway.listening import Clock, Told
 from services.gateway.standing import Standings
 from services.tasks import Hedging, Task
+from tests.fakes.backends import FakeBackend
 from tests.services.gateway.examples import a_request, a_task, an_attempt, until
 from tests.services.gateway.test_alike import Heard
 
@@ -101,3 +102,22 @@ async def test_whatever_befalls_a_hedge_the_first_ones_answer_is_given() -> None
     student.end.set()
     assert (await replying).message.content == "the student says so"
     assert [attempt.end for attempt in call.exchange.attempts] == [inference.END_COMPLETE, inference.END_REPLACED]
+
+
+@pytest.mark.parametrize("order", [(TEACHER, STUDENT), (STUDENT, TEACHER)])
+@pytest.mark.parametrize("kind", [FailureKind.UNAVAILABLE, FailureKind.TIMEOUT])
+@pytest.mark.parametrize("refuses", [True, False])
+async def test_a_teacher_who_is_away_is_what_a_call_fails_of_though_a_student_can_not_answer_it(
+    order: tuple[inference.Backend, ...], kind: FailureKind, refuses: bool
+) -> None:
+    teacher, student = FakeBackend(TEACHER), FakeBackend(STUDENT, text="nonsense")
+    teacher.breaks(kind)
+    if refuses:
+        student.breaks(FailureKind.REFUSED)
+    plan = router.Plan(tuple(router.Step(backend, 30.0, False) for backend in order), "", STUDENT_ONLY, 3)
+    clock, exchange = Clock(30.0), events.Exchange(id="an id", request=a_request())
+    backends, told, standings = {TEACHER: teacher, STUDENT: student}, Told(clock, None), Standings({}.get)
+    answering = Answering(exchange, a_task(), plan, backends=backends, clock=clock, told=told, standings=standings)
+    with pytest.raises(NoAnswer) as failed:
+        await answering.reply()
+    assert (failed.value.kind, len(exchange.attempts)) == (kind, 2)
