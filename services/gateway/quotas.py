@@ -27,7 +27,7 @@ Charge = Callable[[], None]
 
 
 class Quotas:
-    """Lets calls in and counts them. For any thread. Keys without a limit are not counted."""
+    """Lets calls in and counts them. For any thread. Keys that never had a limit are not counted."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Quotas:
 
     def admit(self, holder: Holder) -> None:
         """Count a request. Raises OverQuota, or KeysUnread while it is not known what a key with a budget has spent."""
-        if not holder.limited:
+        if not holder.limited and holder.id not in self._allowances:
             return
         now_s, day = self._now_s(), _day(self._wall_s())
         with self._lock:

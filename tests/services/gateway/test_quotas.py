@@ -249,6 +249,17 @@ def test_a_key_whose_limits_change_keeps_free_what_its_calls_may_take() -> None:
     desk.begin(TASK)
 
 
+def test_a_key_whose_limits_are_taken_away_has_none_and_its_open_calls_end() -> None:
+    desk = Desk(usd_per_day=f"{A_MOST:f}", requests_per_minute=1)
+    end = desk.begin(TASK)
+    desk.holder = Holder("ann")
+    for _ in range(3):
+        desk.quotas.admit(desk.holder)
+        desk.begin(TASK)(spends(f"{A_MOST:f}"))
+    end(spends("0"))
+    assert desk.quotas._allowances["ann"].reserve.usd == 0
+
+
 STEPS = st.tuples(st.booleans(), st.sampled_from(["1", "1", "0.1", "0"]), st.sampled_from([0, 0, 0, 5]))
 """Whether one begins, or else one ends, with which part of the most that it may cost; and how many hours pass."""
 
