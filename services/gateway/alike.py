@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import Final, NamedTuple
 
 from cachetools import TTLCache
 from prometheus_client import Counter
@@ -38,6 +38,13 @@ class _Kept:
     at_s: float
 
 
+class Found(NamedTuple):
+    """What is known of a request before anybody is asked: its `digest`, and the answer that is kept."""
+
+    key: bytes | None
+    kept: _Kept | None
+
+
 class Alike:
     """The caches of all tasks, and the calls under way."""
 
@@ -46,25 +53,24 @@ class Alike:
         self._kept: dict[str, TTLCache[bytes, _Kept]] = {}
         self._together = Together[bytes, inference.Reply](_for_all)
 
-    def keeps(self, task: Task, key: bytes) -> bool:
-        """Whether the answer is there, so that nobody need be asked."""
-        return self._find(task, key) is not None
+    def find(self, exchange: events.Exchange, task: Task, promotion_id: str) -> Found:
+        """What there is; to be asked once a call, as an answer's time may be over when it is looked for again."""
+        key, cache = digest(exchange, task, promotion_id), self._kept.get(task.name)
+        return Found(key, None if key is None or cache is None else cache.get(key))
 
     async def reply(
         self,
         exchange: events.Exchange,
         task: Task,
-        key: bytes | None,
+        found: Found,
         told: Told,
         make: Callable[[], Awaitable[inference.Reply]],
     ) -> inference.Reply:
-        """What was answered, is being answered, or `make` answers. Raises NoAnswer, and what `make` raises.
-
-        `key` is the exchange's `digest`.
-        """
+        """What was answered, is being answered, or `make` answers. Raises NoAnswer, and what `make` raises."""
+        key, kept = found
         if key is None:
             return await make()
-        if (kept := self._find(task, key)) is not None:
+        if kept is not None:
             why = f"cache: answered {self._now_s() - kept.at_s:.0f} s ago"
             return _given(exchange, inference.Reply.FromString(kept.reply), "hit", why, told)
         reply, anothers = await self._wait(task, key, told.clock, make)
@@ -89,10 +95,6 @@ class Alike:
             return await self._together.once(key, made, clock.left_s)
         except TimeoutError as error:
             raise too_late(clock, "the call that asked the same first has none") from error
-
-    def _find(self, task: Task, key: bytes) -> _Kept | None:
-        cache = self._kept.get(task.name)
-        return None if cache is None else cache.get(key)
 
     def _keep(self, task: Task, key: bytes, reply: inference.Reply) -> None:
         if task.cache is None or reply.finish not in ends.COMPLETE or reply.end == inference.END_TRUNCATED:

@@ -8,7 +8,7 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services import telemetry
 from services.gateway import ends, router, shedding
-from services.gateway.alike import Alike, digest
+from services.gateway.alike import Alike, Found
 from services.gateway.answering import Answering, NoAnswer, too_late
 from services.gateway.asking import Backends
 from services.gateway.counting import count
@@ -105,14 +105,14 @@ class Exchanges:
             outcome=events.OUTCOME_FAILED,
             error="internal: the gateway is at fault, see its log",  # Stays if it is.
         )
-        key = digest(exchange, arrival.task, promotion.id if promotion else "")
+        found = self._alike.find(exchange, arrival.task, promotion.id if promotion else "")
         charge = None
-        if key is None or not self._alike.keeps(arrival.task, key):
+        if found.kept is None:
             self._check_time(arrival, plan, clock)
             charge = self._reserve(exchange, arrival.task) if self._reserve and exchange.key_id else None
         stamp(exchange.started_at)
         try:
-            await self._answer(exchange, arrival.task, plan, key, Told(clock, listener))
+            await self._answer(exchange, arrival.task, plan, found, Told(clock, listener))
         finally:  # Also a call that was cancelled is written down.
             exchange.end = ends.of_exchange(exchange)
             stamp(exchange.finished_at)
@@ -157,14 +157,12 @@ class Exchanges:
                 " until they are written down: allow more time, or try again later"
             )
 
-    async def _answer(
-        self, exchange: events.Exchange, task: Task, plan: router.Plan, key: bytes | None, told: Told
-    ) -> None:
+    async def _answer(self, exchange: events.Exchange, task: Task, plan: router.Plan, found: Found, told: Told) -> None:
         clock = told.clock
         try:
             backends, standings = self._backends, self._standings
             answering = Answering(exchange, task, plan, backends=backends, clock=clock, told=told, standings=standings)
-            exchange.reply.CopyFrom(await self._alike.reply(exchange, task, key, told, answering.reply))
+            exchange.reply.CopyFrom(await self._alike.reply(exchange, task, found, told, answering.reply))
             exchange.outcome, exchange.error = events.OUTCOME_ANSWERED, ""
         except NoAnswer as failure:
             exchange.outcome, exchange.error = failure.outcome, str(failure)

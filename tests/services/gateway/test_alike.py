@@ -55,8 +55,8 @@ class Asked:
         exchange = events.Exchange(id="an id", request=a_request(text, **fields), key_id=key_id)
         self.heard = Heard()
         told = Told(Clock(timeout_s), self.heard)
-        key = digest(exchange, self.task, promotion)
-        exchange.reply.CopyFrom(await self.alike.reply(exchange, self.task, key, told, self.answer))
+        found = self.alike.find(exchange, self.task, promotion)
+        exchange.reply.CopyFrom(await self.alike.reply(exchange, self.task, found, told, self.answer))
         return exchange
 
     async def answer(self) -> inference.Reply:

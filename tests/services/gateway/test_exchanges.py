@@ -1,6 +1,7 @@
 """An exchange is written down, whatever becomes of it and of those who are told."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ import uuid_utils
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
+from services.gateway.alike import Alike
 from services.gateway.answering import NoAnswer
 from services.gateway.exchanges import Arrival, Exchanges
 from services.gateway.hedge import Hedge
@@ -18,7 +20,7 @@ from services.gateway.pace import LEAST_NOTED
 from services.gateway.repeats import Repeats
 from services.gateway.shedding import TooLate
 from services.gateway.spool import SpoolFull
-from services.tasks import Hedging, Task
+from services.tasks import Cache, Hedging, Task
 from tests.fakes.backends import FakeBackend
 from tests.services.gateway.conftest import MemorySpool
 from tests.services.gateway.examples import a_promotion, a_request, a_task, until
@@ -157,6 +159,23 @@ async def test_for_what_is_refused_before_anybody_is_asked_nothing_is_kept_free(
     rig.spool.full = "the spool is full"
     with pytest.raises(SpoolFull):
         await rig.ask()
+
+
+@pytest.mark.parametrize("looks", range(6))
+async def test_whoever_is_asked_is_charged_for_also_where_a_kept_answers_time_ends_just_then(looks: int) -> None:
+    told: list[str] = []
+
+    def reserve(_exchange: events.Exchange, _task: Task) -> Callable[[], None]:
+        told.append("kept")
+        return lambda: told.append("charged")
+
+    rig = Rig(reserve=reserve, cache=Cache(ttl_s=60))
+    times_s = itertools.repeat(0.0)
+    rig.exchanges._alike = Alike(lambda: next(times_s, 60.0))
+    await rig.ask()
+    times_s = itertools.repeat(0.0, looks)  # At that look at the clock it is over.
+    await rig.ask()
+    assert told == ["kept", "charged"] * len(rig.student.asks)
 
 
 def broken(_exchange: events.Exchange) -> "asyncio.Future[None]":
