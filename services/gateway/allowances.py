@@ -8,7 +8,7 @@ from prometheus_client import Counter
 
 from protos import inference_pb2 as inference
 from services.gateway.bucket import Bucket
-from services.gateway.keys import Holder
+from services.gateway.keys import Holder, NotAllowed
 from services.gateway.reserves import NOTHING, Amount, Reserve, most
 from services.gateway.spending import Used
 from services.tasks import Task
@@ -95,8 +95,10 @@ class Allowance:
             raise self._no_room("tokens_per_minute", said, f"{kept:,}", f"{amount.tokens:,}", wait_s)
 
     def check_dollars(self, amount: Amount, budget: Budget) -> None:
-        """Raise OverQuota where a call does not fit into what is left of a budget."""
+        """Raise OverQuota where a call does not fit into what is left of a budget; NotAllowed where it never will."""
         left_usd, kept_usd = budget.usd - budget.spent_usd, self.reserve.usd
+        if amount.usd > max(left_usd, budget.usd):
+            raise self._never(budget, amount)
         if kept_usd + amount.usd > left_usd:
             wait_s = SOON_S if amount.usd <= left_usd else budget.renewed_s
             said = f"{_usd(left_usd)} left of its {_usd(budget.usd)} of {budget.period} (UTC)"
@@ -106,6 +108,12 @@ class Allowance:
         OVER.labels(limit).inc()
         text = f"quota: key {self.holder.id} has used its {said}; try again in {max(wait_s, 0.1):,.1f} s"
         return OverQuota(f"{text}, or ask for more ({limit})", wait_s)
+
+    def _never(self, budget: Budget, amount: Amount) -> NotAllowed:
+        OVER.labels(budget.limit).inc()
+        whole = f"{_usd(budget.usd)} of a {budget.limit.removeprefix('usd_per_')}"
+        text = f"quota: key {self.holder.id} may spend {whole}, and this call may take {_usd(amount.usd)}"
+        return NotAllowed(f"{text}: set max_tokens lower, or ask for more ({budget.limit})")
 
     def _no_room(self, limit: str, said: str, kept: str, amount: str, wait_s: float) -> OverQuota:
         OVER.labels(limit).inc()

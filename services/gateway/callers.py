@@ -50,7 +50,10 @@ class Callers:
         return self._keys.holder(authorization).may(task)
 
     def reserve(self, exchange: events.Exchange, task: Task) -> Charge:
-        """Keep free what an exchange that begins may take; the charge counts what it took. Raises OverQuota."""
+        """Keep free what an exchange that begins may take; the charge counts what it took.
+
+        Raises OverQuota or NotAllowed.
+        """
         return self._quotas.reserve(exchange, task)
 
     async def start(self) -> None:

@@ -80,7 +80,7 @@ class Exchanges:
         self._alike = Alike()
 
     async def reply(self, arrival: Arrival, listener: Listener | None = None) -> inference.Reply:
-        """The reply, once it is on disk. Raises BadInput, SpoolFull, TooLate, OverQuota or NoAnswer.
+        """The reply, once it is on disk. Raises BadInput, SpoolFull, TooLate, OverQuota, NotAllowed or NoAnswer.
 
         A repeated request_id has the first one's reply; the listener hears nothing of it.
         """

@@ -61,7 +61,10 @@ class Quotas:
             self.spending.add(holder.id, day, _ONE)
 
     def reserve(self, exchange: events.Exchange, task: Task) -> Charge:
-        """Keep free what an exchange that begins may take; the charge counts what it took. Raises OverQuota."""
+        """Keep free what an exchange that begins may take; the charge counts what it took.
+
+        Raises OverQuota, or NotAllowed where a whole budget does not do.
+        """
         if (allowed := self._allowances.get(exchange.key_id)) is None:
             return _nothing
         amount, reserve = allowed.most(task, exchange.request), allowed.reserve

@@ -16,7 +16,7 @@ from protos import events_pb2 as events
 from protos import inference_pb2 as inference
 from services.gateway import reserves
 from services.gateway.allowances import SOON_S, OverQuota
-from services.gateway.keys import Holder, KeysUnread
+from services.gateway.keys import Holder, KeysUnread, NotAllowed
 from services.gateway.quotas import Quotas
 from services.tasks import Task
 from tests.services.gateway.examples import FREE, a_request, a_task
@@ -214,6 +214,21 @@ def test_a_call_that_what_is_left_can_never_pay_waits_for_the_next_day() -> None
     desk.begin(TASK, sampling=inference.Sampling(max_tokens=1))
 
 
+@pytest.mark.parametrize("limit", ["usd_per_day", "usd_per_month"])
+def test_a_call_that_may_cost_more_than_a_whole_budget_is_told_not_to_come_again(limit: str) -> None:
+    desk = Desk(**{limit: f"{A_MOST / 2:f}"})
+    with pytest.raises(NotAllowed) as refused:
+        desk.begin(TASK)
+    budget, most = f"${(A_MOST / 2).normalize():f}", f"${A_MOST.normalize():f}"
+    assert str(refused.value) == (
+        f"quota: key ann may spend {budget} of a {limit.removeprefix('usd_per_')}, and this call may take {most}: set "
+        f"max_tokens lower, or ask for more ({limit})"
+    )
+    desk.holder = replace(desk.holder, credits_usd={"2026-11-30": A_MOST})
+    desk.quotas.admit(desk.holder)
+    desk.begin(TASK)
+
+
 def test_the_minutes_tokens_are_kept_free_for_calls_under_way() -> None:
     desk = Desk(tokens_per_minute=150)  # Each may write 50, and reads a few.
     ends = [desk.begin(), desk.begin()]
@@ -274,7 +289,7 @@ def test_whatever_begins_and_ends_in_whatever_order_no_budget_is_overdrawn(
     for begins, part, hours in steps:
         desk.now += timedelta(hours=hours)
         if begins or not ends:
-            with suppress(OverQuota):
+            with suppress(OverQuota, NotAllowed):
                 desk.quotas.admit(desk.holder)
                 ends.append(desk.begin(TASK))
         else:
