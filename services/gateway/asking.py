@@ -208,7 +208,7 @@ class Asking:
         self.attempt.first_text_us = round(took_s * 1e6)
         self._standing.firsts.note(took_s, now_s)
         if self._standing.breaker.state is State.HALF_OPEN:  # The trial need not speak to its end.
-            self._standing.breaker.succeeded(self._era, now_s)
+            self._standing.breaker.spoke(self._era)
             tell(self._call.task, self.step.backend, self._standing)
         if self.spoke is not None:
             self.spoke()

@@ -43,10 +43,10 @@ class State(IntEnum):
 class Breaker:
     """Opens after failures, lets one call at a time try after a pause that grows, and closes when that one succeeds.
 
-    What was asked tells `succeeded` or `failed`; where it came to neither, the call that tries tells `dropped`. Each
-    gives back the era in which it was asked: with each opening another one begins, and what was asked before it tells
-    nothing of now, such as the hundreds of calls that hung when it broke, and time out one by one when it is well
-    again. `now_s` is of a clock that does not go back.
+    What was asked tells `spoke`, and `succeeded` or `failed`; where it came to neither, the call that tries tells
+    `dropped`. Each gives back the era in which it was asked: with each opening another one begins, and what was asked
+    before it tells nothing of now, such as the hundreds of calls that hung when it broke, and time out one by one when
+    it is well again. `now_s` is of a clock that does not go back.
     """
 
     def __init__(self, jitter: Callable[[], float] = random.random) -> None:
@@ -83,16 +83,20 @@ class Breaker:
             self.state, self._until_s = State.HALF_OPEN, now_s + LONGEST_TRIAL_S
         return self._era
 
+    def spoke(self, era: int) -> None:
+        """It has begun to answer: that closes, but if its streams break off after that, pauses go on growing."""
+        if era == self._era and self.state is State.HALF_OPEN:
+            self.state, self._in_a_row = State.CLOSED, 0
+            self._lately.clear()
+
     def succeeded(self, era: int, now_s: float) -> None:
-        """It has answered."""
+        """It has answered, to the end."""
         if era != self._era:
             return
+        self.spoke(era)
         if self.state is State.CLOSED:
             self._lately.add(_CALLS, now_s)
-            self._in_a_row = 0
-        elif self.state is State.HALF_OPEN:
-            self.state, self._in_a_row, self._pauses = State.CLOSED, 0, 0
-            self._lately.clear()
+            self._in_a_row = self._pauses = 0
 
     def failed(self, era: int, now_s: float, retry_after_s: float | None = None) -> None:
         """It has failed by its own fault; it may have said when to come again."""

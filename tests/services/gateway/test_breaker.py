@@ -187,6 +187,26 @@ async def test_a_teacher_that_only_fails_is_not_asked_and_the_caller_is_told_whe
     assert shown("teacher") == State.OPEN
 
 
+def test_pauses_go_on_growing_for_who_begins_to_answer_and_breaks_off_until_it_answers_to_the_end():
+    breaker, now_s, pauses_s = opened(), 0.0, []
+    for _ in range(4):
+        now_s += breaker.retry_after_s(now_s)
+        trial = breaker.asked(now_s)
+        breaker.spoke(trial)
+        assert breaker.state is State.CLOSED
+        for _ in range(FAILURES_IN_A_ROW):
+            breaker.failed(trial, now_s)
+        pauses_s.append(breaker.retry_after_s(now_s))
+    assert pauses_s == pytest.approx([2.0, 4.0, 8.0, LONGEST_PAUSE_S])
+    now_s += LONGEST_PAUSE_S
+    trial = breaker.asked(now_s)
+    breaker.spoke(trial)
+    breaker.succeeded(trial, now_s)
+    for _ in range(FAILURES_IN_A_ROW):
+        breaker.failed(trial, now_s)
+    assert breaker.retry_after_s(now_s) == pytest.approx(FIRST_PAUSE_S)
+
+
 @pytest.mark.contract
 async def test_a_stream_that_tries_has_told_enough_with_its_first_word(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
