@@ -45,6 +45,8 @@ class Allowance:
     requests: Bucket | None
     tokens: Bucket | None
     reserve: Reserve
+    counted: int = 0
+    """Requests that were counted and then refused: as many that come again are not counted anew."""
 
     @classmethod
     def of(cls, holder: Holder, before: "Allowance | None", now_s: float) -> "Allowance":
@@ -71,7 +73,7 @@ class Allowance:
     def check_minute(self, now_s: float) -> None:
         """Raise OverQuota where the minute's requests or tokens are used."""
         holder = self.holder
-        if self.requests and (wait_s := self.requests.wait_s(1, now_s)):
+        if self.requests and not self.counted and (wait_s := self.requests.wait_s(1, now_s)):
             raise self._over("requests_per_minute", f"{holder.requests_per_minute:,} requests a minute", wait_s)
         if self.tokens and (wait_s := self.tokens.wait_s(0, now_s)):
             raise self._over("tokens_per_minute", f"{holder.tokens_per_minute:,} tokens a minute", wait_s)

@@ -15,8 +15,8 @@ from functools import lru_cache, partial
 from typing import Final
 
 from protos import events_pb2 as events
-from services.gateway.allowances import Allowance, Budget
-from services.gateway.keys import Holder, KeysUnread
+from services.gateway.allowances import Allowance, Budget, OverQuota
+from services.gateway.keys import Holder, KeysUnread, NotAllowed
 from services.gateway.reserves import Amount, Reserve
 from services.gateway.spending import Spending, Used
 from services.tasks import Task
@@ -57,8 +57,11 @@ class Quotas:
             self._check_known(holder)
             for budget in self._budgets(holder):
                 allowed.check_budget(budget)
-            allowed.take(_ONE, now_s)
-            self.spending.add(holder.id, day, _ONE)
+            if allowed.counted:
+                allowed.counted -= 1
+            else:
+                allowed.take(_ONE, now_s)
+                self.spending.add(holder.id, day, _ONE)
 
     def reserve(self, exchange: events.Exchange, task: Task) -> Charge:
         """Keep free what an exchange that begins may take; the charge counts what it took.
@@ -69,9 +72,13 @@ class Quotas:
             return _nothing
         amount, reserve = allowed.most(task, exchange.request), allowed.reserve
         with self._lock:
-            allowed.check_tokens(amount, self._now_s())
-            for budget in self._budgets(allowed.holder):
-                allowed.check_dollars(amount, budget)
+            try:
+                allowed.check_tokens(amount, self._now_s())
+                for budget in self._budgets(allowed.holder):
+                    allowed.check_dollars(amount, budget)
+            except (OverQuota, NotAllowed):
+                allowed.counted += 1
+                raise
             reserve.keep(amount)
         return partial(self._charge, exchange, reserve, amount)
 

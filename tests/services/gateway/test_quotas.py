@@ -229,6 +229,20 @@ def test_a_call_that_may_cost_more_than_a_whole_budget_is_told_not_to_come_again
     desk.begin(TASK)
 
 
+def test_a_call_that_waits_for_those_under_way_uses_up_one_request_however_often_it_comes() -> None:
+    desk = Desk(usd_per_day=f"{A_MOST:f}", requests_per_minute=2)
+    end = desk.begin(TASK)
+    for _ in range(10):
+        desk.quotas.admit(desk.holder)
+        with pytest.raises(OverQuota, match=r"\(usd_per_day\)"):
+            desk.begin(TASK)
+    end(spends("0"))
+    desk.quotas.admit(desk.holder)
+    desk.begin(TASK)
+    assert "(requests_per_minute)" in str(desk.refusal())
+    assert [told.requests for told in desk.quotas.unsaid()] == [2]
+
+
 def test_the_minutes_tokens_are_kept_free_for_calls_under_way() -> None:
     desk = Desk(tokens_per_minute=150)  # Each may write 50, and reads a few.
     ends = [desk.begin(), desk.begin()]
