@@ -69,6 +69,11 @@ def percentile(values: Sequence[float], percent: int) -> float:
 
 def tell(name: str, figures: Mapping[str, Any], goals: Mapping[str, Goal]) -> None:
     """Print the figures and the goals as the benchmark's last line, one JSON object."""
-    machine = {"cores": psutil.cpu_count(), "arch": platform.machine(), "load": round(psutil.getloadavg()[0], 2)}
+    machine = {
+        "cores": psutil.cpu_count(),
+        "arch": platform.machine(),
+        "python": platform.python_version(),
+        "load": round(psutil.getloadavg()[0], 2),
+    }
     at = datetime.now(UTC).isoformat(timespec="seconds")
     print(json.dumps({"benchmark": name, "at": at, "machine": machine, **figures, "goals": goals}))
