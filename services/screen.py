@@ -13,6 +13,7 @@ import typer
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
@@ -41,6 +42,12 @@ class Screen(Console):
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(visible(text), **options)
+
+    def tell(self, what: str, why: str) -> None:
+        """A line, and under it the whole reason, indented; that is wrapped, as no line behind a margin can run on."""
+        self.print(what, highlight=False)
+        if why:
+            self.print(Padding.indent(Text(visible(why), overflow="fold"), 4), highlight=False, soft_wrap=False)
 
 
 console: Final = Screen()

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
-from rich.padding import Padding
 
 from protos import events_pb2 as events
 from services.cli.controller import check_known
@@ -42,8 +41,7 @@ def decisions(
             check_known(found, task)
     lines = sorted([*_decided(decided), *_noted(looked)], key=lambda line: line[0])[-last:]
     for at, heading, reason in lines:
-        console.print(f"{at:%Y-%m-%d %H:%M:%S}  {heading}", highlight=False)
-        console.print(Padding(reason, (0, 0, 0, 4)))
+        console.tell(f"{at:%Y-%m-%d %H:%M:%S}  {heading}", reason)
     if not lines:
         console.print(f"nothing was decided about {task} yet: the teacher answers")
 

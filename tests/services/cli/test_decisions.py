@@ -61,6 +61,18 @@ def test_it_says_what_was_decided_when_by_whom_and_why_and_why_nothing_was(shown
     ]
 
 
+@pytest.mark.parametrize("columns", [80, 100])
+def test_the_whole_reason_is_there_however_narrow_the_screen(
+    shown: CliRunner, tables: Tables, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setattr("services.cli.decisions.console", Screen(width=columns))
+    why = " ".join(f"cause {number} of [many]" for number in range(30))
+    tables.load(encode(PROMOTIONS, decided(0, events.Policy(kind=events.POLICY_KIND_STUDENT_ONLY), why)))
+    _heading, *reason = shown.invoke(app, ["decisions", "labels"]).output.splitlines()
+    assert " ".join(line.strip() for line in reason) == why
+    assert all(line.startswith("    ") and len(line) <= columns for line in reason)
+
+
 def test_it_shows_so_many_with_what_the_first_of_them_followed(shown: CliRunner, tables: Tables) -> None:
     put(tables)
     heading, _reason = shown.invoke(app, ["decisions", "labels", "--last", "1", "--no-notes"]).output.splitlines()
