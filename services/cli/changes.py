@@ -5,12 +5,11 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Table
 
 from services.cli.controller import check_known
 from services.cli.settings import STATE, StateOption, settings
 from services.clickhouse import ClickHouse
-from services.screen import TIGHT, clear_errors, console
+from services.screen import clear_errors, console
 
 app = typer.Typer()
 LATEST: Final = """
@@ -26,20 +25,20 @@ def changes(
     last: Annotated[int, typer.Option(min=1, max=10_000, help="So many, the latest.")] = 20,
     state: StateOption = STATE,
 ) -> None:
-    """Who changed what: promotions and rollbacks, API keys and credits, write-offs, erasures. The latest comes last."""
+    """Who changed what: promotions and rollbacks, API keys and credits, write-offs, erasures. Times are UTC."""
     known = settings(state)
     with clear_errors(), closing(ClickHouse(known)) as clickhouse:
         found = clickhouse.query(LATEST, {"task": task, "last": last})
         if task and not found:
             check_known(known, task)
-    about = f" about {task}" if task else ""
-    table = Table("at, UTC", "who", "what", "of", "from", "to", "why", **TIGHT)
     for row in reversed(found):
-        table.add_row(*cells(row))
-    console.print(table if found else f"nothing has been decided{about} yet", highlight=False)
+        console.tell(line(row), row["reason"])
+    if not found:
+        console.print(f"nothing has been decided{f' about {task}' if task else ''} yet", highlight=False)
 
 
-def cells(row: dict[str, Any]) -> list[str]:
-    """A change as the table shows it."""
+def line(row: dict[str, Any]) -> str:
+    """When, who, what and of whom or what, from what to what."""
     at: datetime = row["at"]
-    return [f"{at:%Y-%m-%d %H:%M:%S}", *(row[name] for name in ("who", "what", "subject", "before", "after", "reason"))]
+    became = " -> ".join(filter(None, (row["before"], row["after"])))
+    return "  ".join((f"{at:%Y-%m-%d %H:%M:%S}", row["who"], row["what"], row["subject"], became))

@@ -1,5 +1,6 @@
 """`tutelage changes` on the engine, over rows that the sink's code made."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,9 +70,9 @@ def run(*arguments: str, state: Path) -> Result:
 
 
 def shown(*arguments: str, state: Path) -> list[list[str]]:
-    """The cells of each line but the heads."""
-    lines = run(*arguments, state=state).output.splitlines()
-    return [[cell.strip() for cell in line.split("  ") if cell.strip()] for line in lines if line.lstrip()[:2] == "20"]
+    """What each line tells, and the reason under it, if there is one."""
+    told = re.split(r"^(?=20)", run(*arguments, state=state).output, flags=re.MULTILINE)[1:]
+    return [[cell.strip() for cell in re.split(r"  +| -> |\n +", one.rstrip())] for one in told]
 
 
 def test_promotions_say_from_what_to_what_also_where_a_rollback_goes_back(ledger: Tables, tmp_path: Path) -> None:
@@ -94,6 +95,20 @@ def test_promotions_say_from_what_to_what_also_where_a_rollback_goes_back(ledger
     ]
     assert [line[0] for line in shown("--task", "sing", state=tmp_path)] == ["2026-11-29 12:03:00"]
     assert [line[3] for line in shown("--last", "2", state=tmp_path)] == ["say", "sing"]
+
+
+def test_a_long_reason_has_the_whole_width_under_its_line(
+    ledger: Tables, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(console, "_width", 80)
+    made = promotion(0, events.POLICY_KIND_STUDENT_ONLY, 3)
+    made.reason = " ".join(f"cause {number} of [many]" for number in range(12))
+    ledger.load(encode(PROMOTIONS, made))
+    line, *reason = run(state=tmp_path).output.splitlines()
+    assert line == "2026-11-29 12:00:00  ann  promotion  say  teacher_only -> student_only, student 3"
+    assert " ".join(part.strip() for part in reason) == made.reason
+    assert len(reason) == 1 + len(made.reason) // 76
+    assert all(part.startswith("    ") and len(part) <= 80 for part in reason)
 
 
 def test_a_key_is_made_by_one_and_taken_back_by_another(ledger: Tables, tmp_path: Path) -> None:
