@@ -103,6 +103,8 @@ def promote(
     """Serve a task by a student version, if its report supports it."""
     if policy and policy not in POLICIES:
         raise fail(f"--policy {policy}: must be one of {', '.join(POLICIES)}")
+    if policy == "share" and not share:
+        raise fail("--share: give a part above 0, as 0.05")
     wanted = events.Policy(kind=POLICIES[policy], share=share, min_confidence=min_confidence) if policy else None
     request = pb.PromoteRequest(
         task=task, student_version=version, policy=wanted, decided_by=getpass.getuser(), override_reason=override

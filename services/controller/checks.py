@@ -114,6 +114,10 @@ def policy(given: events.Policy) -> events.Policy:
     for kind, share in given.share_of_kind.items():
         if not 0 <= share <= 1:
             raise invalid(f"policy.share_of_kind[{kind[:64]!r}]", f"is {share:g}; it must be 0 to 1")
+    if given.kind == events.POLICY_KIND_SHARE and not any((given.share, *given.share_of_kind.values())):
+        raise invalid(
+            "policy.share", "give a part above 0, as 0.05; to take all calls back, ask for POLICY_KIND_TEACHER_ONLY"
+        )
     if not (given.min_confidence <= 0 and math.isfinite(given.min_confidence)):
         raise invalid("policy.min_confidence", f"is {given.min_confidence:g}; a log-probability is 0 or less")
     return given

@@ -191,6 +191,8 @@ class Control(Shelf, Watching, Keyring, control_pb2_grpc.ControlServicer):
             return policy, f"asked for by {decided_by}, and the report supports it: {verdict.reason}"
         if not override:
             raise Refused(f"the report does not support it: {against}. Give an override_reason to promote all the same")
+        if policy.kind == events.POLICY_KIND_CASCADE and policy.min_confidence == 0:
+            raise invalid("policy.min_confidence", "give one below 0, as -0.5: by the report's no answer is kept")
         return policy, f"overridden by {decided_by}: {override} (against: {against})"
 
 

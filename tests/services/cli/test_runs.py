@@ -88,3 +88,9 @@ def test_while_a_run_trains_the_report_is_that_of_the_one_before_and_its_own_whe
     refused = CliRunner().invoke(app, ["report", "labels", "--run", "8"])
     assert refused.exit_code == 1
     assert "run 8 has no report: it is training" in " ".join(refused.output.split())
+
+
+def test_a_share_without_its_part_is_refused_before_anybody_is_asked(stub: Stub) -> None:
+    result = CliRunner().invoke(app, ["promote", "labels", "--policy", "share"])
+    assert result.exit_code == 1
+    assert "--share: give a part above 0, as 0.05" in result.output

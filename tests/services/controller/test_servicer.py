@@ -264,6 +264,8 @@ async def test_only_finished_runs_can_be_promoted(world: World, client: Any) -> 
     [
         ("policy.kind", events.Policy()),
         ("policy.share", events.Policy(kind=events.POLICY_KIND_SHARE, share=1.5)),
+        ("policy.share", events.Policy(kind=events.POLICY_KIND_SHARE)),
+        ("policy.share", events.Policy(kind=events.POLICY_KIND_SHARE, share_of_kind={"osm": 0.0})),
         ("policy.min_confidence", events.Policy(kind=events.POLICY_KIND_CASCADE, min_confidence=0.5)),
         ("policy.share_of_kind['osm']", events.Policy(kind=events.POLICY_KIND_SHARE, share_of_kind={"osm": 1.5})),
         ("policy.share_of_kind", events.Policy(kind=events.POLICY_KIND_SHARE, share_of_kind=dict.fromkeys(MANY, 0.5))),
@@ -276,6 +278,32 @@ async def test_a_policy_out_of_range_is_named(world: World, client: Any, field: 
     code, text = await refusal(client.Promote(request))
     assert code == grpc.StatusCode.INVALID_ARGUMENT
     assert text.startswith(f"{field}: ")
+
+
+async def test_a_share_of_one_kind_alone_is_a_share(world: World, client: Any) -> None:
+    await world.filled().a_run()
+    policy = events.Policy(kind=events.POLICY_KIND_SHARE, share_of_kind={"osm": 0.5}, min_confidence=-0.5)
+    made = await client.Promote(control.PromoteRequest(task="labels", decided_by="bob", policy=policy))
+    assert made.policy == policy
+
+
+async def test_a_cascade_that_would_keep_nothing_is_no_cascade_even_if_overridden(world: World, client: Any) -> None:
+    world.launcher.report = WEAK.model_copy(update={"threshold": 0.0})
+    await world.filled().a_run()
+    request = control.PromoteRequest(
+        task="labels",
+        student_version=1,
+        decided_by="bob",
+        policy=events.Policy(kind=events.POLICY_KIND_CASCADE),
+        override_reason="a trial",
+    )
+    code, text = await refusal(client.Promote(request))
+    assert (code, text) == (
+        grpc.StatusCode.INVALID_ARGUMENT,
+        "policy.min_confidence: give one below 0, as -0.5: by the report's no answer is kept",
+    )
+    request.policy.min_confidence = -0.5
+    assert (await client.Promote(request)).policy.min_confidence == -0.5
 
 
 async def test_golden_examples_are_stored_by_their_inputs_hash(world: World, client: Any) -> None:
