@@ -95,7 +95,7 @@ def promote(
     ] = "",
     share: Annotated[float, typer.Option(min=0, max=1, help="With share or shadow: the part of the calls.")] = 0.0,
     min_confidence: Annotated[
-        float, typer.Option(max=0, help="With cascade: the least token log-probability kept.")
+        float, typer.Option(max=0, help="With cascade or share: the least token log-probability kept.")
     ] = 0.0,
     override: Annotated[str, typer.Option(help="Why to promote although no report supports it; recorded.")] = "",
     state: StateOption = STATE,
@@ -105,6 +105,10 @@ def promote(
         raise fail(f"--policy {policy}: must be one of {', '.join(POLICIES)}")
     if policy == "share" and not share:
         raise fail("--share: give a part above 0, as 0.05")
+    if share and policy not in {"share", "shadow"}:
+        raise fail(f"--share {share:g}: says nothing without --policy share or shadow")
+    if min_confidence and policy not in {"cascade", "share"}:
+        raise fail(f"--min-confidence {min_confidence:g}: says nothing without --policy cascade or share")
     wanted = events.Policy(kind=POLICIES[policy], share=share, min_confidence=min_confidence) if policy else None
     request = pb.PromoteRequest(
         task=task, student_version=version, policy=wanted, decided_by=getpass.getuser(), override_reason=override

@@ -94,3 +94,16 @@ def test_a_share_without_its_part_is_refused_before_anybody_is_asked(stub: Stub)
     result = CliRunner().invoke(app, ["promote", "labels", "--policy", "share"])
     assert result.exit_code == 1
     assert "--share: give a part above 0, as 0.05" in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--share", "0.05"], "--share 0.05: says nothing without --policy share or shadow"),
+        (["--policy", "student", "--share", "0.05"], "--share 0.05: says nothing without --policy share or shadow"),
+        (["--min-confidence", "-0.5"], "--min-confidence -0.5: says nothing without --policy cascade or share"),
+    ],
+)
+def test_what_the_policy_has_no_use_for_is_refused(stub: Stub, words: list[str], said: str) -> None:
+    result = CliRunner().invoke(app, ["promote", "labels", *words])
+    assert (result.exit_code, said in " ".join(result.output.split())) == (1, True)
