@@ -16,7 +16,7 @@ from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential
 
 from protos import control_pb2 as control
 from protos import events_pb2 as events
-from services.controller import keys, promotions
+from services.controller import keys, promotions, spending
 from services.controller.cycle import Numbers, Step, advanced, begin, next_number
 from services.controller.errors import Refused
 from services.controller.outbox import Outbox
@@ -182,16 +182,21 @@ class Desk:
         log.info("key taken back", key=key.id, name=key.name, by=decided_by, reason=reason)
         return later
 
-    async def credit_key(self, key_id: str, usd: Decimal, reason: str, decided_by: str) -> events.ApiKey:
+    async def credit_key(
+        self, key_id: str, usd: Decimal, usages: list[events.KeyUsage], reason: str, decided_by: str
+    ) -> events.ApiKey:
         """Record that so much is taken off what a key has spent today; one after the other, so that all count.
 
-        Raises Refused where somebody takes the key back: what is written last counts, and would make it good again.
+        Raises Refused where that is more than it has spent by `usages`, what gateways told; and where somebody takes
+        the key back: what is written last counts, and would make it good again.
         """
         async with self._changing_keys:
             if key_id in self._leaving:
                 raise Refused(f"key {key_id} is being taken back")
             key = self._state.known_key(key_id)
             decision = self._decided(self._new_id(), reason, decided_by)
+            if why := spending.objection(key, usd, usages, decision.at.date()):
+                raise Refused(why)
             await self._write(later := keys.credited(key, usd, decision))
         log.info("key credited", key=key.id, name=key.name, usd=f"{usd:f}", by=decided_by, reason=reason)
         return later

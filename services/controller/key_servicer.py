@@ -64,21 +64,24 @@ class Keyring:
         key = self._good_key(request.id)
         if not _is_usd(request.usd) or not Decimal(request.usd or 0):
             raise invalid("usd", f"{request.usd[:64]!r} is no number of dollars above 0, as 12.50")
-        return keys.shown(await self._desk.credit_key(key.id, Decimal(request.usd), reason, decided_by))
+        told = await asyncio.to_thread(self._usages)
+        return keys.shown(await self._desk.credit_key(key.id, Decimal(request.usd), told, reason, decided_by))
 
     @answered
     async def SpendingOfKeys(
         self, request: control.SpendingOfKeysRequest, _context: Any
     ) -> control.SpendingOfKeysReply:
-        """Reads the topic anew: at most a month of records, one a key, gateway process and day."""
         wanted = [self._good_key(request.id)] if request.id else self._known_keys(revoked=False)
-        told = await asyncio.to_thread(lambda: spending.told(self._usage()))
-        found = spending.spending(wanted, told, self._desk.today())
+        found = spending.spending(wanted, await asyncio.to_thread(self._usages), self._desk.today())
         return control.SpendingOfKeysReply(spending=found)
 
     @answered
     async def Keys(self, request: control.KeysRequest, _context: Any) -> control.KeysReply:
         return control.KeysReply(keys=[keys.shown(key) for key in self._known_keys(revoked=request.revoked)])
+
+    def _usages(self) -> list[events.KeyUsage]:
+        """Reads the topic anew: at most a month of records, one a key, gateway process and day."""
+        return spending.told(self._usage())
 
     def _known_keys(self, *, revoked: bool) -> list[events.ApiKey]:
         """By name; those that were taken back only if `revoked`."""

@@ -38,6 +38,32 @@ def credited_usd(key: events.ApiKey, period: str) -> Decimal:
     return sum((Decimal(usd) for day, usd in key.credits_usd.items() if day.startswith(period)), Decimal(0))
 
 
+def objection(key: events.ApiKey, usd: Decimal, usages: Iterable[events.KeyUsage], day: date) -> str:
+    """Why so much may not be taken off what a key has spent in the UTC day; '' if it may.
+
+    More would be a budget that nobody gave. Gateways tell a second or two late, so a credit waits for them.
+    """
+    if not is_counted(key.quota):
+        return f"key {key.id} has no limit, so nobody counts what it spends: there is nothing to credit"
+    today = [one for one in usages if one.key_id == key.id and one.day == day.isoformat()]
+    if not today:
+        return f"usd: it is not known yet what key {key.id} has spent today (UTC); gateways tell within two seconds"
+    spent = sum((Decimal(one.cost_usd or 0) for one in today), Decimal(0))
+    left = max(spent - credited_usd(key, day.isoformat()), Decimal(0))
+    if usd <= left:
+        return ""
+    return (
+        f"usd: {usd:f} is more than the {left.normalize():f} dollars that key {key.id} has spent today (UTC) and was "
+        "not credited, as gateways told by now; the last two seconds may be missing"
+    )
+
+
+def is_counted(quota: events.Quota) -> bool:
+    """Whether gateways count what a key with this quota uses: if it has any limit."""
+    dollars = (Decimal(quota.usd_per_day or 0), Decimal(quota.usd_per_month or 0))
+    return any((quota.requests_per_minute, quota.tokens_per_minute, *dollars))
+
+
 def _of(key: events.ApiKey, usages: list[events.KeyUsage], today: str, month: str) -> control.KeySpending:
     def usd(period: str) -> str:
         spent = sum((Decimal(one.cost_usd or 0) for one in usages if one.day.startswith(period)), Decimal(0))

@@ -132,12 +132,20 @@ def a_credit(key_id: str, **changes: Any) -> control.CreditKeyRequest:
     )
 
 
+async def a_spender(world: World, client: Any, usd: str = "20", **changes: Any) -> events.ApiKey:
+    """A key with a budget that has spent so much today."""
+    made: events.ApiKey = (await client.CreateKey(a_wish(quota=events.Quota(usd_per_day="50"), **changes))).key
+    usage = events.KeyUsage(key_id=made.id, source="a", day="2026-01-02", requests=1, cost_usd=usd)
+    world.broker.append(encode(KEY_USAGE, usage))
+    return made
+
+
 async def spending_of(client: Any, key_id: str = "") -> list[control.KeySpending]:
     return list((await client.SpendingOfKeys(control.SpendingOfKeysRequest(id=key_id))).spending)
 
 
 async def test_credits_of_a_day_add_up_and_the_key_says_the_last_ones_reason(world: World, client: Any) -> None:
-    made = (await client.CreateKey(a_wish(reason="a trial"))).key
+    made = await a_spender(world, client, reason="a trial")
     await client.CreditKey(a_credit(made.id))
     told = await client.CreditKey(a_credit(made.id, usd="0.25", decided_by="eve", reason="another"))
     assert (dict(told.credits_usd), told.credit_usd, told.credited_by, told.reason) == (
@@ -151,9 +159,31 @@ async def test_credits_of_a_day_add_up_and_the_key_says_the_last_ones_reason(wor
 
 
 async def test_two_credits_at_once_both_count(world: World, client: Any) -> None:
-    made = (await client.CreateKey(a_wish())).key
+    made = await a_spender(world, client)
     await asyncio.gather(*(client.CreditKey(a_credit(made.id, usd="1")) for _ in range(5)))
     assert dict(written(world)[-1].credits_usd) == {"2026-01-02": "5"}
+
+
+async def test_a_credit_of_more_than_was_spent_is_refused_with_the_figure(world: World, client: Any) -> None:
+    made = await a_spender(world, client, usd="0.0006")
+    code, said = await refusal(client.CreditKey(a_credit(made.id, usd="100")))
+    assert (code, "more than the 0.0006 dollars that key" in said) == (grpc.StatusCode.FAILED_PRECONDITION, True)
+    assert (await client.CreditKey(a_credit(made.id, usd="0.0006"))).credit_usd == "0.0006"
+    assert (await spending_of(client, made.id))[0].usd_day == "0.0000"
+
+
+async def test_of_two_credits_at_once_that_are_too_much_together_one_is_refused(world: World, client: Any) -> None:
+    made = await a_spender(world, client, usd="3")
+    wishes = (client.CreditKey(a_credit(made.id, usd="2")) for _ in range(2))
+    told = await asyncio.gather(*wishes, return_exceptions=True)
+    assert sum(isinstance(one, grpc.aio.AioRpcError) for one in told) == 1
+    assert dict(written(world)[-1].credits_usd) == {"2026-01-02": "2"}
+
+
+async def test_a_key_whose_spending_is_not_known_yet_is_not_credited(client: Any) -> None:
+    made = (await client.CreateKey(a_wish(quota=events.Quota(usd_per_day="50")))).key
+    code, said = await refusal(client.CreditKey(a_credit(made.id)))
+    assert (code, "it is not known yet what key" in said) == (grpc.StatusCode.FAILED_PRECONDITION, True)
 
 
 @pytest.mark.parametrize("usd", ["", "0", "-1", "much", "NaN", "1e12"])

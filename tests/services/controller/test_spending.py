@@ -8,7 +8,7 @@ import pytest
 from protos import events_pb2 as events
 from services.controller.__main__ import _usage
 from services.controller.settings import Settings
-from services.controller.spending import credited_usd, spending, told
+from services.controller.spending import credited_usd, objection, spending, told
 from services.errors import Overloaded
 from services.kafka import Producer, create_topics
 from services.settings import KafkaSettings
@@ -26,11 +26,33 @@ def test_of_each_process_and_day_the_last_word_counts() -> None:
     assert told(encode(KEY_USAGE, one) for one in said) == [said[2], said[1], said[3]]
 
 
-def test_a_key_of_which_nothing_was_told_has_spent_nothing_and_may_be_credited_all_the_same() -> None:
+def test_a_key_of_which_nothing_was_told_has_spent_nothing_and_keeps_its_credits() -> None:
     key = events.ApiKey(id="ann", credits_usd={"2026-11-29": "1.25", "2026-11-02": "2"})
     [found] = spending([key], [usage("a", "9", key_id="bob")], TODAY)
     assert (found.requests, found.usd_day, found.usd_month, found.credited_usd_month) == (0, "-1.25", "-3.25", "3.25")
     assert credited_usd(key, "2026-10") == Decimal(0)
+
+
+def test_a_credit_is_at_most_what_was_spent_today_and_not_credited_yet() -> None:
+    key = events.ApiKey(id="ann", quota=events.Quota(usd_per_day="10"), credits_usd={"2026-11-29": "1.25"})
+    said = [usage("a", "1"), usage("b", "0.5006"), usage("a", "9", "2026-11-28"), usage("a", "9", key_id="bob")]
+    assert objection(key, Decimal("0.2506"), said, TODAY) == ""
+    assert objection(key, Decimal("0.2507"), said, TODAY) == (
+        "usd: 0.2507 is more than the 0.2506 dollars that key ann has spent today (UTC) and was not credited, "
+        "as gateways told by now; the last two seconds may be missing"
+    )
+    key.credits_usd["2026-11-29"] = "100"
+    assert "more than the 0 dollars" in objection(key, Decimal("0.01"), said, TODAY)
+
+
+def test_a_key_whose_spending_nobody_told_yet_or_counts_is_not_credited() -> None:
+    key = events.ApiKey(id="ann", quota=events.Quota(requests_per_minute=6))
+    yesterday = [usage("a", "9", "2026-11-28")]
+    assert objection(key, Decimal(1), yesterday, TODAY).startswith(
+        "usd: it is not known yet what key ann has spent today (UTC)"
+    )
+    key.quota.CopyFrom(events.Quota(usd_per_day="0.00"))
+    assert objection(key, Decimal(1), [usage("a", "9")], TODAY).startswith("key ann has no limit, so nobody counts")
 
 
 @pytest.mark.contract
