@@ -12,10 +12,11 @@ from protos import control_pb2 as pb
 from protos import events_pb2 as events
 from services.cli.controller import controller
 from services.cli.settings import STATE, StateOption, settings
-from services.screen import TIGHT, clear_errors, console, errors
+from services.screen import TIGHT, UNKNOWN, clear_errors, console, errors
 
 app = typer.Typer(no_args_is_help=True, help="Who may call the gateway, for what, and how much.")
 CONTROL_S: Final = 30.0
+NO_LIMIT: Final = "no limit"
 
 
 @app.command()
@@ -71,13 +72,12 @@ def usage(
     id_: Annotated[str, typer.Argument(metavar="ID", help="As `key list` shows it; without one, all keys.")] = "",
     state: StateOption = STATE,
 ) -> None:
-    """What keys have used of their quotas, UTC, as the gateways told it by now. Keys without one are not counted."""
+    """What keys have used of their quotas, UTC, as the gateways told it by now. A key without one is not counted."""
     with clear_errors(), controller(settings(state)) as stub:
         found = stub.SpendingOfKeys(pb.SpendingOfKeysRequest(id=id_), timeout=CONTROL_S).spending
     table = Table("id", "name", "requests", "tokens", "today", "month", "credited", **TIGHT)
     for one in found:
-        told = (f"{one.requests:,}", f"{one.tokens:,}", *_spent(one), usd_text(one.credited_usd_month))
-        table.add_row(one.key_id, one.name, *told)
+        table.add_row(one.key_id, one.name, *used(one))
     console.print(table if found else "there are no keys", highlight=False)
 
 
@@ -127,7 +127,14 @@ def quota_text(quota: events.Quota) -> str:
         f"${quota.usd_per_day}/day" if quota.usd_per_day.strip("0.") else "",
         f"${quota.usd_per_month}/month" if quota.usd_per_month.strip("0.") else "",
     )
-    return ", ".join(part for part in parts if part) or "no limit"
+    return ", ".join(part for part in parts if part) or NO_LIMIT
+
+
+def used(one: pb.KeySpending) -> tuple[str, ...]:
+    """The row's figures; gateways count only what a limit is held against, so of other keys there are none."""
+    if quota_text(one.quota) == NO_LIMIT:
+        return ("not counted", UNKNOWN, UNKNOWN, UNKNOWN, UNKNOWN)
+    return (f"{one.requests:,}", f"{one.tokens:,}", *_spent(one), usd_text(one.credited_usd_month))
 
 
 def usd_text(usd: str) -> str:

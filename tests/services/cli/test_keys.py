@@ -59,6 +59,12 @@ def test_what_a_key_has_spent_is_shown_and_corrected(world: World, tmp_path: Pat
     assert run("usage", "x", state=tmp_path).exit_code == 1
 
 
+def test_a_key_without_limits_is_not_taken_for_one_that_was_never_used(world: World, tmp_path: Path) -> None:
+    key_id = run("create", "shop", state=tmp_path).stdout.split("_")[1]
+    shown = next(line for line in run("usage", state=tmp_path).output.splitlines() if key_id in line)
+    assert re.split("  +", shown.strip()) == [key_id, "shop", "not counted", *["\N{EN DASH}"] * 4]
+
+
 def test_a_key_that_may_audit_is_told_from_others(world: World, tmp_path: Path) -> None:
     made = run("create", "judges", "--may-audit", state=tmp_path)
     assert "of judges: all tasks; may audit, no limit." in made.stderr
