@@ -112,9 +112,9 @@ def score_table(report: dict[str, Any], trained_on: str = "") -> Table:
 
     `trained_on` may say more of the examples than their number, which is all that the report knows.
     """
-    title = f"{report['task']}: {report['golden']} golden examples, trained on {trained_on or report['train']}"
-    if report.get("truth") == "teacher":
-        title += "; the teacher's own answers count as right"
+    teachers = report.get("truth") == "teacher"
+    proven_on = "of the teacher's answers set aside, which count as right" if teachers else "golden examples"
+    title = f"{report['task']}: {report['golden']} {proven_on}, trained on {trained_on or report['train']}"
     heads = ("who", "error % [95 %]", "p50 / p99 ms", "$/million", "tokens", "to teacher")
     table = Table(title=title, **TIGHT)
     for head in heads:

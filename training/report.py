@@ -47,6 +47,8 @@ def _shown(report: Report) -> dict[str, Any]:
         "calibrations": charts.calibrations(report),
         "trials": _best_first(report),
         "verdict": found,
+        "looked_at": verdict.LOOKED_AT[report.truth],
+        "examples": verdict.EXAMPLES[report.truth],
         "steps": advice.next_steps(report, found),
         "options": options,
         "priced": pareto.priced(options),

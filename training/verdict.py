@@ -17,12 +17,20 @@ import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from training.contract import Difference, Interval, Report, Score
+from training.contract import Difference, Interval, Report, Score, Truth
 
 MIN_GOLDEN_EXAMPLES: Final = 30
 """Below this a 95 % interval says little, whatever the method."""
 CEILING_OUT_OF_REACH: Final = 1_000_000
 """More golden examples than anyone will label: not worth naming as a way out."""
+
+LOOKED_AT: Final[dict[Truth, str]] = {
+    "people": "the golden set",
+    "teacher": "the teacher's answers that are set aside",
+}
+"""What proves a student, by whose word on the truth it is."""
+EXAMPLES: Final[dict[Truth, str]] = {"people": "golden examples", "teacher": "of the teacher's answers set aside"}
+"""Some of it, behind a number."""
 
 WayName = Literal["student", "cascade"]
 
@@ -97,7 +105,7 @@ def bounds(found: Score | Interval) -> Interval:
 def _objection(way: _Way, report: Report, rule: Rule) -> str:
     """What stands against a way, and what would change it; '' if nothing does."""
     if report.golden < MIN_GOLDEN_EXAMPLES:
-        return f"{report.golden} golden examples prove nothing: at least {MIN_GOLDEN_EXAMPLES} are needed"
+        return f"{report.golden} {EXAMPLES[report.truth]} prove nothing: at least {MIN_GOLDEN_EXAMPLES} are needed"
     if report.truth == "teacher" and not rule.teacher_proves:
         return (
             "only the teacher's own answers say what is right: add golden examples, or accept them by `proof: teacher`"
@@ -107,20 +115,20 @@ def _objection(way: _Way, report: Report, rule: Rule) -> str:
         return "it keeps no answer of the student's: more training examples"
     if not way.error.high <= rule.ceiling:
         beyond = f"upper end {_percent(way.error.high, 2)} is above the ceiling {_percent(rule.ceiling)}"
-        return f"{beyond}: {_way_out(report.golden, way.error.error, way.error.high, rule.ceiling, ' %')}"
+        return f"{beyond}: {_way_out(report, way.error.error, way.error.high, rule.ceiling, ' %')}"
     if report.truth == "people" and not way.paired.high <= 0:
         beyond = f"paired difference to the teacher reaches {_points(way.paired.high)} points, above 0"
-        return f"{beyond}: {_way_out(report.golden, way.paired.difference, way.paired.high, 0.0, ' points')}"
+        return f"{beyond}: {_way_out(report, way.paired.difference, way.paired.high, 0.0, ' points')}"
     return ""
 
 
-def _way_out(golden: int, middle: float, high: float, bound: float, unit: str) -> str:
+def _way_out(report: Report, middle: float, high: float, bound: float, unit: str) -> str:
     """What would bring an upper end under its bound."""
-    needed = _golden_needed(golden, middle, high, bound)
+    needed = _golden_needed(report.golden, middle, high, bound)
     if needed > CEILING_OUT_OF_REACH:
         return "more training examples, corrections of wrong ones, or a larger student"
     measured = f"{_points(middle)}{unit} was measured"
-    return f"{measured}: about {needed:,} golden examples would prove it, or more training examples"
+    return f"{measured}: about {needed:,} {EXAMPLES[report.truth]} would prove it, or more training examples"
 
 
 def _golden_needed(golden: int, middle: float, high: float, bound: float) -> int:
@@ -144,14 +152,15 @@ def _figures(way: _Way, report: Report, rule: Rule) -> str:
 
 
 def _looks(report: Report) -> str:
-    """By which intervals it was judged, and how many golden examples had no say."""
+    """By which intervals it was judged, and how many examples had no say."""
     told = ""
     if report.proof:
         told = (
-            f"; by {_percent(report.proof.level, 3)} intervals, as this is look {report.proof.look} at the golden set"
+            f"; by {_percent(report.proof.level, 3)} intervals, "
+            f"as this is look {report.proof.look} at {LOOKED_AT[report.truth]}"
         )
     leaks = report.leaks.questions + report.leaks.near + report.leaks.groups
-    return f"{told}; {leaks} golden examples that were learnt from, too, had no say" if leaks else told
+    return f"{told}; {leaks} {EXAMPLES[report.truth]} that were learnt from, too, had no say" if leaks else told
 
 
 def _interval(found: Interval) -> str:

@@ -43,6 +43,12 @@ def test_the_caption_can_say_why_no_more_examples_were_seen() -> None:
     assert "trained on 2,352 of 3,876" in " ".join(shown(scores, trained_on="2,352 of 3,876 examples").split())
 
 
+def test_the_caption_counts_no_golden_examples_where_there_are_none() -> None:
+    scores = dict.fromkeys(("teacher", "student", "cascade"), SCORE)
+    told = " ".join(shown({**scores, "truth": "teacher"}).split())
+    assert "5 of the teacher's answers set aside, which count as right, trained on 2352" in told
+
+
 def first_words(report: dict[str, Any]) -> list[str]:
     return [row.partition("10.0")[0].strip() for row in shown(report).splitlines() if "10.0" in row]
 

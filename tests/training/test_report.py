@@ -358,7 +358,7 @@ def test_the_page_shows_what_is_measured_beside_the_error_and_what_the_verdict_g
     page = report.html(whole)
     for shown in (
         "macro-F1",
-        "This is look 3 at this golden set. Its intervals are of 99.6623&#8239;%",
+        "This is look 3 at the golden set. Its intervals are of 99.6623&#8239;%",
         "3 golden examples leaked",
         "fake compared 3 answers",
         "1 wins, 1 ties, 1 losses",
@@ -366,5 +366,8 @@ def test_the_page_shows_what_is_measured_beside_the_error_and_what_the_verdict_g
     ):
         assert shown in page
     assert ATTACK not in page
+    by_teacher = report.html(whole.model_copy(update={"truth": "teacher"}))
+    assert "This is look 3 at the teacher&#39;s answers that are set aside." in by_teacher
+    assert "3 of the teacher&#39;s answers set aside leaked" in by_teacher
     report.write(whole, tmp_path)
     assert Report.model_validate_json((tmp_path / "report.json").read_text()) == whole

@@ -56,6 +56,22 @@ def test_the_sentence_names_the_look_and_its_intervals() -> None:
     )
 
 
+def test_where_no_people_have_a_say_the_sentences_name_the_teachers_answers_and_no_golden_set() -> None:
+    teachers = a_task(proof="teacher")
+    promoted = judge(a_report(truth="teacher", proof=a_proof((0.031, 0.02, 0.046))), teachers)
+    assert promoted.reason == (
+        "student alone is not what the teacher said on 3.1 % [2, 4.6], under ceiling 9 %; by 99.24 % intervals, "
+        "as this is look 2 at the teacher's answers that are set aside: promote"
+    )
+    weak = a_report(truth="teacher", cascade=a_score(0.06, 0.04, 0.102, 0.19), leaks=Leaks(near=2))
+    few = a_report(truth="teacher", golden=29)
+    reasons = [judge(report, teachers).reason for report in (weak, few)]
+    assert "about 980 of the teacher's answers set aside would prove it" in reasons[0]
+    assert "2 of the teacher's answers set aside that were learnt from, too, had no say" in reasons[0]
+    assert "29 of the teacher's answers set aside prove nothing: at least 30 are needed" in reasons[1]
+    assert not any("golden" in reason for reason in (promoted.reason, *reasons))
+
+
 def test_a_difference_that_may_be_above_the_teachers_at_this_look_is_not_promoted() -> None:
     assert not judge(a_report(proof=a_proof((0.031, 0.02, 0.046), high=0.001)), a_task()).promote
 
