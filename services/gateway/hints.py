@@ -19,6 +19,9 @@ STATUS = "grpc-status-details-bin"
 PUSHBACK: Final = "grpc-retry-pushback-ms"
 """What gRPC's own retries obey (gRFC A6): after so many milliseconds; below 0 not at all."""
 NEVER: Final = "-1"
+SOONEST_MS: Final = 1
+"""Told for at once: of 0 gRPC's C core (seen with 1.85.1) makes a repeat that never begins, so that a call with retries
+hangs until its deadline."""
 LONGEST_WAIT_S: Final = 60.0
 """A client that sleeps for longer within a call, say until a day's budget is a new one, helps nobody."""
 FINAL: Final = frozenset(
@@ -47,5 +50,5 @@ def trailers(
     return (
         (RETRY_AFTER, str(math.ceil(retry_after_s))),
         (STATUS, told.SerializeToString()),
-        (PUSHBACK, NEVER if in_vain else str(wait_ms)),
+        (PUSHBACK, NEVER if in_vain else str(max(SOONEST_MS, wait_ms))),
     )

@@ -77,6 +77,11 @@ def test_a_wait_that_is_longer_than_a_call_lasts_is_told_to_people_and_not_waite
     assert dict(trailers(BUSY, "a moment", 2.5, left_s=2.0))["grpc-retry-pushback-ms"] == "-1"
 
 
+def test_what_may_be_repeated_at_once_is_so_after_a_millisecond_as_of_none_grpc_never_begins() -> None:
+    told = dict(trailers(grpc.StatusCode.UNAVAILABLE, "it broke off", 0.0, left_s=2.0))
+    assert (told["retry-after"], told["grpc-retry-pushback-ms"]) == ("0", "1")
+
+
 @pytest.mark.parametrize(
     ("code", "wait_s", "pointless"),
     [
