@@ -15,7 +15,7 @@ from services.gateway import ends, estimates, router
 from services.gateway.backends import Ask, Backend, BackendFailed, FailureKind
 from services.gateway.breaker import State
 from services.gateway.listening import Clock, Told, in_words
-from services.gateway.standing import NAMES, Standing, Standings, said_of, tell
+from services.gateway.standing import NAMES, Standing, Standings, patience_s, said_of, tell
 from services.tasks import Task
 
 CANCELLED: Final = "cancelled: the call ended before its answer"
@@ -62,6 +62,7 @@ class Asking:
         "_era",
         "_estimated",
         "_heard_s",
+        "_is_stall",
         "_limit",
         "_longest_gap_s",
         "_pieces",
@@ -99,7 +100,7 @@ class Asking:
         self._began_s = self._heard_s = self._longest_gap_s = 0.0
         self._way = self._stall = ""
         self._ended_s = 0.0  # While it has not.
-        self._estimated = False
+        self._estimated = self._is_stall = False
 
     async def run(self) -> None:
         """Ask, and return when it has ended, however it did. Raises CancelledError if the whole call was."""
@@ -118,7 +119,7 @@ class Asking:
             self._answered()
             self._judge()
         except TimeoutError:
-            self._cut_short(budget_s)
+            self._cut_short()
         except BackendFailed as failure:
             self._failed(failure.kind, str(failure), failure.retry_after_s)
         except Exception as fault:  # noqa: BLE001 - whatever it is, another backend may do better
@@ -190,7 +191,7 @@ class Asking:
             return False
         limit_s = self._call.task.student.timeout_s if self.step.backend == inference.BACKEND_STUDENT else inf
         now_s = time.monotonic()
-        return bool(self._stall) or self._standing.is_fair(now_s - self._began_s, limit_s, now_s)
+        return self._is_stall or self._standing.is_fair(now_s - self._began_s, limit_s, now_s)
 
     def _on_text(self, piece: str) -> None:
         if self._way or self._ended_s:
@@ -223,19 +224,34 @@ class Asking:
         return said_of(self._call.task, self.step.backend).stall_s
 
     def _watch_for(self, stall_s: float) -> None:
-        """End it when nothing has been heard for that long, and somebody can take over. A timer is set once a stall."""
+        """End it when nothing has been heard for that long, or for what its caller's deadline allows, and somebody can
+        take over. A timer is set once a stall."""
 
         def look() -> None:
-            quiet_s = time.monotonic() - self._heard_s
-            late = quiet_s >= 0.99 * stall_s  # A timer may ring early.
-            if not late or self._call.who_could(self._behind) is None:
-                self._watch = loop.call_later(stall_s if late else stall_s - quiet_s, look)
+            if self._limit is None or self._limit.expired():
                 return
-            self._stall = f"stall: nothing for {quiet_s:.2f} s after {self._pieces} pieces"
+            quiet_s, bound_s = time.monotonic() - self._heard_s, self._patience_s(stall_s)
+            late = quiet_s >= 0.99 * bound_s  # A timer may ring early.
+            if not late or self._call.who_could(self._behind) is None:
+                self._watch = loop.call_later(bound_s if late else bound_s - quiet_s, look)
+                return
+            self._stall = f"stall: nothing for {self._quiet()}"
+            self._is_stall = quiet_s >= 0.99 * stall_s
             self._expire()
 
         loop = asyncio.get_running_loop()
-        self._watch = loop.call_later(stall_s, look)
+        self._watch = loop.call_later(self._patience_s(stall_s), look)
+
+    def _patience_s(self, stall_s: float) -> float:
+        """How long it may be silent. Before its first piece `run` keeps the time of who stands behind."""
+        step, call = self.step, self._call
+        if not self._pieces or step.first_by_s >= step.until_s:
+            return stall_s
+        left_s = step.until_s - call.clock.elapsed_s() + time.monotonic() - self._heard_s
+        return patience_s(stall_s, left_s, router.behind_s(call.task, left_s), self._longest_gap_s)
+
+    def _quiet(self) -> str:
+        return f"{time.monotonic() - self._heard_s:.2f} s after {self._pieces} pieces"
 
     def _expire(self) -> None:
         if self._limit is not None and not self._limit.expired():
@@ -248,12 +264,17 @@ class Asking:
             self._standing.gaps.note(self._longest_gap_s, now_s)
         self._standing.breaker.succeeded(self._era, now_s)
 
-    def _cut_short(self, budget_s: float) -> None:
+    def _cut_short(self) -> None:
         if self._way:
             self.supersede(self._way)
             return
-        why = self._stall or f"timeout: no answer within {in_words(budget_s)}"
-        self._failed(FailureKind.TIMEOUT, why, fair=self._is_slow())
+        self._failed(FailureKind.TIMEOUT, self._stall or self._timeout(), fair=self._is_slow())
+
+    def _timeout(self) -> str:
+        waited = in_words(time.monotonic() - self._began_s)
+        if not self.has_spoken:
+            return f"timeout: no answer within {waited}"
+        return f"timeout: no whole answer within {waited}, nothing for the last {self._quiet()}"
 
     def _failed(self, kind: FailureKind, why: str, retry_after_s: float | None = None, *, fair: bool = True) -> None:
         self.failure, self.retry_after_s = kind, retry_after_s

@@ -69,8 +69,8 @@ def plan(
     until_s = student_budget_s(task.student.timeout_s, budget) if asks_student else budget.remaining_s
     may_stream = not is_cascade(promotion.policy) and not request.tools
     student = Step(inference.BACKEND_STUDENT, until_s, streams=may_stream)
-    behind_s = min(task.student.timeout_s, budget.remaining_s * LEAST_STUDENT_PART)
-    steps = (student, teacher) if asks_student else (teacher._replace(first_by_s=until_s - behind_s), student)
+    first_by_s = until_s - behind_s(task, budget.remaining_s)
+    steps = (student, teacher) if asks_student else (teacher._replace(first_by_s=first_by_s), student)
     return Plan(steps, why, promotion.policy, promotion.student_version)
 
 
@@ -119,6 +119,11 @@ def student_budget_s(timeout_s: float, budget: Budget) -> float:
         return min(timeout_s, budget.remaining_s)
     left_over_s = budget.remaining_s - budget.teacher_needs_s
     return min(timeout_s, max(left_over_s, budget.remaining_s * LEAST_STUDENT_PART))
+
+
+def behind_s(task: Task, left_s: float) -> float:
+    """What the teacher leaves of so much time to the student that stands behind it."""
+    return min(task.student.timeout_s, left_s * LEAST_STUDENT_PART)
 
 
 def keep(task: Task, policy: events.Policy, request: inference.Request, attempt: events.Attempt) -> Verdict:

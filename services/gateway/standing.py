@@ -62,6 +62,16 @@ def _stall_s(usual_s: float | None) -> float:
     return UNLEARNED_STALL_S if usual_s is None else max(LEAST_STALL_S, STALL_FACTOR * usual_s)
 
 
+def patience_s(stall_s: float, left_s: float, behind_s: float, gap_s: float) -> float:
+    """How long a stream that has begun may be silent, where somebody could take over and is to have `behind_s` of the
+    `left_s` that its caller had left at the last piece.
+
+    Its own longest gap so far, `gap_s`, says how it flows: near the deadline no usual pause ends it. Nothing left is
+    nothing to keep.
+    """
+    return min(stall_s, max(left_s - behind_s, STALL_FACTOR * gap_s)) if left_s > 0 else stall_s
+
+
 class Standings:
     """All of one gateway process."""
 

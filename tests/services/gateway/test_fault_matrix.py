@@ -188,6 +188,16 @@ async def test_a_call_ends_in_time_and_its_exchange_says_how(rig: Rig, ask: Call
     assert KEY not in str(rig.gateway.exchange)
 
 
+@pytest.mark.parametrize(
+    ("fault_name", "broken", "rig"), [("stall in mid-stream", TEACHER, True)], indirect=True, ids=["stall"]
+)
+async def test_a_stall_leaves_the_student_its_part_of_the_deadline_where_none_is_set_or_learned(rig: Rig) -> None:
+    rig.gateway.task.teacher.__dict__["stall_s"] = None
+    await _is_answered(rig, _streamed)
+    assert rig.gateway.exchange.attempts[0].refusal.startswith("stall: nothing for ")
+    assert rig.gateway.exchange.attempts[0].refusal.endswith(" s after 2 pieces")
+
+
 async def _is_answered(rig: Rig, ask: Callable[..., Any]) -> None:
     text, reply = await ask(rig.gateway, a_request(response_schema=SCHEMA))
     assert (text, reply.message.content) == (GOOD, GOOD)

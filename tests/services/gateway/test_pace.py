@@ -7,7 +7,7 @@ from hypothesis import strategies as some
 from services.gateway.hedge_budget import HedgeBudget
 from services.gateway.lately import Lately
 from services.gateway.pace import GROWTH, HALF_S, LEAST_NOTED, LEAST_S, Pace
-from services.gateway.standing import LEAST_STALL_S, UNLEARNED_STALL_S, Standing
+from services.gateway.standing import LEAST_STALL_S, STALL_FACTOR, UNLEARNED_STALL_S, Standing, patience_s
 
 DURATIONS = some.lists(some.floats(LEAST_S, 600.0), min_size=LEAST_NOTED, max_size=200)
 
@@ -65,6 +65,31 @@ def test_a_stall_is_what_the_task_says_else_what_is_learned_else_long():
 def test_a_short_silence_is_no_stall_however_quick_the_pieces_usually_come():
     standing = Standing(gaps=a_pace(*[0.001] * LEAST_NOTED))
     assert standing.gap_stall_s(None, 1.0) == LEAST_STALL_S
+
+
+SECONDS = some.floats(0.001, 600.0)
+
+
+@given(SECONDS, SECONDS, some.floats(0.0, 1.0), SECONDS)
+def test_a_silent_stream_leaves_who_stands_behind_its_part_and_a_flowing_one_its_usual_pause(
+    stall_s: float, left_s: float, part: float, gap_s: float
+) -> None:
+    assert patience_s(stall_s, left_s, part * left_s, 0.0) <= min(stall_s, left_s - part * left_s)
+    assert patience_s(stall_s, left_s, part * left_s, gap_s) >= min(stall_s, STALL_FACTOR * gap_s)
+
+
+@given(SECONDS, SECONDS, some.floats(0.0, 1.0), SECONDS)
+def test_one_more_piece_never_ends_a_silence_sooner(
+    stall_s: float, left_s: float, passed: float, timeout_s: float
+) -> None:
+    """So a timer that was set at an earlier piece rings in time."""
+    then_s, now_s = left_s, left_s * (1 - passed)
+    sooner, later = (patience_s(stall_s, s, min(timeout_s, s * 0.25), 0.0) - s for s in (then_s, now_s))
+    assert later >= sooner - 1e-9
+
+
+def test_where_no_time_is_left_nothing_is_kept():
+    assert patience_s(10.0, 0.0, 0.0, 0.1) == patience_s(10.0, -0.5, 0.0, 0.1) == 10.0
 
 
 def test_who_was_given_too_little_time_is_not_to_blame():

@@ -1,14 +1,18 @@
 """Streams that break or stall in their midst, and go over to the other backend."""
 
+import asyncio
+import re
 import time
+from dataclasses import dataclass
 
 import grpc
 import pytest
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.gateway.backends import FailureKind
+from services.gateway.backends import Ask, FailureKind, OnText
 from services.gateway.breaker import FAILURES_IN_A_ROW
+from tests.fakes.backends import FakeBackend
 from tests.services.gateway.conftest import Gateway
 from tests.services.gateway.examples import a_request
 
@@ -110,6 +114,71 @@ async def test_where_tools_may_be_called_nothing_is_gone_on_from(gateway: Gatewa
     gateway.student.resumes = True
     pieces, _reply = await heard(gateway, tools=[inference.Tool(name="find")])
     assert pieces == ["the", " teacher", RESTART, "the student says so"]
+
+
+def allow(gateway: Gateway, deadline_s: float) -> None:
+    """Callers set no deadline, so that it is the gateway that ends a call."""
+    gateway.task.__dict__["latency_budget_ms"] = int(deadline_s * 1_000)
+
+
+async def pieces_of(gateway: Gateway) -> list[str]:
+    chunks = [chunk async for chunk in gateway.inference.CompleteStream(a_request())]
+    return [RESTART if chunk.restart else chunk.delta for chunk in chunks[:-1]]
+
+
+async def test_a_teacher_that_falls_silent_leaves_the_student_its_part_though_no_stall_is_learned(
+    gateway: Gateway,
+) -> None:
+    allow(gateway, 0.8)
+    promote_behind_the_teacher(gateway)
+    gateway.teacher.stalls_after = 1
+    assert await pieces_of(gateway) == ["the", RESTART, "the", " student", " says", " so"]
+    first, second = gateway.exchange.attempts
+    assert re.fullmatch(r"stall: nothing for [\d.]+ s after 1 pieces", first.refusal)
+    assert (first.end, second.end) == (inference.END_REPLACED, inference.END_COMPLETE)
+    assert first.latency_us > 0.55e6  # It had the rest.
+    assert (gateway.teacher.cancelled, gateway.teacher.slow) == (1, 0)  # Its caller was in a hurry.
+
+
+@dataclass
+class Flowing(FakeBackend):
+    """Says word after word, pauses while the student's part begins, and goes on."""
+
+    async def answer(self, ask: Ask, on_text: OnText | None) -> events.Attempt:
+        assert on_text is not None
+        began_s, pieces = time.monotonic(), ["it"]
+        while time.monotonic() < began_s + 0.55 * ask.timeout_s:
+            on_text(pieces[-1])
+            await asyncio.sleep(0.02)
+            pieces.append(" flows")
+        await asyncio.sleep(began_s + 0.82 * ask.timeout_s - time.monotonic())
+        on_text(pieces[-1])
+        return self._attempt(ask, pieces, self.finish)
+
+
+async def test_a_stream_that_flows_is_not_cut_for_the_students_part_of_the_whole_time(gateway: Gateway) -> None:
+    allow(gateway, 3.0)
+    promote_behind_the_teacher(gateway)
+    gateway.exchanges._backends.update({TEACHER: Flowing(TEACHER)})  # type: ignore[attr-defined]
+    assert RESTART not in await pieces_of(gateway)
+    (attempt,) = gateway.exchange.attempts
+    assert attempt.end == inference.END_COMPLETE
+    assert attempt.latency_us > 2.25e6  # So it went on in the last quarter.
+
+
+async def test_a_stream_that_is_cut_tells_how_long_it_was_waited_for_and_that_it_had_begun(gateway: Gateway) -> None:
+    allow(gateway, 0.8)
+    promote_behind_the_teacher(gateway)
+    gateway.teacher.stalls_after = 1
+    stream = gateway.inference.CompleteStream(a_request())
+    assert (await stream.read()).delta == "the"
+    leave_the_student_alone(gateway)
+    with pytest.raises(grpc.aio.AioRpcError, match=r"no answer within the deadline of 0\.80 s, allow more"):
+        await stream.read()
+    told = r"timeout: no whole answer within ([\d.]+) s, nothing for the last ([\d.]+) s after 1 pieces"
+    told_s = re.fullmatch(told, gateway.exchange.attempts[0].refusal)
+    assert told_s is not None
+    assert min(map(float, told_s.groups())) > 0.7  # Of which the student would have had the last quarter.
 
 
 async def test_a_stream_that_nobody_could_take_over_is_waited_for(gateway: Gateway) -> None:
