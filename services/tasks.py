@@ -88,11 +88,12 @@ class Student(_Part):
 
 
 class Limits(_Part):
-    """What a request may be; above, INVALID_ARGUMENT names the field and the limit."""
+    """What a request may be; above, INVALID_ARGUMENT names the field and the limit, but for the answer's length."""
 
     max_input_bytes: int = Field(32_768, ge=1)
     max_messages: int = Field(256, ge=1)
     max_completion_tokens: int = Field(1_024, ge=1)
+    """Of an answer; a request's `max_tokens` above it is lowered to it, not refused."""
 
 
 class SplitShares(_Part):
