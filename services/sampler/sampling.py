@@ -27,7 +27,8 @@ from services.validators import JsonSchema, OneOf, Regex, refusal
 WHOLE: Final = frozenset({inference.FINISH_STOP, inference.FINISH_TOOL_CALLS})
 """Finishes of complete answers: by them exchanges are judged that tell no end, as those from before there were ends."""
 FORM: Final = (JsonSchema, OneOf, Regex)
-"""Validators of an answer's form; a person's correction must satisfy these, but may know better than the others."""
+"""Validators of an answer's form; what a person corrects or praises must satisfy these, but may know better than the
+others."""
 
 
 class Verdict(StrEnum):
@@ -132,7 +133,7 @@ def decide(task: Task, exchange: events.Exchange, said: Said, past: Past = FIRST
     if unfit := _unfit(task, exchange):
         return unfit
     if said.rating > 0:
-        return Decision(Verdict.CONFIRMED, f"rated {said.rating:g}")
+        return _on_praise(task, exchange, said.rating)
     return _by_luck(task, exchange, past, crowd)
 
 
@@ -146,10 +147,21 @@ def _set_aside(task: Task, exchange: events.Exchange) -> Decision | None:
 
 
 def _on_correction(task: Task, exchange: events.Exchange, correction: str) -> Decision:
-    form = [validator for validator in task.validators if isinstance(validator, FORM)]
-    if why := refusal(form, question(exchange.request), correction):
+    if why := _malformed(task, exchange, correction):
         return Decision(Verdict.EXCLUDED, f"its correction is no answer to this task: {why}")
     return Decision(Verdict.CORRECTED, "corrected by a person")
+
+
+def _on_praise(task: Task, exchange: events.Exchange, rating: float) -> Decision:
+    if why := _malformed(task, exchange, answer_text(exchange.reply.message)):
+        return Decision(Verdict.INVALID, f"rated {rating:g}, and yet no answer to this task: {why}")
+    return Decision(Verdict.CONFIRMED, f"rated {rating:g}")
+
+
+def _malformed(task: Task, exchange: events.Exchange, answer: str) -> str:
+    """Why a text that a person stands by can't be learnt all the same; '' if it can."""
+    form = [validator for validator in task.validators if isinstance(validator, FORM)]
+    return refusal(form, question(exchange.request), answer)
 
 
 def _unfit(task: Task, exchange: events.Exchange) -> Decision | None:

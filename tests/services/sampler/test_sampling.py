@@ -99,6 +99,13 @@ def test_a_correction_that_is_no_answer_at_all_excludes():
     assert "json_schema" in decision.reason
 
 
+@pytest.mark.parametrize("answer", ["that's fine!", '["Main St"]', ""])
+def test_praise_makes_no_answer_of_what_is_none(answer):
+    decision = decide(a_task(), an_exchange(answer=answer), Said(rating=1.0))
+    assert decision.verdict is Verdict.INVALID
+    assert decision.reason.startswith("rated 1, and yet no answer to this task: ")
+
+
 def test_a_correction_outweighs_a_bad_rating():
     assert verdict(an_exchange(), Said(rating=-1.0, correction="{}")) is Verdict.CORRECTED
 
