@@ -81,4 +81,7 @@ def _size_bytes(answered: _Answered) -> int:
 
 def _check_same(known: int, given: int) -> None:
     if known != given:
-        raise BadInput("request_id: belongs to another request that is being or was just answered; take a new UUID")
+        raise BadInput(
+            "request_id: belongs to another request that is being or was just answered; take a new one, by HTTP in the "
+            "header idempotency-key"
+        )

@@ -283,7 +283,9 @@ async def test_an_idempotency_key_of_another_request_is_refused(http: httpx.Asyn
     headers = {"idempotency-key": "order 7"}
     await http.post(CHAT, json=QUESTION, headers=headers)
     answer = await http.post(CHAT, json={**QUESTION, "seed": 2}, headers=headers)
-    assert (answer.status_code, "belongs to another request" in answer.text) == (400, True)
+    told = answer.json()["error"]["message"]
+    assert (answer.status_code, "belongs to another request" in told) == (400, True)
+    assert told.endswith("take a new one, by HTTP in the header idempotency-key")
 
 
 async def test_a_student_that_fails_in_mid_stream_is_not_heard_by_who_can_not_take_text_back(
