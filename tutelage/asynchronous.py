@@ -10,7 +10,7 @@ from protos import inference_pb2 as inference
 from protos import inference_pb2_grpc as inference_grpc
 from tutelage.channel import OPTIONS, Gateway, PemFile, translated
 from tutelage.chat import Messages
-from tutelage.messages import Answer, Growing, answered, request
+from tutelage.messages import Answer, Growing, answered, feedback, request
 
 
 class AsyncAnswerStream(Growing):
@@ -82,7 +82,7 @@ class AsyncClient:
 
     async def _record(self, answer: Answer, **said: Any) -> str:
         with translated():
-            record = answer.feedback(**said)
+            record = feedback(answer, **said)
             return str((await self._feedback.Record(record, timeout=10.0, metadata=self._metadata)).id)
 
     async def close(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,14 +63,16 @@ class Gateway:
     def credentials(self) -> grpc.ChannelCredentials | None:
         """Those of TLS; None for a plain connection.
 
-        Raises ValueError for files that don't make TLS, as what was meant to be secret would go in clear, and OSError
-        naming a file that can't be read.
+        Raises ValueError for files that don't make TLS, as what was meant to be secret would go in clear, or that are
+        no PEM, and OSError naming a file that can't be read.
         """
         if (self.certificate is None) != (self.private_key is None):
             raise ValueError("certificate and private_key go together: give both, or neither")
         if self.ca is not None:
             key, certificate = _read("private_key", self.private_key), _read("certificate", self.certificate)
-            return grpc.ssl_channel_credentials(_read("ca", self.ca), key, certificate)
+            roots = _read("ca", self.ca)
+            _check(self.ca, self.certificate, self.private_key)
+            return grpc.ssl_channel_credentials(roots, key, certificate)
         if self.certificate is not None:
             raise ValueError(
                 "certificate and private_key need ca, the PEM file of who signed the gateway's certificate"
@@ -85,6 +88,21 @@ def _read(name: str, path: PemFile | None) -> bytes | None:
     ):  # An OSError would tell a key's text.
         raise ValueError(f"{name} must be the path of a PEM file, not what is in it")
     return Path(path).read_bytes()
+
+
+def _check(ca: PemFile, certificate: PemFile | None, private_key: PemFile | None) -> None:
+    """gRPC would take anything, and fail at each call without a word of the files."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    try:
+        context.load_verify_locations(ca)
+    except ssl.SSLError as error:
+        raise ValueError(f"ca: {os.fspath(ca)} holds no certificates in PEM") from error
+    if certificate is None:
+        return
+    try:
+        context.load_cert_chain(certificate, private_key, password="")  # An encrypted key is an error, not a prompt.
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError("certificate and private_key are no pair in PEM without a password") from error
 
 
 @contextmanager

@@ -21,7 +21,7 @@ def chat(given: Messages) -> list[inference.Message]:
     """The messages as the proto's. Raises ValueError or TypeError, which name the message and say what to change."""
     if isinstance(given, str):
         return [inference.Message(role=inference.ROLE_USER, content=given)]
-    if isinstance(given, bytes | Mapping):
+    if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
         raise TypeError(f"messages is a {type(given).__name__}: give a text, or a list of messages")
     return [_message(one, f"messages[{place}]") for place, one in enumerate(given)]
 

@@ -73,6 +73,13 @@ class Growing:
             self.answer = answered(self._asked, chunk.reply)
 
 
+def feedback(answer: Answer, **said: Any) -> events.FeedbackRecord:
+    """A record on the answer. Raises TypeError where it is none."""
+    if not isinstance(answer, Answer):
+        raise TypeError(f"answer is a {type(answer).__name__}: give the Answer that complete returned, or a stream's")
+    return answer.feedback(**said)
+
+
 def answered(asked: inference.Request, reply: inference.Reply) -> Answer:
     """The answer to that request."""
     return Answer(reply, asked.task, asked.group_key)

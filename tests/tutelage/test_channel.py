@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
+import trustme
 
 from tutelage import AsyncClient, Client
 from tutelage.channel import Gateway
@@ -13,8 +14,20 @@ ADDRESS = "127.0.0.1:1"
 
 
 @pytest.fixture
-def pem(tmp_path: Path) -> Path:
-    (path := tmp_path / "some.pem").write_text("a certificate, as far as is looked")
+def ca(tmp_path: Path) -> Path:
+    trustme.CA().cert_pem.write_to_path(str(path := tmp_path / "ca.pem"))
+    return path
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Path:
+    trustme.CA().issue_cert("me.test").private_key_and_cert_chain_pem.write_to_path(str(path := tmp_path / "pair.pem"))
+    return path
+
+
+@pytest.fixture
+def garbage(tmp_path: Path) -> Path:
+    (path := tmp_path / "garbage.pem").write_text("no certificate at all")
     return path
 
 
@@ -22,10 +35,22 @@ def test_without_files_the_connection_is_plain() -> None:
     assert Gateway(ADDRESS, api_key="k").credentials() is None
 
 
-def test_a_path_may_be_a_text(pem: Path) -> None:
-    for path in (pem, str(pem)):
-        assert isinstance(Gateway(ADDRESS, ca=path).credentials(), grpc.ChannelCredentials)
-        assert Gateway(ADDRESS, ca=path, certificate=path, private_key=path).credentials()
+def test_a_path_may_be_a_text(ca: Path, pair: Path) -> None:
+    assert isinstance(Gateway(ADDRESS, ca=ca).credentials(), grpc.ChannelCredentials)
+    assert isinstance(Gateway(ADDRESS, ca=str(ca)).credentials(), grpc.ChannelCredentials)
+    assert Gateway(ADDRESS, ca=ca, certificate=str(pair), private_key=pair).credentials()
+
+
+@pytest.mark.parametrize("client", [Client, AsyncClient])
+def test_a_file_that_holds_no_certificate_is_refused_before_any_call(client: Any, garbage: Path) -> None:
+    with pytest.raises(ValueError, match=r"ca: .*garbage.pem holds no certificates in PEM"):
+        client(ADDRESS, ca=garbage)
+
+
+def test_a_certificate_and_a_key_that_are_no_pair_are_refused(ca: Path, pair: Path, garbage: Path) -> None:
+    for certificate, key in ((garbage, pair), (pair, garbage), (ca, pair)):
+        with pytest.raises(ValueError, match="certificate and private_key are no pair"):
+            Gateway(ADDRESS, ca=ca, certificate=certificate, private_key=key).credentials()
 
 
 @pytest.mark.parametrize("client", [Client, AsyncClient])

@@ -57,6 +57,8 @@ def test_a_message_that_cannot_be_sent_says_what_to_change(message: dict[str, An
         ([{"role": "assistant", "tool_calls": ["look"]}], r"messages\[0\].tool_calls\[0\] is a str: give"),
         ({"role": "user", "content": "x"}, "messages is a dict: give a text, or a list"),
         (b"hello", "messages is a bytes"),
+        (5, "messages is a int: give a text, or a list"),
+        (None, "messages is a NoneType: give a text"),
     ],
 )
 def test_what_is_no_message_says_what_one_is(messages: Any, told: str) -> None:

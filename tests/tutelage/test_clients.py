@@ -45,6 +45,16 @@ async def test_feedback_of_each_kind_is_recorded(gateway: Gateway) -> None:  # n
     assert (said[0].correction, said[1].rating, dict(said[2].metrics)) == ("the right one", -1, {"clicks": 2.0})
 
 
+async def test_feedback_on_what_is_no_answer_says_what_to_pass() -> None:
+    with Client("127.0.0.1:1") as client:
+        for say in (lambda: client.rate("nonsense", 1), lambda: client.correct(None, "x")):  # type: ignore[arg-type]
+            with pytest.raises(TypeError, match=r"answer is a (str|NoneType): give the Answer that complete returned"):
+                say()
+    async with AsyncClient("127.0.0.1:1") as unblocked:
+        with pytest.raises(TypeError, match="answer is a str: give the Answer"):
+            await unblocked.measure("nonsense", clicks=1.0)  # type: ignore[arg-type]
+
+
 async def test_an_error_has_grpcs_code_and_says_what_to_change(gateway: Gateway) -> None:  # noqa: F811
     async with AsyncClient(f"127.0.0.1:{gateway.port}") as client:
         with pytest.raises(TutelageError, match="NOT_FOUND: task: 'nothing' is not defined") as caught:
