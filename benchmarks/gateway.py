@@ -11,7 +11,8 @@ Everyone takes turns under each load, several times; figures are medians. First 
 an instant backend: latencies there are those of a queue. Then evenly paced, before a backend of 20 ms: that is what the
 gateway adds. All share the machine with the generator (20 to 60 us a call, told as generator_cpu_us), so that ratios
 count. Percentiles are left out where fewer calls came back than twice those that were open. LiteLLM has one turn under
-each load, three times as long: it needs half a minute to be done with what it was sent.
+each load, three times as long: it needs half a minute to be done with what it was sent. So has everyone under more than
+512 streams at once, as much longer as they are more: all of them grow together, and none is at its end in two seconds.
 """
 
 import argparse
@@ -37,6 +38,8 @@ PACED_PER_S: Final = 1_000
 PACED: Final = Load(PACED_CONNECTIONS, stream=False, seconds=0, rate=PACED_PER_S).name
 SLOW: Final = {"litellm": 3.0}
 """Who has one turn under each load, and so many times as long: of 64 calls that come at once all are answered late."""
+CROWD: Final = 512
+"""More streams at once than these have one turn that is longer by as much."""
 
 
 def loads(streams: Sequence[int], seconds: float) -> list[Load]:
@@ -61,6 +64,12 @@ def everybody(setting: Setting, backend_pid: int, names: set[str]) -> Iterator[M
         yield {name: one for name, one in found.items() if name in {FLOOR, *names}}
 
 
+def times_as_long(load: Load, name: str) -> float:
+    """As the load says; more than 1 where one long turn stands for all."""
+    crowd = load.streams / CROWD if load.stream else 1.0
+    return max(1.0, crowd, SLOW.get(name, 1.0))
+
+
 Runs = dict[str, dict[str, list[dict[str, float]]]]
 
 
@@ -70,9 +79,9 @@ def turns(contestants: Mapping[str, Contestant], asked: Sequence[Load], rounds: 
     for number in range(rounds):
         for load in asked:
             for name, contestant in contestants.items():
-                if number and name in SLOW:
+                if number and times_as_long(load, name) > 1:
                     continue
-                found = contestant.run(replace(load, seconds=load.seconds * SLOW.get(name, 1)))
+                found = contestant.run(replace(load, seconds=load.seconds * times_as_long(load, name)))
                 runs[load.name][name].append(found)
                 _say(f"{load.name}, {name}: {', '.join(f'{key} {value:,.1f}' for key, value in found.items())}")
     return runs
