@@ -122,11 +122,7 @@ def _student(settings: GatewaySettings) -> TritonStudent:
 def _traces(settings: GatewaySettings, defined: Mapping[str, tasks.Task]) -> Traces | None:
     if not settings.otel_exporter_otlp_endpoint:
         return None
-    models = {(name, inference.BACKEND_STUDENT): task.student.training for name, task in defined.items()}
-    models |= {
-        (name, inference.BACKEND_TEACHER): settings.teacher_model or task.teacher.model
-        for name, task in defined.items()
-    }
+    models = {name: settings.teacher_model or task.teacher.model for name, task in defined.items()}
     return Traces.to(settings.otel_exporter_otlp_endpoint, models, settings.teacher_base_url)
 
 

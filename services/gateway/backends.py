@@ -18,6 +18,11 @@ def never() -> bool:
     return False
 
 
+def student_model(task: str, version: int) -> str:
+    """What a student is called in replies, spans and metrics: the model's name in Triton and its version."""
+    return f"{task}/{version}"
+
+
 OnText = Callable[[str], None]
 """Takes each piece of the answer's text as it comes. Together the pieces are the message's content."""
 

@@ -16,7 +16,7 @@ from tritonclient.grpc import service_pb2 as triton
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
-from services.gateway.backends import Ask, BackendFailed, FailureKind
+from services.gateway.backends import Ask, BackendFailed, FailureKind, student_model
 from services.gateway.router import tool_calls
 from services.tasks import student_prompt
 
@@ -107,7 +107,9 @@ class Growing:
         self._confidence: float | None = None
         # Filled in place: handing whole messages to a message copies them, and takes ten times as long.
         self._attempt = events.Attempt(
-            backend=inference.BACKEND_STUDENT, model=ask.task.student.training, student_version=ask.student_version
+            backend=inference.BACKEND_STUDENT,
+            model=student_model(ask.task.name, ask.student_version),
+            student_version=ask.student_version,
         )
 
     def add(self, tensors: Mapping[str, bytes]) -> str:

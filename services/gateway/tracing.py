@@ -18,13 +18,14 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from protos import events_pb2 as events
 from protos import inference_pb2 as inference
+from services.gateway.backends import student_model
 from services.gateway.counting import GATEWAY, OPERATION, PROVIDERS, kind
 from services.gateway.teacher_wire import sampled
 from services.topics import name
 
 Attributes = dict[str, str | int | float | bool | list[str]]
-Models = Mapping[tuple[str, inference.Backend], str]
-"""The model that is asked for, by task and backend."""
+Models = Mapping[str, str]
+"""The teacher's model that is asked for, by task."""
 NAMED: Final = {"stop": "stop_sequences"}
 PORTS: Final = {"http": 80, "https": 443}
 
@@ -63,7 +64,7 @@ class Traces:
 
     def _tell_attempt(self, attempt: events.Attempt, task: str, call: Span, began_ns: int) -> None:
         backend, asked_ns = attempt.backend, began_ns + attempt.started_us * 1_000
-        model = self._models.get((task, backend)) or attempt.model or task
+        model = self._model(attempt, task)
         server = self._teacher if backend == inference.BACKEND_TEACHER else {}
         provider, within = PROVIDERS.get(backend, ""), set_span_in_context(call)
         span = self._begin(SpanKind.CLIENT, within, provider, model, asked_ns, server)
@@ -71,6 +72,11 @@ class Traces:
         if attempt.refusal:
             _failed(span, kind(attempt.refusal))
         span.end(asked_ns + attempt.latency_us * 1_000)
+
+    def _model(self, attempt: events.Attempt, task: str) -> str:
+        if attempt.backend == inference.BACKEND_STUDENT:
+            return student_model(task, attempt.student_version)
+        return self._models.get(task) or attempt.model or task
 
     def _begin(  # noqa: PLR0913, PLR0917
         self, side: SpanKind, parent: Context, provider: str, model: str, at_ns: int, server: Attributes

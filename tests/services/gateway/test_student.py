@@ -67,7 +67,8 @@ async def test_an_ask_is_one_message_with_the_model_its_inputs_and_its_time(stud
     }
     assert [list(tensor.shape) for tensor in request.inputs if tensor.name in {"stop", "seed"}] == [[1], [2]]
     assert attempt.message.content == "12 Oak"
-    assert (attempt.student_version, attempt.finish, attempt.confidence) == (4, inference.FINISH_STOP, -0.5)
+    assert (attempt.model, attempt.student_version) == ("say/4", 4)
+    assert (attempt.finish, attempt.confidence) == (inference.FINISH_STOP, -0.5)
     assert attempt.usage == inference.Usage(prompt_tokens=7, completion_tokens=1)
 
 

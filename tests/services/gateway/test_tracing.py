@@ -15,7 +15,7 @@ from services.gateway.tracing import Traces
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
-MODELS = {("topics", inference.BACKEND_TEACHER): "gpt-4", ("topics", inference.BACKEND_STUDENT): "tiny"}
+MODELS = {"topics": "gpt-4"}
 SECRET = "the answer's own words"
 
 
@@ -26,7 +26,8 @@ def an_exchange() -> events.Exchange:
     exchange.finished_at.FromNanoseconds(1_000_500_000_000)
     exchange.attempts.add(
         backend=inference.BACKEND_STUDENT,
-        model="tiny",
+        model="topics/3",
+        student_version=3,
         started_us=1_000,
         latency_us=20_000,
         refusal=f"one_of: '{SECRET}' is none of the 3 values",
@@ -52,12 +53,19 @@ def told(exchange: events.Exchange, traceparent: str = "") -> list[ReadableSpan]
 
 def test_a_call_is_a_span_with_one_in_it_for_each_backend_at_the_times_of_the_ledger() -> None:
     student, teacher, call = told(an_exchange())
-    assert [span.name for span in (call, student, teacher)] == ["chat topics", "chat tiny", "chat gpt-4"]
+    assert [span.name for span in (call, student, teacher)] == ["chat topics", "chat topics/3", "chat gpt-4"]
     assert [span.kind for span in (call, student, teacher)] == [SpanKind.SERVER, SpanKind.CLIENT, SpanKind.CLIENT]
     assert call.context is not None
     assert {span.parent and span.parent.span_id for span in (student, teacher)} == {call.context.span_id}
     assert (call.start_time, call.end_time) == (1_000_000_000_000, 1_000_500_000_000)
     assert (teacher.start_time, teacher.end_time) == (1_000_021_000_000, 1_000_421_000_000)
+
+
+def test_a_student_that_did_not_answer_is_named_all_the_same() -> None:
+    exchange = an_exchange()
+    exchange.attempts[0].ClearField("model")
+    student, *_ = told(exchange)
+    assert (student.name, said_of(student)["gen_ai.request.model"]) == ("chat topics/3", "topics/3")
 
 
 def test_it_goes_on_with_the_callers_trace() -> None:
