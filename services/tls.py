@@ -73,12 +73,7 @@ def _context(files: ServerFiles, speaks: Sequence[str]) -> ssl.SSLContext:
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
     made.set_alpn_protocols(list(speaks))
-    try:
-        made.load_cert_chain(files.cert, files.key, password="")  # An encrypted key is an error, not a prompt.
-    except (ssl.SSLError, ValueError) as error:
-        why = getattr(error, "reason", None) or error
-        both = f"{files.prefix}_CERT and {files.prefix}_KEY"
-        raise ValueError(f"{both} are no pair in PEM without a password: {why}") from error
+    _load_pair(made, files.cert, files.key, f"{files.prefix}_CERT and {files.prefix}_KEY")
     if files.client_ca:
         _load_roots(made, f"{files.prefix}_CLIENT_CA", files.client_ca)
         made.verify_mode = ssl.CERT_REQUIRED
@@ -142,6 +137,40 @@ class Trust:
             *(path.read_bytes() if path else None for path in (self.ca, self.key, self.cert))
         )
 
+    def context(self) -> ssl.SSLContext:
+        """Python's; without `ca` by the system's roots. Raises ValueError naming the setting that is no good."""
+        made = ssl.create_default_context()
+        if self.ca:
+            made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            _load_roots(made, f"{self.prefix}_CA", self.ca)
+        if self.cert and self.key:
+            _load_pair(made, self.cert, self.key, f"{self.prefix}_CLIENT_CERT and {self.prefix}_CLIENT_KEY")
+        return made
+
+
+def check_they_agree(files: ServerFiles, trust: Trust, host: str) -> None:
+    """That a caller with this trust and a server with these files get on with one another, the server being at `host`.
+
+    They shake hands in memory. Raises ValueError naming the settings that do not fit.
+    """
+    to_server, to_caller, prefix = ssl.MemoryBIO(), ssl.MemoryBIO(), files.prefix
+    server = _context(files, ()).wrap_bio(to_server, to_caller, server_side=True)
+    caller = trust.context().wrap_bio(to_caller, to_server, server_hostname=host)
+    by_caller = f"{prefix}_CERT={files.cert} is not what a caller of {host} trusts by {prefix}_CA"
+    by_server = f"{prefix}_CLIENT_CERT={trust.cert} is not what {prefix}_CLIENT_CA={files.client_ca} lets in"
+    for _ in range(3):  # As often as they have anything to say to one another.
+        _shake(caller, by_caller)
+        _shake(server, by_server)
+
+
+def _shake(side: ssl.SSLObject, refusal: str) -> None:
+    try:
+        side.do_handshake()
+    except ssl.SSLWantReadError:
+        return
+    except ssl.SSLError as error:
+        raise ValueError(f"{refusal}: {getattr(error, 'verify_message', '') or error.reason}") from error
+
 
 def _readable(named: Iterator[tuple[str, Path]]) -> None:
     for name, path in named:
@@ -149,6 +178,14 @@ def _readable(named: Iterator[tuple[str, Path]]) -> None:
             path.open("rb").close()
         except OSError as error:
             raise ValueError(f"{name}={path} can't be read: {error.strerror}") from error
+
+
+def _load_pair(made: ssl.SSLContext, cert: Path, key: Path, both: str) -> None:
+    try:
+        made.load_cert_chain(cert, key, password="")  # An encrypted key is an error, not a prompt.
+    except (ssl.SSLError, ValueError) as error:
+        why = getattr(error, "reason", None) or error
+        raise ValueError(f"{both} are no pair in PEM without a password: {why}") from error
 
 
 def _load_roots(made: ssl.SSLContext, name: str, path: Path) -> None:

@@ -11,7 +11,7 @@ from rich.console import Console
 from deploy.local.addresses import Addresses
 from deploy.local.home import AlreadyUp, read_record
 from deploy.local.options import Event, StackOptions, State
-from deploy.local.parts import ENGINES, SERVICES, teacher_is_set
+from deploy.local.parts import ENGINES, SERVICES, said, teacher_is_set
 from deploy.local.processes import stop_session, wait_until
 from deploy.local.stack import Crashed, Stack
 from services import tasks
@@ -89,8 +89,9 @@ def run(options: StackOptions) -> int:
 
 def where(at: Addresses, options: StackOptions) -> list[str]:
     """Where the running parts that people and their tools speak to listen."""
+    scheme = "https" if said("gateway", options).get("GATEWAY_TLS_CERT") else "http"
     parts = {
-        "gateway": f"gateway, gRPC: {at.gateway}; OpenAI-compatible: http://{at.gateway_http}/v1",
+        "gateway": f"gateway, gRPC: {at.gateway}; OpenAI-compatible: {scheme}://{at.gateway_http}/v1",
         "controller": f"controller, gRPC: {at.control}",
         "broker": f"Kafka: {at.kafka}",
         "clickhouse": f"ClickHouse, HTTP: {at.clickhouse_url}",

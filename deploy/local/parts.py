@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import deploy
-from deploy.local import broker, leaving, ray_head, ready, triton
+from deploy.local import broker, leaving, ray_head, ready, triton, trusting
 from deploy.local.addresses import Addresses
 from deploy.local.options import StackOptions
 from deploy.local.part import Part
@@ -28,14 +28,17 @@ READS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 def all_parts(options: StackOptions, at: Addresses, state_dir: Path) -> list[Part]:
-    """Every part that is not left out. `state_dir` is absolute."""
+    """Every part that is not left out. `state_dir` is absolute.
+
+    Raises ValueError naming a setting by which a service speaks TLS, but to nobody on this machine.
+    """
     engines = [
         _broker(options, at, state_dir),
         _clickhouse(at, state_dir),
         _triton(at, state_dir),
         _ray(options, at, state_dir),
     ]
-    services = [_service(name, options, at, state_dir) for name in SERVICES]
+    services = [_service(name, options, at, state_dir) for name in SERVICES if name not in options.leave_out]
     wanted = [part for part in (*engines, *options.extra_parts, *services) if part.name not in options.leave_out]
     return [
         replace(part, environment={**part.environment, **options.environment.get(part.name, {})}) for part in wanted
@@ -52,6 +55,11 @@ def teacher_is_set(options: StackOptions) -> bool:
     given = _teacher(options) | dict(options.environment.get("gateway", {}))
     named = given.get("TEACHER_BASE_URL") or os.environ.get("TEACHER_BASE_URL") or given.get("TEACHER_API_KEY")
     return bool(named) or "gateway" in options.leave_out
+
+
+def said(part: str, options: StackOptions) -> dict[str, str]:
+    """The settings that a part finds beside those that the stack gives it."""
+    return {**os.environ, **options.environment.get(part, {})}
 
 
 def _broker(options: StackOptions, at: Addresses, state_dir: Path) -> Part:
@@ -114,11 +122,14 @@ def _service(name: str, options: StackOptions, at: Addresses, state_dir: Path) -
     common = at.environment() | ray_head.environment(state_dir) | _folders(state_dir)
     own = {"TASKS_DIR": str(options.tasks_dir.resolve()), "METRICS_LISTEN": metrics}
     serves = {"gateway": at.gateway, "controller": at.control}.get(name)
+    is_up = partial(ready.answers_http, f"http://{metrics}/metrics")
+    if serves:
+        is_up = partial(ready.serves_grpc, serves, trusting.credentials(name, said(name, options)))
     kafka = KafkaSettings(kafka_bootstrap_servers=at.kafka)
     return Part(
         name,
         (sys.executable, "-m", f"services.{name}"),
-        partial(ready.serves_grpc, serves) if serves else partial(ready.answers_http, f"http://{metrics}/metrics"),
+        is_up,
         common | own | (_teacher(options) if name == "gateway" else {}) | _listens(name, at),
         before_stop=partial(leaving.await_read, kafka, name, READS[name]) if name in READS else None,
     )

@@ -39,9 +39,9 @@ def answers_http(url: str) -> bool:
         connection.close()
 
 
-def serves_grpc(address: str) -> bool:
-    """Whether a gRPC server says of itself that it is SERVING."""
-    with grpc.insecure_channel(address) as channel:
+def serves_grpc(address: str, credentials: grpc.ChannelCredentials | None = None) -> bool:
+    """Whether a gRPC server says of itself that it is SERVING; over TLS where there are credentials."""
+    with grpc.secure_channel(address, credentials) if credentials else grpc.insecure_channel(address) as channel:
         try:
             reply = health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(), timeout=_TIMEOUT_S)
         except grpc.RpcError:

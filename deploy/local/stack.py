@@ -53,11 +53,13 @@ class Stack:
         """Starts every part and waits until each is ready.
 
         AlreadyUp if the state folder has a running stack; Crashed if a part does not come up, and then none is left.
+        ValueError, and nothing is touched, where ports or settings are such that it can't.
         """
         at = Addresses.choose(options.ports)
+        parts = all_parts(options, at, options.state_dir.resolve())
         home = Home.claim(options.state_dir)
         home.put_logs_aside()
-        stack = cls(home, at, all_parts(options, at, home.directory), on_event)
+        stack = cls(home, at, parts, on_event)
         try:
             for name in stack._parts:
                 stack.restart(name)
