@@ -1,5 +1,6 @@
 """What every test gets: no sockets in unit tests, and the real engines for those that ask."""
 
+import atexit
 import faulthandler
 import sys
 from typing import Final
@@ -35,10 +36,10 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByFile:
     return ByFile(config, log)
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """A worker that can't come to its end, as where grpc.aio waits for its own thread, shows where and is ended."""
-    if hasattr(session.config, "workerinput"):
-        faulthandler.dump_traceback_later(LEAVES_WITHIN_S, exit=True, file=sys.__stderr__)
+    if hasattr(config, "workerinput"):
+        atexit.register(faulthandler.dump_traceback_later, LEAVES_WITHIN_S, exit=True, file=sys.__stderr__)
 
 
 @pytest.fixture(autouse=True)
