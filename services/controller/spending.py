@@ -48,8 +48,7 @@ def objection(key: events.ApiKey, usd: Decimal, usages: Iterable[events.KeyUsage
     today = [one for one in usages if one.key_id == key.id and one.day == day.isoformat()]
     if not today:
         return f"usd: it is not known yet what key {key.id} has spent today (UTC); gateways tell within two seconds"
-    spent = sum((Decimal(one.cost_usd or 0) for one in today), Decimal(0))
-    left = max(spent - credited_usd(key, day.isoformat()), Decimal(0))
+    left = max(_spent_usd(key, today, day.isoformat()), Decimal(0))
     if usd <= left:
         return ""
     return (
@@ -64,11 +63,13 @@ def is_counted(quota: events.Quota) -> bool:
     return any((quota.requests_per_minute, quota.tokens_per_minute, *dollars))
 
 
-def _of(key: events.ApiKey, usages: list[events.KeyUsage], today: str, month: str) -> control.KeySpending:
-    def usd(period: str) -> str:
-        spent = sum((Decimal(one.cost_usd or 0) for one in usages if one.day.startswith(period)), Decimal(0))
-        return f"{spent - credited_usd(key, period):f}"
+def _spent_usd(key: events.ApiKey, usages: Iterable[events.KeyUsage], period: str) -> Decimal:
+    """What its `usages` of a day or a month come to, less what was credited."""
+    spent = sum((Decimal(one.cost_usd or 0) for one in usages if one.day.startswith(period)), Decimal(0))
+    return spent - credited_usd(key, period)
 
+
+def _of(key: events.ApiKey, usages: list[events.KeyUsage], today: str, month: str) -> control.KeySpending:
     days = [one for one in usages if one.day == today]
     return control.KeySpending(
         key_id=key.id,
@@ -76,7 +77,7 @@ def _of(key: events.ApiKey, usages: list[events.KeyUsage], today: str, month: st
         quota=key.quota,
         requests=sum(one.requests for one in days),
         tokens=sum(one.tokens for one in days),
-        usd_day=usd(today),
-        usd_month=usd(month),
+        usd_day=f"{_spent_usd(key, usages, today):f}",
+        usd_month=f"{_spent_usd(key, usages, month):f}",
         credited_usd_month=f"{credited_usd(key, month):f}",
     )
