@@ -14,12 +14,11 @@ from services import telemetry
 from services.gateway.grpc_connection import Connection
 from services.gateway.grpc_head import WELL, Metadata, status
 from services.gateway.grpc_streams import Stream
+from services.gateway.held import REQUEST_WITHIN_S
 
 UNSENT_MOST: Final = 64 * 1024
 """Bytes of a stream's pieces that may wait for a caller who reads slowly; then its writer waits."""
 
-REQUEST_WITHIN_S: Final = 30.0
-"""How long a request may take to arrive whole; who is slower holds memory for nothing."""
 NO_MESSAGE: Final = "the request is no message of this call: {}"
 
 

@@ -5,6 +5,8 @@ from typing import Final
 
 HELD_MOST: Final = 256 * 1024**2
 """Bytes: thirty requests of 8 MiB on their way at a time, or 250,000 calls that have said their head alone."""
+REQUEST_WITHIN_S: Final = 30.0
+"""How long a request may take to arrive whole; who is slower holds memory for nothing."""
 
 
 class TooMuchHeld(Exception):  # noqa: N818 - it says what the matter is

@@ -11,7 +11,7 @@ from aiohttp.typedefs import Handler
 
 from services.gateway import http_reply
 from services.gateway.door import Door, Refusal, refused
-from services.gateway.held import TooMuchHeld
+from services.gateway.held import REQUEST_WITHIN_S, TooMuchHeld
 from services.gateway.http_body import unpacked
 from services.gateway.http_calls import CHAT, FEEDBACK, Answer, Calls
 from services.gateway.http_connection import JSON, LINE_BYTES_MOST, HttpConnection, json_of
@@ -23,8 +23,6 @@ from services.tls import context
 
 web_response.SERVER_SOFTWARE = "tutelage"  # type: ignore[attr-defined]
 # The header `Server` of every reply, those included that no handler makes: which versions run is nobody's business.
-BODY_WITHIN_S: Final = 30.0
-"""How long a body may take to arrive; who is slower holds a connection for nothing."""
 READ_WITHIN_S: Final = 30.0
 """How long a caller may leave a piece of a stream unread before he counts as gone."""
 LAST_WORDS_S: Final = 2.0
@@ -127,10 +125,10 @@ class HttpServer:
         """A body that did not come with its head: not waited for from a stranger, nor held where too much is."""
         self._calls.know(method, _authorization(http))
         try:
-            async with asyncio.timeout(BODY_WITHIN_S):
+            async with asyncio.timeout(REQUEST_WITHIN_S):
                 return await self._collected(http, method)
         except TimeoutError as error:
-            raise web.HTTPRequestTimeout(text=f"the body did not arrive within {BODY_WITHIN_S:g} s") from error
+            raise web.HTTPRequestTimeout(text=f"the body did not arrive within {REQUEST_WITHIN_S:g} s") from error
 
     async def _collected(self, http: web.Request, method: str) -> bytes:
         body, held, most = bytearray(), self._door.held, http.client_max_size
